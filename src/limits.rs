@@ -1,0 +1,44 @@
+//! Every capacity of the program: the number, why it is that number, and what the user sees when it is full.
+//!
+//! Config text, argv and environments live in fixed storage, so that the supervisor never allocates once the container
+//! runs. A full list is an ordinary error that names the limit and the config line; nothing is ever dropped in silence.
+
+/// Bytes of config text, file names, argv and environment kept for the whole run. The largest real config seen is 7 KB
+/// (Waydroid's, rendered); pages that are never written cost nothing.
+pub const TEXT_BYTES: usize = 256 * 1024;
+/// Longest line of a config file, in bytes. LXC has no limit; the longest real line seen is 300 bytes.
+pub const LINE_BYTES: usize = 4096;
+/// Longest path, with its NUL: the kernel's PATH_MAX.
+pub const PATH_BYTES: usize = 4096;
+/// Config files that may take part through `lxc.include`, the first one counted.
+pub const FILES: usize = 64;
+/// How deep `lxc.include` may nest before it is taken for a cycle.
+pub const INCLUDE_DEPTH: usize = 16;
+/// Mounts: `lxc.mount.entry` and fstab lines together. Waydroid renders about 45.
+pub const MOUNTS: usize = 192;
+/// Hooks of all kinds together.
+pub const HOOKS: usize = 32;
+/// Words of init's command line.
+pub const ARGS: usize = 64;
+/// `lxc.environment*` entries.
+pub const ENVIRONMENT: usize = 128;
+/// `lxc.cgroup.*` and `lxc.cgroup2.*` settings. A device list of a distribution has about 20.
+pub const CGROUP_SETTINGS: usize = 160;
+/// Resource limits: one a kind, the kernel has 16.
+pub const PRLIMITS: usize = 16;
+/// `lxc.sysctl.*` and `lxc.proc.*` settings, each.
+pub const SYSCTLS: usize = 64;
+/// Network links.
+pub const NICS: usize = 16;
+/// Fields of one network link (addresses and routes may repeat).
+pub const NIC_FIELDS: usize = 24;
+/// Supplementary groups of init, `lxc.group` words, `lxc.idmap` lines.
+pub const GROUPS: usize = 32;
+/// `lxc.tty.max`: LXC has no limit; Android uses 4.
+pub const TTYS: usize = 64;
+/// Cgroup hierarchies: the kernel's v1 controllers are 14, with named ones and v2 beside them.
+pub const HIERARCHIES: usize = 24;
+/// Values kept only to be printed again (keys of features that are not built yet).
+pub const KEPT: usize = 128;
+/// `-s KEY=VALUE` on one command line.
+pub const DEFINES: usize = 64;
