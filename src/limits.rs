@@ -42,3 +42,7 @@ pub const HIERARCHIES: usize = 24;
 pub const KEPT: usize = 128;
 /// `-s KEY=VALUE` on one command line.
 pub const DEFINES: usize = 64;
+/// Words in a hook's environment: our own, LXC_*, and the config's.
+pub const HOOK_ENVIRONMENT: usize = 400;
+/// Words of our caller's environment that hooks inherit. More is an error at the start.
+pub const CALLER_ENVIRONMENT: usize = 200;
