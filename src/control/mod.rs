@@ -4,4 +4,6 @@
 //! * `server` is the supervisor's end,
 //! * `client` is the commands' end.
 
+pub mod client;
+pub mod proto;
 pub mod server;
