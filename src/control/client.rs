@@ -8,7 +8,7 @@ use core::fmt;
 use core::time::Duration;
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, setsockopt, sockopt};
-use nix::sys::time::TimeVal;
+use nix::sys::time::{TimeVal, TimeValLike};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Instant;
 
@@ -263,6 +263,7 @@ fn receive_all(
                 gift = gift.or(fd);
             }
             Err(Errno::EINTR) => {}
+            Err(Errno::EAGAIN) if deadline.is_none_or(|end| Instant::now() < end) => {}
             Err(errno) => return Err(failure(errno)),
         }
     }
@@ -277,8 +278,9 @@ fn failure(errno: Errno) -> Failure {
     }
 }
 
+/// A span for the kernel, not longer than some weeks.
 fn time(span: Duration) -> TimeVal {
-    TimeVal::new(span.as_secs().try_into().unwrap_or(i32::MAX.into()), span.subsec_micros().try_into().unwrap_or(0))
+    TimeVal::milliseconds(i32::try_from(span.as_millis()).unwrap_or(i32::MAX).into())
 }
 
 /// A C string's bytes without the NUL.
