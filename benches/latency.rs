@@ -1,0 +1,44 @@
+//! The interleaved rounds: each round runs every subject once through each part, so that whatever else the machine does
+//! meanwhile falls on all of them.
+
+use crate::life;
+use crate::place::Place;
+use crate::report::{Metric, Row};
+
+/// Runs the rounds. A failure is counted for its subject, told, and does not end the run.
+pub fn measure(place: &Place, rows: &mut [Row], rounds: usize) {
+    for round in 1..=rounds {
+        eprint!("\rbench: round {round} of {rounds} ");
+        for row in rows.iter_mut() {
+            one(place, row);
+        }
+        rows.rotate_left(1); // nobody always follows the same neighbour
+    }
+    eprintln!();
+    rows.sort_by_key(|row| row.order());
+}
+
+fn one(place: &Place, row: &mut Row) {
+    match life::exit_at_once(place, &row.subject) {
+        Ok([start, cycle, teardown, cpu]) => {
+            row.sample(Metric::Start, start);
+            row.sample(Metric::Cycle, cycle);
+            row.sample(Metric::Teardown, teardown);
+            row.sample(Metric::Cpu, cpu);
+        }
+        Err(reason) => row.failed(place, "cycle", &reason),
+    }
+    match life::restart_and_kill(place, &row.subject) {
+        Ok([restart, kill]) => {
+            if row.subject.is_supervisor() {
+                row.sample(Metric::Restart, restart);
+            }
+            row.sample(Metric::Kill, kill);
+        }
+        Err(reason) => row.failed(place, "restart and kill", &reason),
+    }
+    match life::stop(place, &row.subject) {
+        Ok(stop) => row.sample(Metric::Stop, stop),
+        Err(reason) => row.failed(place, "stop", &reason),
+    }
+}

@@ -1,0 +1,280 @@
+//! One container's life under one subject, and the times of it.
+//!
+//! Starts and ends of init are init's own stamps in a file of the rootfs, on the same monotonic clock as the driver's.
+
+use crate::place::{Place, View};
+use crate::subject::Subject;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::time::TimeValLike;
+use nix::time::{ClockId, clock_gettime};
+use nix::unistd::Pid;
+use std::fs::{self, File};
+use std::os::fd::AsFd;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// Rest before each start, so that the kernel's grace periods have ended, as on a device that starts one container at
+/// boot. Back to back, every tool that moves a pid between cgroups looks three times better than it is.
+pub const COOL: Duration = Duration::from_millis(120);
+/// After this a subject counts as hung: a thousand times the slowest start.
+const HUNG: Duration = Duration::from_secs(20);
+
+/// What the container's init does (init.c).
+#[derive(Clone, Copy)]
+pub enum Mode {
+    /// Ends at once.
+    Exit,
+    /// Waits for SIGKILL.
+    Hold,
+    /// Reboots once, then waits for SIGKILL.
+    Restart,
+    /// Writes so many bytes to its console and ends.
+    Spew(u64),
+}
+
+impl Mode {
+    /// Init's arguments.
+    pub fn words(self) -> Vec<String> {
+        match self {
+            Mode::Exit => vec!["exit".to_owned()],
+            Mode::Hold => vec!["hold".to_owned()],
+            Mode::Restart => vec!["restart".to_owned()],
+            Mode::Spew(bytes) => vec!["spew".to_owned(), bytes.to_string()],
+        }
+    }
+}
+
+/// The monotonic clock, in ns.
+pub fn now() -> u64 {
+    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |t| t.num_nanoseconds().unsigned_abs())
+}
+
+/// Milliseconds between two readings of the clock, in ns.
+pub fn ms(from: u64, to: u64) -> f64 {
+    to.saturating_sub(from) as f64 / 1e6
+}
+
+/// CPU time of all ended children so far, in ms.
+pub fn children_cpu() -> f64 {
+    getrusage(UsageWho::RUSAGE_CHILDREN)
+        .map_or(0.0, |u| (u.user_time().num_microseconds() + u.system_time().num_microseconds()) as f64 / 1e3)
+}
+
+/// What init wrote.
+#[derive(Default)]
+pub struct Stamps {
+    /// First instructions, one for each life, in ns.
+    pub first: Vec<u64>,
+    /// The last moments, where init ended by itself, in ns.
+    pub last: Vec<u64>,
+    /// Init's own CPU time, in ns.
+    pub cpu: Vec<u64>,
+}
+
+fn stamps(place: &Place) -> Stamps {
+    let mut stamps = Stamps::default();
+    for record in fs::read(place.rootfs().join("stamps")).unwrap_or_default().as_chunks::<16>().0 {
+        let (what, value) = record.split_at(8);
+        let value = value.try_into().map_or(0, u64::from_ne_bytes);
+        match what.first() {
+            Some(1) => stamps.first.push(value),
+            Some(2) => stamps.last.push(value),
+            Some(3) => stamps.cpu.push(value),
+            _ => {}
+        }
+    }
+    stamps
+}
+
+/// A started subject.
+pub struct Life {
+    child: Child,
+    signals: SignalFd,
+    /// When the driver began to start it, in ns.
+    pub started: u64,
+}
+
+/// Runs `command` with nothing on its standard streams but a file for its complaints. SIGCHLD is blocked behind it, so
+/// that the wait for its end can have a deadline; the command itself starts with it open.
+fn spawn(place: &Place, command: &mut Command, stdout: Stdio) -> Result<Life, String> {
+    let mask: SigSet = [Signal::SIGCHLD].into_iter().collect();
+    let errors = File::create(place.file("errors")).map_err(|e| format!("errors file: {e}"))?;
+    let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).map_err(|e| e.desc())?;
+    let _ = mask.thread_unblock();
+    let started = now();
+    let child = command.stdin(Stdio::null()).stdout(stdout).stderr(errors).spawn();
+    let _ = mask.thread_block();
+    let child = child.map_err(|e| format!("{}: {e}", command.get_program().to_string_lossy()))?;
+    Ok(Life { child, signals, started })
+}
+
+/// Runs another command for a subject, in its view, to its end: its status, when it began and when it was gone, in ns.
+pub fn run(place: &Place, subject: &Subject, command: &mut Command) -> Result<(ExitStatus, u64, u64), String> {
+    place.show(subject.view)?;
+    let ended = spawn(place, command, Stdio::null()).and_then(|mut life| {
+        let (status, gone) = life.gone()?;
+        Ok((status, life.started, gone))
+    });
+    place.show(View::CpuOnly)?;
+    ended
+}
+
+/// Starts the subject's container under a name, after truncating the stamps. No pause is made here.
+pub fn begin(place: &Place, subject: &Subject, name: &str, mode: Mode, stdout: Stdio) -> Result<Life, String> {
+    fs::write(place.rootfs().join("stamps"), b"").map_err(|e| format!("stamps: {e}"))?;
+    place.show(subject.view)?;
+    let life = spawn(place, &mut subject.start(place, name, mode), stdout);
+    place.show(View::CpuOnly)?;
+    life
+}
+
+/// Pause, then start.
+pub fn begin_cold(place: &Place, subject: &Subject, mode: Mode) -> Result<Life, String> {
+    std::thread::sleep(COOL);
+    begin(place, subject, subject.name(), mode, Stdio::null())
+}
+
+impl Life {
+    /// The supervisor's pid.
+    pub fn pid(&self) -> i32 {
+        i32::try_from(self.child.id()).unwrap_or(0)
+    }
+
+    /// The supervisor's children on the host; the container's init is one.
+    pub fn children(&self) -> Vec<i32> {
+        let pid = self.child.id();
+        let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        list.split_whitespace().filter_map(|word| word.parse().ok()).collect()
+    }
+
+    /// Init's pid on the host: the child in another pid namespace.
+    pub fn init(&self) -> Result<i32, String> {
+        let space = |pid: i32| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+        let ours = space(self.pid());
+        self.children().into_iter().find(|pid| space(*pid) != ours).ok_or("no init under the supervisor".to_owned())
+    }
+
+    /// From the start to init's first instruction, in ms; not a number if init did not begin.
+    pub fn start(&self, place: &Place) -> f64 {
+        stamps(place).first.first().map_or(f64::NAN, |first| ms(self.started, *first))
+    }
+
+    /// Waits until init has begun its `count`th life.
+    pub fn lives(&mut self, place: &Place, count: usize) -> Result<(), String> {
+        let begun = Instant::now();
+        while stamps(place).first.len() < count {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Err(complaint(place, &format!("ended early, {status}")));
+            }
+            if begun.elapsed() > HUNG {
+                self.give_up();
+                return Err(complaint(place, "init did not begin"));
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
+    /// Kills init with SIGKILL.
+    pub fn kill_init(&self) -> Result<(), String> {
+        kill(Pid::from_raw(self.init()?), Signal::SIGKILL).map_err(|e| format!("kill init: {}", e.desc()))
+    }
+
+    /// Waits for the supervisor's end: its status, and when the driver saw it, in ns.
+    pub fn gone(&mut self) -> Result<(ExitStatus, u64), String> {
+        let begun = Instant::now();
+        loop {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Ok((status, now()));
+            }
+            if begun.elapsed() > HUNG {
+                self.give_up();
+                return Err("hung".to_owned());
+            }
+            let mut fds = [PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
+            let _ = poll(&mut fds, PollTimeout::from(1000_u16));
+            while let Ok(Some(_)) = self.signals.read_signal() {}
+        }
+    }
+
+    /// Ends what we started, init first, and reaps it.
+    pub fn give_up(&mut self) {
+        let _ = self.kill_init();
+        std::thread::sleep(Duration::from_millis(50));
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn complaint(place: &Place, what: &str) -> String {
+    let text = fs::read_to_string(place.file("errors")).unwrap_or_default();
+    let last = text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("no message");
+    format!("{what}: {last}")
+}
+
+/// A whole cycle with an init that exits at once: start, cycle, teardown and CPU, each in ms.
+pub fn exit_at_once(place: &Place, subject: &Subject) -> Result<[f64; 4], String> {
+    let before = children_cpu();
+    let mut life = begin_cold(place, subject, Mode::Exit)?;
+    let (status, gone) = life.gone()?;
+    let stamps = stamps(place);
+    match (stamps.first.first(), stamps.last.first()) {
+        (Some(first), Some(last)) => {
+            Ok([ms(life.started, *first), ms(life.started, gone), ms(*last, gone), children_cpu() - before])
+        }
+        _ => Err(complaint(place, &format!("init did not run, {status}"))),
+    }
+}
+
+/// A reboot asked for by init, then SIGKILL to init: restart and kill-to-gone, each in ms. Restart is 0 for a tool that
+/// has none.
+pub fn restart_and_kill(place: &Place, subject: &Subject) -> Result<[f64; 2], String> {
+    let (mode, lives) = if subject.is_supervisor() { (Mode::Restart, 2) } else { (Mode::Hold, 1) };
+    let mut life = begin_cold(place, subject, mode)?;
+    life.lives(place, lives)?;
+    std::thread::sleep(COOL);
+    let stamps = stamps(place);
+    let killed = now();
+    life.kill_init()?;
+    let (_, gone) = life.gone()?;
+    let restart = stamps.last.first().zip(stamps.first.get(1)).map_or(0.0, |(end, begin)| ms(*end, *begin));
+    Ok([restart, ms(killed, gone)])
+}
+
+/// The stop command, its exec included, until both it and the supervisor are gone, in ms.
+pub fn stop(place: &Place, subject: &Subject) -> Result<f64, String> {
+    let mut life = begin_cold(place, subject, Mode::Hold)?;
+    life.lives(place, 1)?;
+    let mut command = subject.stop(place, life.init()?);
+    std::thread::sleep(COOL);
+    let (status, started, stopped) = run(place, subject, &mut command)?;
+    if !status.success() {
+        life.give_up();
+        return Err(complaint(place, &format!("the stop command failed, {status}")));
+    }
+    let (_, gone) = life.gone()?;
+    Ok(ms(started, gone.max(stopped)))
+}
+
+/// Init writes `bytes` to its console, which ends in the place's file `console`: init's time for it in ms, the
+/// supervisor's CPU in ms, and the bytes that arrived.
+pub fn spew(place: &Place, subject: &Subject, bytes: u64) -> Result<(f64, f64, u64), String> {
+    let path = place.file("console");
+    let file = File::create(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+    let before = children_cpu();
+    let stdout = if subject.kind == crate::subject::Kind::Floor { file.into() } else { Stdio::null() };
+    let mut life = begin(place, subject, subject.name(), Mode::Spew(bytes), stdout)?;
+    life.gone()?;
+    let stamps = stamps(place);
+    let (Some(first), Some(last)) = (stamps.first.first(), stamps.last.first()) else {
+        return Err(complaint(place, "init did not run"));
+    };
+    let own = stamps.cpu.first().copied().unwrap_or(0);
+    // The tty adds a carriage return to each line, unless somebody made it raw.
+    let arrived = fs::read(&path).unwrap_or_default().iter().filter(|byte| **byte != b'\r').count() as u64;
+    let _ = fs::remove_file(&path);
+    Ok((ms(*first, *last), children_cpu() - before - own as f64 / 1e6, arrived))
+}
