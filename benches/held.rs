@@ -6,6 +6,7 @@ use crate::place::Place;
 use crate::report::{Row, median};
 use crate::subject::Subject;
 use std::process::Stdio;
+use std::time::Duration;
 
 /// Samples at each end of the row of starts.
 const ENDS: usize = 10;
@@ -47,7 +48,8 @@ fn numbered(subject: &Subject, number: usize) -> String {
 fn hold(place: &Place, subject: &Subject, count: usize, held: &mut Vec<Life>) -> Result<Held, String> {
     let mut starts = Vec::new();
     for number in 0..count {
-        let mut life = life::begin(place, subject, &numbered(subject, number), Mode::Hold, Stdio::null())?;
+        let mut life =
+            life::begin(place, subject, &numbered(subject, number), Mode::Hold, Stdio::null(), Duration::ZERO)?;
         let begun = life.lives(place, 1);
         starts.push(life.start(place));
         held.push(life);
@@ -65,7 +67,7 @@ pub fn many_exits(place: &Place, rows: &mut [Row], count: usize) {
         eprintln!("bench: {count} inits that exit at once under {}", row.subject.label);
         let (mut hangs, mut left) = (0, 0);
         for _ in 0..count {
-            let ended = life::begin(place, &row.subject, row.subject.name(), Mode::Exit, Stdio::null())
+            let ended = life::begin(place, &row.subject, row.subject.name(), Mode::Exit, Stdio::null(), Duration::ZERO)
                 .and_then(|mut life| life.gone());
             hangs += usize::from(ended.is_err());
             left += place.sweep(row.subject.name());

@@ -2,7 +2,7 @@
 //!
 //! Starts and ends of init are init's own stamps in a file of the rootfs, on the same monotonic clock as the driver's.
 
-use crate::place::{Place, View};
+use crate::place::Place;
 use crate::subject::Subject;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{UsageWho, getrusage};
@@ -114,27 +114,31 @@ fn spawn(place: &Place, command: &mut Command, stdout: Stdio) -> Result<Life, St
 /// Runs another command for a subject, in its view, to its end: its status, when it began and when it was gone, in ns.
 pub fn run(place: &Place, subject: &Subject, command: &mut Command) -> Result<(ExitStatus, u64, u64), String> {
     place.show(subject.view)?;
-    let ended = spawn(place, command, Stdio::null()).and_then(|mut life| {
+    spawn(place, command, Stdio::null()).and_then(|mut life| {
         let (status, gone) = life.gone()?;
         Ok((status, life.started, gone))
-    });
-    place.show(View::CpuOnly)?;
-    ended
+    })
 }
 
-/// Starts the subject's container under a name, after truncating the stamps. No pause is made here.
-pub fn begin(place: &Place, subject: &Subject, name: &str, mode: Mode, stdout: Stdio) -> Result<Life, String> {
-    fs::write(place.rootfs().join("stamps"), b"").map_err(|e| format!("stamps: {e}"))?;
+/// Starts the subject's container under a name, after `rest`. All that the driver has to do itself it does before the rest.
+pub fn begin(
+    place: &Place,
+    subject: &Subject,
+    name: &str,
+    mode: Mode,
+    stdout: Stdio,
+    rest: Duration,
+) -> Result<Life, String> {
     place.show(subject.view)?;
-    let life = spawn(place, &mut subject.start(place, name, mode), stdout);
-    place.show(View::CpuOnly)?;
-    life
+    fs::write(place.rootfs().join("stamps"), b"").map_err(|e| format!("stamps: {e}"))?;
+    let mut command = subject.start(place, name, mode);
+    std::thread::sleep(rest);
+    spawn(place, &mut command, stdout)
 }
 
-/// Pause, then start.
+/// Starts the subject's one container on a rested machine.
 pub fn begin_cold(place: &Place, subject: &Subject, mode: Mode) -> Result<Life, String> {
-    std::thread::sleep(COOL);
-    begin(place, subject, subject.name(), mode, Stdio::null())
+    begin(place, subject, subject.name(), mode, Stdio::null(), COOL)
 }
 
 impl Life {
@@ -266,7 +270,7 @@ pub fn spew(place: &Place, subject: &Subject, bytes: u64) -> Result<(f64, f64, u
     let file = File::create(&path).map_err(|e| format!("{}: {e}", path.display()))?;
     let before = children_cpu();
     let stdout = if subject.kind == crate::subject::Kind::Floor { file.into() } else { Stdio::null() };
-    let mut life = begin(place, subject, subject.name(), Mode::Spew(bytes), stdout)?;
+    let mut life = begin(place, subject, subject.name(), Mode::Spew(bytes), stdout, Duration::ZERO)?;
     life.gone()?;
     let stamps = stamps(place);
     let (Some(first), Some(last)) = (stamps.first.first(), stamps.last.first()) else {

@@ -7,6 +7,7 @@
 use crate::report::Row;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
+use std::cell::Cell;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
@@ -27,6 +28,7 @@ pub enum View {
 pub struct Place {
     cpu_only: File,
     as_found: File,
+    shown: Cell<Option<View>>,
     cgroup_parents: Vec<PathBuf>,
 }
 
@@ -64,7 +66,7 @@ fn new_namespace() -> Result<(), String> {
 }
 
 impl Place {
-    /// Makes the place and stays in its cpu-only view.
+    /// Makes the place.
     pub fn enter() -> Result<Self, String> {
         if !Path::new(CPU).join("tasks").exists() {
             return Err(format!("{CPU} is not a mounted cgroup v1 hierarchy: the floor program needs it"));
@@ -93,15 +95,19 @@ impl Place {
         mounted(Some(&kept), CPU, None, MsFlags::MS_MOVE)?;
         let cpu_only = namespace()?;
 
-        let mut place = Place { cpu_only, as_found, cgroup_parents: Vec::new() };
+        let mut place = Place { cpu_only, as_found, shown: Cell::new(None), cgroup_parents: Vec::new() };
         place.show(View::AsFound)?;
         place.cgroup_parents = place.hierarchies().map(|h| h.join("lxc")).filter(|lxc| !lxc.exists()).collect();
-        place.show(View::CpuOnly)?;
         Ok(place)
     }
 
     /// Changes the driver, and what it starts from now on, to a view.
+    ///
+    /// The driver stays there until the next change: a change while a subject starts costs that start milliseconds.
     pub fn show(&self, view: View) -> Result<(), String> {
+        if self.shown.replace(Some(view)) == Some(view) {
+            return Ok(());
+        }
         let namespace = if view == View::CpuOnly { &self.cpu_only } else { &self.as_found };
         setns(namespace, CloneFlags::CLONE_NEWNS).map_err(|e| format!("setns: {}", e.desc()))
     }
@@ -138,14 +144,12 @@ impl Place {
         for group in &left {
             let _ = fs::remove_dir(group);
         }
-        let _ = self.show(View::CpuOnly);
         left.len()
     }
 
     /// Takes away the `lxc` folders that were not there before, and says so if a cgroup of ours is still there.
     pub fn left_behind(&self, rows: &[Row]) -> Result<(), String> {
         let left: usize = rows.iter().map(|row| self.sweep(row.subject.name())).sum();
-        self.show(View::AsFound)?;
         for parent in &self.cgroup_parents {
             let _ = fs::remove_dir(parent);
         }

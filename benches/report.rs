@@ -89,6 +89,11 @@ impl Row {
         place.sweep(self.subject.name());
     }
 
+    /// How often it failed so far.
+    pub fn failures(&self) -> usize {
+        self.failures.len()
+    }
+
     fn sorted(&self, metric: Metric) -> Vec<f64> {
         sorted(self.samples.iter().filter(|(of, _)| *of == metric).map(|(_, value)| *value))
     }

@@ -124,8 +124,8 @@ fn built(variable: &str, otherwise: &str) -> Option<PathBuf> {
 
 /// The subjects that are installed or built; what is missing is said, for a table without it must not look complete.
 pub fn present() -> Result<Vec<Subject>, String> {
-    let floor =
-        built("FLOOR", "out/bench/floor").ok_or("no floor program (musl-gcc -static benches/floor.c makes it)")?;
+    let floor = built("FLOOR", "out/bench/floor")
+        .ok_or("no floor program at $FLOOR or out/bench/floor (musl-gcc -static benches/floor.c makes it)")?;
     let monopod = built("MONOPOD", "out/x86_64-unknown-linux-musl/monopod");
     let small = built("MONOPOD_SMALL", "out/x86_64-unknown-linux-musl/monopod-small");
     let lxc = installed("lxc-start");
