@@ -3,10 +3,10 @@
 //! The order of a run, each step in the file of its name:
 //! 1. `place`: a private mount namespace, a container rootfs on a tmpfs, two views of the cgroup hierarchies
 //! 2. `subject`: which tools are here, and the command lines that make each do the same work
-//! 3. `latency`: interleaved rounds, each start after a pause (`life` runs one container and keeps its times)
+//! 3. `latency`: interleaved rounds, each start after a pause (`parts` are what is timed, `life` runs one container, `stamps` are the clocks)
 //! 4. `footprint`: idle memory, descriptors, wake-ups, sizes; `trace`: system calls and files opened
 //! 5. `console`: what init writes to /dev/console, relayed to a file; `held`: many containers at once
-//! 6. `report`: the table in Markdown, and one sentence for each goal (`goals`)
+//! 6. `machine` and `report`: what it ran on and the tables in Markdown; `goals`: one sentence for each goal
 //!
 //! Nothing here asserts a time: a machine's milliseconds are its own, only ratios of one run are worth comparing.
 
@@ -16,9 +16,12 @@ mod goals;
 mod held;
 mod latency;
 mod life;
+mod machine;
 mod options;
+mod parts;
 mod place;
 mod report;
+mod stamps;
 mod subject;
 mod trace;
 
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
 
 fn run(options: &options::Options) -> Result<(), String> {
     place::close_inherited();
+    let machine = machine::sentence();
     let mut subjects = subject::present()?;
     let place = place::Place::enter()?;
     subject::keep_working(&place, &mut subjects);
@@ -55,7 +59,8 @@ fn run(options: &options::Options) -> Result<(), String> {
         held::many_exits(&place, &mut results, options.exits);
     }
 
+    println!("{machine}\n");
     report::print(&results, options);
-    goals::print(&results);
+    goals::print(&results, place.further_hierarchies());
     place.left_behind(&results)
 }

@@ -1,6 +1,6 @@
 //! The console's throughput: init writes as fast as it can, the supervisor relays to a file, nothing may be lost.
 
-use crate::life;
+use crate::parts;
 use crate::place::Place;
 use crate::report::Row;
 
@@ -23,7 +23,7 @@ const PASSES: usize = 3;
 pub fn measure(place: &Place, rows: &mut [Row], bytes: u64) {
     for _ in 0..PASSES {
         for row in rows.iter_mut().filter(|row| row.subject.is_supervisor()) {
-            match life::spew(place, &row.subject, bytes) {
+            match parts::spew(place, &row.subject, bytes) {
                 Ok((time, cpu, arrived)) => {
                     let rate = bytes as f64 / time / 1e3;
                     let lost = bytes.abs_diff(arrived);

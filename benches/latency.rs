@@ -1,7 +1,7 @@
 //! The interleaved rounds: each round runs every subject once through each part, so that whatever else the machine does
 //! meanwhile falls on all of them.
 
-use crate::life;
+use crate::parts;
 use crate::place::Place;
 use crate::report::{Metric, Row};
 
@@ -22,7 +22,7 @@ pub fn measure(place: &Place, rows: &mut [Row], rounds: usize) {
 }
 
 fn one(place: &Place, row: &mut Row) {
-    match life::exit_at_once(place, &row.subject) {
+    match parts::exit_at_once(place, &row.subject) {
         Ok([start, cycle, teardown, cpu]) => {
             row.sample(Metric::Start, start);
             row.sample(Metric::Cycle, cycle);
@@ -31,7 +31,7 @@ fn one(place: &Place, row: &mut Row) {
         }
         Err(reason) => row.failed(place, "cycle", &reason),
     }
-    match life::restart_and_kill(place, &row.subject) {
+    match parts::restart_and_kill(place, &row.subject) {
         Ok([restart, kill]) => {
             if row.subject.is_supervisor() {
                 row.sample(Metric::Restart, restart);
@@ -40,7 +40,7 @@ fn one(place: &Place, row: &mut Row) {
         }
         Err(reason) => row.failed(place, "restart and kill", &reason),
     }
-    match life::stop(place, &row.subject) {
+    match parts::stop(place, &row.subject) {
         Ok(stop) => row.sample(Metric::Stop, stop),
         Err(reason) => row.failed(place, "stop", &reason),
     }

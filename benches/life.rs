@@ -1,15 +1,11 @@
-//! One container's life under one subject, and the times of it.
-//!
-//! Starts and ends of init are init's own stamps in a file of the rootfs, on the same monotonic clock as the driver's.
+//! One container's life under one subject: begun, watched, ended; every wait has a deadline.
 
 use crate::place::Place;
+use crate::stamps::{ms, now, stamps};
 use crate::subject::Subject;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::time::TimeValLike;
-use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 use std::fs::{self, File};
 use std::os::fd::AsFd;
@@ -45,48 +41,6 @@ impl Mode {
             Mode::Spew(bytes) => vec!["spew".to_owned(), bytes.to_string()],
         }
     }
-}
-
-/// The monotonic clock, in ns.
-pub fn now() -> u64 {
-    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |t| t.num_nanoseconds().unsigned_abs())
-}
-
-/// Milliseconds between two readings of the clock, in ns.
-pub fn ms(from: u64, to: u64) -> f64 {
-    to.saturating_sub(from) as f64 / 1e6
-}
-
-/// CPU time of all ended children so far, in ms.
-pub fn children_cpu() -> f64 {
-    getrusage(UsageWho::RUSAGE_CHILDREN)
-        .map_or(0.0, |u| (u.user_time().num_microseconds() + u.system_time().num_microseconds()) as f64 / 1e3)
-}
-
-/// What init wrote.
-#[derive(Default)]
-pub struct Stamps {
-    /// First instructions, one for each life, in ns.
-    pub first: Vec<u64>,
-    /// The last moments, where init ended by itself, in ns.
-    pub last: Vec<u64>,
-    /// Init's own CPU time, in ns.
-    pub cpu: Vec<u64>,
-}
-
-fn stamps(place: &Place) -> Stamps {
-    let mut stamps = Stamps::default();
-    for record in fs::read(place.rootfs().join("stamps")).unwrap_or_default().as_chunks::<16>().0 {
-        let (what, value) = record.split_at(8);
-        let value = value.try_into().map_or(0, u64::from_ne_bytes);
-        match what.first() {
-            Some(1) => stamps.first.push(value),
-            Some(2) => stamps.last.push(value),
-            Some(3) => stamps.cpu.push(value),
-            _ => {}
-        }
-    }
-    stamps
 }
 
 /// A started subject.
@@ -213,72 +167,9 @@ impl Life {
     }
 }
 
-fn complaint(place: &Place, what: &str) -> String {
+/// What went wrong, with the subject's own last word on it.
+pub fn complaint(place: &Place, what: &str) -> String {
     let text = fs::read_to_string(place.file("errors")).unwrap_or_default();
     let last = text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("no message");
     format!("{what}: {last}")
-}
-
-/// A whole cycle with an init that exits at once: start, cycle, teardown and CPU, each in ms.
-pub fn exit_at_once(place: &Place, subject: &Subject) -> Result<[f64; 4], String> {
-    let before = children_cpu();
-    let mut life = begin_cold(place, subject, Mode::Exit)?;
-    let (status, gone) = life.gone()?;
-    let stamps = stamps(place);
-    match (stamps.first.first(), stamps.last.first()) {
-        (Some(first), Some(last)) => {
-            Ok([ms(life.started, *first), ms(life.started, gone), ms(*last, gone), children_cpu() - before])
-        }
-        _ => Err(complaint(place, &format!("init did not run, {status}"))),
-    }
-}
-
-/// A reboot asked for by init, then SIGKILL to init: restart and kill-to-gone, each in ms. Restart is 0 for a tool that
-/// has none.
-pub fn restart_and_kill(place: &Place, subject: &Subject) -> Result<[f64; 2], String> {
-    let (mode, lives) = if subject.is_supervisor() { (Mode::Restart, 2) } else { (Mode::Hold, 1) };
-    let mut life = begin_cold(place, subject, mode)?;
-    life.lives(place, lives)?;
-    std::thread::sleep(COOL);
-    let stamps = stamps(place);
-    let killed = now();
-    life.kill_init()?;
-    let (_, gone) = life.gone()?;
-    let restart = stamps.last.first().zip(stamps.first.get(1)).map_or(0.0, |(end, begin)| ms(*end, *begin));
-    Ok([restart, ms(killed, gone)])
-}
-
-/// The stop command, its exec included, until both it and the supervisor are gone, in ms.
-pub fn stop(place: &Place, subject: &Subject) -> Result<f64, String> {
-    let mut life = begin_cold(place, subject, Mode::Hold)?;
-    life.lives(place, 1)?;
-    let mut command = subject.stop(place, life.init()?);
-    std::thread::sleep(COOL);
-    let (status, started, stopped) = run(place, subject, &mut command)?;
-    if !status.success() {
-        life.give_up();
-        return Err(complaint(place, &format!("the stop command failed, {status}")));
-    }
-    let (_, gone) = life.gone()?;
-    Ok(ms(started, gone.max(stopped)))
-}
-
-/// Init writes `bytes` to its console, which ends in the place's file `console`: init's time for it in ms, the
-/// supervisor's CPU in ms, and the bytes that arrived.
-pub fn spew(place: &Place, subject: &Subject, bytes: u64) -> Result<(f64, f64, u64), String> {
-    let path = place.file("console");
-    let file = File::create(&path).map_err(|e| format!("{}: {e}", path.display()))?;
-    let before = children_cpu();
-    let stdout = if subject.kind == crate::subject::Kind::Floor { file.into() } else { Stdio::null() };
-    let mut life = begin(place, subject, subject.name(), Mode::Spew(bytes), stdout, Duration::ZERO)?;
-    life.gone()?;
-    let stamps = stamps(place);
-    let (Some(first), Some(last)) = (stamps.first.first(), stamps.last.first()) else {
-        return Err(complaint(place, "init did not run"));
-    };
-    let own = stamps.cpu.first().copied().unwrap_or(0);
-    // The tty adds a carriage return to each line, unless somebody made it raw.
-    let arrived = fs::read(&path).unwrap_or_default().iter().filter(|byte| **byte != b'\r').count() as u64;
-    let _ = fs::remove_file(&path);
-    Ok((ms(*first, *last), children_cpu() - before - own as f64 / 1e6, arrived))
 }

@@ -131,6 +131,12 @@ impl Place {
         fs::read_dir(CGROUP).into_iter().flatten().flatten().map(|entry| entry.path()).filter(|path| path.is_dir())
     }
 
+    /// How many hierarchies the view as found has beside `cpu`.
+    pub fn further_hierarchies(&self) -> usize {
+        let _ = self.show(View::AsFound);
+        self.hierarchies().filter(|h| h.join("cgroup.procs").exists()).count().saturating_sub(1)
+    }
+
     fn groups_of(&self, name: &str) -> Vec<PathBuf> {
         let places = [format!("lxc/{name}"), format!("lxc.payload.{name}"), format!("lxc.monitor.{name}")];
         self.hierarchies().flat_map(|h| places.iter().map(move |p| h.join(p)).collect::<Vec<_>>()).collect()

@@ -53,7 +53,7 @@ pub struct Row {
     pub exits: Option<(usize, usize, usize)>,
     order: usize,
     samples: Vec<(Metric, f64)>,
-    failures: Vec<String>,
+    failures: Vec<(String, usize)>,
 }
 
 impl Row {
@@ -85,13 +85,17 @@ impl Row {
     /// Keeps a failure, and clears its cgroups out of the next start's way.
     pub fn failed(&mut self, place: &Place, part: &str, reason: &str) {
         eprintln!("\nbench: {}: {part}: {reason}", self.subject.label);
-        self.failures.push(format!("{part}: {reason}"));
+        let told = format!("{part}: {reason}");
+        match self.failures.iter_mut().find(|(before, _)| *before == told) {
+            Some((_, times)) => *times += 1,
+            None => self.failures.push((told, 1)),
+        }
         place.sweep(self.subject.name());
     }
 
     /// How often it failed so far.
     pub fn failures(&self) -> usize {
-        self.failures.len()
+        self.failures.iter().map(|(_, times)| times).sum()
     }
 
     fn sorted(&self, metric: Metric) -> Vec<f64> {
@@ -110,10 +114,11 @@ fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
     values
 }
 
-/// The value at a part of the way through a sorted list.
+/// The value at a part of the way through a sorted list, between two neighbours where it falls there.
 fn at(sorted: &[f64], part: f64) -> Option<f64> {
-    let last = sorted.len().checked_sub(1)?;
-    sorted.get((last as f64 * part).round() as usize).copied()
+    let place = sorted.len().checked_sub(1)? as f64 * part;
+    let (low, high) = (sorted.get(place.floor() as usize)?, sorted.get(place.ceil() as usize)?);
+    Some(low + (high - low) * place.fract())
 }
 
 /// The median; not a number for an empty list.
@@ -218,7 +223,9 @@ pub fn print(rows: &[Row], options: &Options) {
             row.held.map_or_else(dash, |h| format!("{:.2}x", h.slowdown)),
         ]
     });
-    for row in rows.iter().filter(|row| !row.failures.is_empty()) {
-        println!("{} failed {} times: {}\n", row.subject.label, row.failures.len(), row.failures.join("; "));
+    for row in rows {
+        for (failure, times) in &row.failures {
+            println!("{}, {failure} ({times} times).\n", row.subject.label);
+        }
     }
 }

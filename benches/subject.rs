@@ -1,6 +1,7 @@
 //! The tools that are compared, and the command lines by which each does the same work.
 
-use crate::life::{self, Mode};
+use crate::life::Mode;
+use crate::parts;
 use crate::place::{Place, View};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -151,7 +152,7 @@ pub fn present() -> Result<Vec<Subject>, String> {
 /// Starts each subject once, which also warms the page cache, and drops those that cannot do it here.
 pub fn keep_working(place: &Place, subjects: &mut Vec<Subject>) {
     subjects.retain(|subject| {
-        let worked = life::exit_at_once(place, subject).map(drop);
+        let worked = parts::exit_at_once(place, subject).map(drop);
         if let Err(reason) = &worked {
             eprintln!("bench: {} does not start a container here: {reason}: left out", subject.label);
             place.sweep(subject.name());
