@@ -57,6 +57,8 @@ fn spawn(place: &Place, command: &mut Command, stdout: Stdio) -> Result<Life, St
     let mask: SigSet = [Signal::SIGCHLD].into_iter().collect();
     let errors = File::create(place.file("errors")).map_err(|e| format!("errors file: {e}"))?;
     let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).map_err(|e| e.desc())?;
+    // cargo's LD_LIBRARY_PATH would send each peer's loader on a search of its folders.
+    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
     let _ = mask.thread_unblock();
     let started = now();
     let child = command.stdin(Stdio::null()).stdout(stdout).stderr(errors).spawn();
