@@ -32,7 +32,7 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 16
 
 demo: out/$(HOST)/monopod ## boot a small Android-like system in a container (DEMO=interactive: log in to it)
-	@targets/need.sh busybox:busybox-static
+	@targets/need.sh busybox:busybox-static readelf:binutils
 	@tests/demo/run.sh out/$(HOST)/monopod
 
 # ---- building ----
