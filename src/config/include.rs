@@ -217,8 +217,12 @@ impl<'t> Loader<'_, 't> {
         }
     }
 
-    fn unknown(&self, key: &[u8], at: Origin, nearest: &str) -> Error {
-        self.error(at, format_args!("unknown key \"{}\", did you mean \"{nearest}\"?", Brief(key)))
+    fn unknown(&self, key: &[u8], at: Origin, nearest: Option<&str>) -> Error {
+        let key = Brief(key);
+        match nearest {
+            Some(nearest) => self.error(at, format_args!("unknown key \"{key}\", did you mean \"{nearest}\"?")),
+            None => self.error(at, format_args!("unknown key \"{key}\"")),
+        }
     }
 
     fn fault(&self, lex::Pair { key, value }: lex::Pair<'_>, at: Origin, fault: &Fault) -> Error {
@@ -226,7 +230,7 @@ impl<'t> Loader<'_, 't> {
         match fault {
             Fault::Expected(what) => self.error(at, format_args!("{key} = \"{value}\": expected {what}")),
             Fault::Said(text) => self.error(at, format_args!("{key} = \"{value}\": {text}")),
-            Fault::Unknown(nearest) => self.unknown(key.0, at, nearest.text()),
+            Fault::Unknown(nearest) => self.unknown(key.0, at, Some(nearest.text())),
             Fault::Full(what, most, limit) => {
                 self.error(at, format_args!("{key} = \"{value}\": more than {most} {what} (limits::{limit})"))
             }
@@ -292,8 +296,7 @@ impl<'t> Loader<'_, 't> {
         for (line, text) in lex::lines(&text) {
             let at = file.map_or(at, |file| Origin { file, line });
             let broken = |broken| Error::new("config", format_args!("{}:{line}: {broken}", shown(path)));
-            lex::setting(text).map_err(broken)?;
-            let text = text.trim_ascii();
+            let text = lex::sound(text).map_err(broken)?;
             if text.is_empty() || text.starts_with(b"#") {
                 continue;
             }

@@ -237,13 +237,7 @@ pub static TABLE: &[Key] = &[
     row(
         c"lxc.rootfs.mount",
         &[],
-        Kind::One(
-            |c, g| {
-                c.rootfs.mount = g.text_at()?;
-                Ok(())
-            },
-            |c, out| out.text_at(c.rootfs.mount),
-        ),
+        Kind::One(|c, g| put(&mut c.rootfs.mount, g.text_at()), |c, out| out.text_at(c.rootfs.mount)),
     ),
     row(
         c"lxc.rootfs.options",
@@ -265,13 +259,7 @@ pub static TABLE: &[Key] = &[
     row(
         c"lxc.mount.fstab",
         &["lxc.mount"],
-        Kind::One(
-            |c, g| {
-                c.fstab = g.text_at()?;
-                Ok(())
-            },
-            |c, out| out.text_at(c.fstab),
-        ),
+        Kind::One(|c, g| put(&mut c.fstab, g.text_at()), |c, out| out.text_at(c.fstab)),
     ),
     row(
         c"lxc.mount.auto",
@@ -279,7 +267,7 @@ pub static TABLE: &[Key] = &[
         Kind::One(
             |c, g| {
                 if g.value.is_empty() {
-                    c.mount_auto = NO_AUTO;
+                    c.mount_auto = MountAuto::NONE;
                 }
                 for word in lex::words(g.value) {
                     mounts::auto(g.arena, &mut c.mount_auto, word)?;
@@ -312,24 +300,12 @@ pub static TABLE: &[Key] = &[
     row(
         c"lxc.autodev",
         &[],
-        Kind::One(
-            |c, g| {
-                c.autodev = g.or(true, values::flag)?;
-                Ok(())
-            },
-            |c, out| out.flag(c.autodev),
-        ),
+        Kind::One(|c, g| put(&mut c.autodev, g.or(true, values::flag)), |c, out| out.flag(c.autodev)),
     ),
     row(
         c"lxc.autodev.tmpfs.size",
         &[],
-        Kind::One(
-            |c, g| {
-                c.autodev_size = g.or(500_000, values::size)?;
-                Ok(())
-            },
-            |c, out| out.one(c.autodev_size),
-        ),
+        Kind::One(|c, g| put(&mut c.autodev_size, g.or(500_000, values::size)), |c, out| out.one(c.autodev_size)),
     ),
     row(
         c"lxc.tty.max",
@@ -365,13 +341,7 @@ pub static TABLE: &[Key] = &[
     row(
         c"lxc.pty.max",
         &["lxc.pts"],
-        Kind::One(
-            |c, g| {
-                c.pty_max = g.or(1024, values::whole32)?;
-                Ok(())
-            },
-            |c, out| out.one(c.pty_max),
-        ),
+        Kind::One(|c, g| put(&mut c.pty_max, g.or(1024, values::whole32)), |c, out| out.one(c.pty_max)),
     ),
     row(
         c"lxc.console.path",
@@ -395,44 +365,26 @@ pub static TABLE: &[Key] = &[
     row(
         c"lxc.console.logfile",
         &[],
-        Kind::One(
-            |c, g| {
-                c.console.logfile = g.text_at()?;
-                Ok(())
-            },
-            |c, out| out.text_at(c.console.logfile),
-        ),
+        Kind::One(|c, g| put(&mut c.console.logfile, g.text_at()), |c, out| out.text_at(c.console.logfile)),
     ),
     row(
         c"lxc.console.size",
         &[],
         Kind::One(
-            |c, g| {
-                c.console.log_size = g.or(0, values::console_size)?;
-                Ok(())
-            },
+            |c, g| put(&mut c.console.log_size, g.or(0, values::console_size)),
             |c, out| out.size(c.console.log_size),
         ),
     ),
     row(
         c"lxc.console.rotate",
         &[],
-        Kind::One(
-            |c, g| {
-                c.console.rotate = g.or(false, values::flag)?;
-                Ok(())
-            },
-            |c, out| out.flag(c.console.rotate),
-        ),
+        Kind::One(|c, g| put(&mut c.console.rotate, g.or(false, values::flag)), |c, out| out.flag(c.console.rotate)),
     ),
     row(
         c"lxc.console.buffer.size",
         &[],
         Kind::One(
-            |c, g| {
-                c.console.buffer_size = g.or(0, values::console_size)?;
-                Ok(())
-            },
+            |c, g| put(&mut c.console.buffer_size, g.or(0, values::console_size)),
             |c, out| out.size(c.console.buffer_size),
         ),
     ),
@@ -486,10 +438,7 @@ pub static TABLE: &[Key] = &[
         c"lxc.hook.version",
         &[],
         Kind::One(
-            |c, g| {
-                c.hook_version = g.or(0, |v| values::flag(v).map(u8::from))?;
-                Ok(())
-            },
+            |c, g| put(&mut c.hook_version, g.or(0, |v| values::flag(v).map(u8::from))),
             |c, out| out.one(c.hook_version),
         ),
     ),
@@ -556,24 +505,12 @@ pub static TABLE: &[Key] = &[
     row(
         c"lxc.init.uid",
         &["lxc.init_uid"],
-        Kind::One(
-            |c, g| {
-                c.init.uid = g.or(0, values::whole32)?;
-                Ok(())
-            },
-            |c, out| out.one(c.init.uid),
-        ),
+        Kind::One(|c, g| put(&mut c.init.uid, g.or(0, values::whole32)), |c, out| out.one(c.init.uid)),
     ),
     row(
         c"lxc.init.gid",
         &["lxc.init_gid"],
-        Kind::One(
-            |c, g| {
-                c.init.gid = g.or(0, values::whole32)?;
-                Ok(())
-            },
-            |c, out| out.one(c.init.gid),
-        ),
+        Kind::One(|c, g| put(&mut c.init.gid, g.or(0, values::whole32)), |c, out| out.one(c.init.gid)),
     ),
     row(
         c"lxc.init.groups",
@@ -594,17 +531,7 @@ pub static TABLE: &[Key] = &[
             |c, out| if c.init.groups.is_empty() { Ok(()) } else { out.one(Groups(&c.init.groups)) },
         ),
     ),
-    row(
-        c"lxc.init.cwd",
-        &[],
-        Kind::One(
-            |c, g| {
-                c.init.cwd = g.text()?;
-                Ok(())
-            },
-            |c, out| out.text(c.init.cwd),
-        ),
-    ),
+    row(c"lxc.init.cwd", &[], Kind::One(|c, g| put(&mut c.init.cwd, g.text()), |c, out| out.text(c.init.cwd))),
     row(c"lxc.execute.cmd", &[], Kind::Kept(Keep::Last, any, never)),
     row(
         c"lxc.signal.halt",
@@ -622,10 +549,7 @@ pub static TABLE: &[Key] = &[
         c"lxc.signal.reboot",
         &["lxc.rebootsignal"],
         Kind::One(
-            |c, g| {
-                c.signals.reboot = g.or(libc::SIGINT, values::signal)?;
-                Ok(())
-            },
+            |c, g| put(&mut c.signals.reboot, g.or(libc::SIGINT, values::signal)),
             |c, out| out.one(c.signals.reboot),
         ),
     ),
@@ -633,10 +557,7 @@ pub static TABLE: &[Key] = &[
         c"lxc.signal.stop",
         &["lxc.stopsignal"],
         Kind::One(
-            |c, g| {
-                c.signals.stop = g.or(libc::SIGKILL, values::signal)?;
-                Ok(())
-            },
+            |c, g| put(&mut c.signals.stop, g.or(libc::SIGKILL, values::signal)),
             |c, out| out.one(c.signals.stop),
         ),
     ),
@@ -710,13 +631,7 @@ pub static TABLE: &[Key] = &[
     row(
         c"lxc.no_new_privs",
         &[],
-        Kind::One(
-            |c, g| {
-                c.no_new_privs = g.or(false, values::flag)?;
-                Ok(())
-            },
-            |c, out| out.flag(c.no_new_privs),
-        ),
+        Kind::One(|c, g| put(&mut c.no_new_privs, g.or(false, values::flag)), |c, out| out.flag(c.no_new_privs)),
     ),
     row(
         c"lxc.apparmor.profile",
@@ -741,11 +656,13 @@ pub static TABLE: &[Key] = &[
         &[],
         Kind::One(
             |c, g| {
-                c.pdeath_signal = g.or(libc::SIGKILL, |value| match value {
-                    b"NONE" | b"none" | b"0" => Ok(0),
-                    _ => values::signal(value),
-                })?;
-                Ok(())
+                put(
+                    &mut c.pdeath_signal,
+                    g.or(libc::SIGKILL, |value| match value {
+                        b"NONE" | b"none" | b"0" => Ok(0),
+                        _ => values::signal(value),
+                    }),
+                )
             },
             |c, out| out.one(c.pdeath_signal),
         ),
@@ -754,23 +671,14 @@ pub static TABLE: &[Key] = &[
         c"lxc.log.level",
         &["lxc.loglevel"],
         Kind::One(
-            |c, g| {
-                c.log.level = g.or(None, |v| values::log_level(v).map(Some))?;
-                Ok(())
-            },
+            |c, g| put(&mut c.log.level, g.or(None, |v| values::log_level(v).map(Some))),
             |c, out| c.log.level.map_or(Ok(()), |level| out.one(values::level_name(level))),
         ),
     ),
     row(
         c"lxc.log.file",
         &["lxc.logfile"],
-        Kind::One(
-            |c, g| {
-                c.log.file = g.text()?;
-                Ok(())
-            },
-            |c, out| out.text(c.log.file),
-        ),
+        Kind::One(|c, g| put(&mut c.log.file, g.text()), |c, out| out.text(c.log.file)),
     ),
     row(
         c"lxc.log.syslog",
@@ -806,13 +714,7 @@ pub static TABLE: &[Key] = &[
     row(
         c"monopod.log.kmsg",
         &[],
-        Kind::One(
-            |c, g| {
-                c.log.kmsg = g.or(false, values::flag)?;
-                Ok(())
-            },
-            |c, out| out.flag(c.log.kmsg),
-        ),
+        Kind::One(|c, g| put(&mut c.log.kmsg, g.or(false, values::flag)), |c, out| out.flag(c.log.kmsg)),
     ),
     row(
         c"monopod.restart.when",
@@ -842,10 +744,7 @@ pub static TABLE: &[Key] = &[
         c"monopod.restart.delay",
         &[],
         Kind::One(
-            |c, g| {
-                c.restart.delay_ms = g.or(super::Restart::DEFAULT.delay_ms, values::duration_ms)?;
-                Ok(())
-            },
+            |c, g| put(&mut c.restart.delay_ms, g.or(super::Restart::DEFAULT.delay_ms, values::duration_ms)),
             |c, out| out.ms(c.restart.delay_ms),
         ),
     ),
@@ -854,11 +753,13 @@ pub static TABLE: &[Key] = &[
         &[],
         Kind::One(
             |c, g| {
-                c.restart.factor = g.or(super::Restart::DEFAULT.factor, |value| match values::whole32(value)? {
-                    0 => Err(Fault::Expected("a whole number from 1")),
-                    factor => Ok(factor),
-                })?;
-                Ok(())
+                put(
+                    &mut c.restart.factor,
+                    g.or(super::Restart::DEFAULT.factor, |value| match values::whole32(value)? {
+                        0 => Err(Fault::Expected("a whole number from 1")),
+                        factor => Ok(factor),
+                    }),
+                )
             },
             |c, out| out.one(c.restart.factor),
         ),
@@ -867,10 +768,7 @@ pub static TABLE: &[Key] = &[
         c"monopod.restart.cap",
         &[],
         Kind::One(
-            |c, g| {
-                c.restart.cap_ms = g.or(super::Restart::DEFAULT.cap_ms, values::duration_ms)?;
-                Ok(())
-            },
+            |c, g| put(&mut c.restart.cap_ms, g.or(super::Restart::DEFAULT.cap_ms, values::duration_ms)),
             |c, out| out.ms(c.restart.cap_ms),
         ),
     ),
@@ -878,10 +776,7 @@ pub static TABLE: &[Key] = &[
         c"monopod.restart.budget",
         &[],
         Kind::One(
-            |c, g| {
-                c.restart.budget = g.or(super::Restart::DEFAULT.budget, values::whole32)?;
-                Ok(())
-            },
+            |c, g| put(&mut c.restart.budget, g.or(super::Restart::DEFAULT.budget, values::whole32)),
             |c, out| out.one(c.restart.budget),
         ),
     ),
@@ -889,10 +784,7 @@ pub static TABLE: &[Key] = &[
         c"monopod.restart.window",
         &[],
         Kind::One(
-            |c, g| {
-                c.restart.window_ms = g.or(super::Restart::DEFAULT.window_ms, values::duration_ms)?;
-                Ok(())
-            },
+            |c, g| put(&mut c.restart.window_ms, g.or(super::Restart::DEFAULT.window_ms, values::duration_ms)),
             |c, out| out.ms(c.restart.window_ms),
         ),
     ),
@@ -900,10 +792,7 @@ pub static TABLE: &[Key] = &[
         c"monopod.restart.uptime",
         &[],
         Kind::One(
-            |c, g| {
-                c.restart.uptime_ms = g.or(super::Restart::DEFAULT.uptime_ms, values::duration_ms)?;
-                Ok(())
-            },
+            |c, g| put(&mut c.restart.uptime_ms, g.or(super::Restart::DEFAULT.uptime_ms, values::duration_ms)),
             |c, out| out.ms(c.restart.uptime_ms),
         ),
     ),
@@ -911,10 +800,7 @@ pub static TABLE: &[Key] = &[
         c"monopod.timeout.hook",
         &[],
         Kind::One(
-            |c, g| {
-                c.timeouts.hook_ms = g.or(super::Timeouts::DEFAULT.hook_ms, values::duration_ms)?;
-                Ok(())
-            },
+            |c, g| put(&mut c.timeouts.hook_ms, g.or(super::Timeouts::DEFAULT.hook_ms, values::duration_ms)),
             |c, out| out.ms(c.timeouts.hook_ms),
         ),
     ),
@@ -922,10 +808,7 @@ pub static TABLE: &[Key] = &[
         c"monopod.timeout.start",
         &[],
         Kind::One(
-            |c, g| {
-                c.timeouts.start_ms = g.or(super::Timeouts::DEFAULT.start_ms, values::duration_ms)?;
-                Ok(())
-            },
+            |c, g| put(&mut c.timeouts.start_ms, g.or(super::Timeouts::DEFAULT.start_ms, values::duration_ms)),
             |c, out| out.ms(c.timeouts.start_ms),
         ),
     ),
@@ -933,24 +816,17 @@ pub static TABLE: &[Key] = &[
         c"monopod.timeout.stop",
         &[],
         Kind::One(
-            |c, g| {
-                c.timeouts.stop_ms = g.or(super::Timeouts::DEFAULT.stop_ms, values::duration_ms)?;
-                Ok(())
-            },
+            |c, g| put(&mut c.timeouts.stop_ms, g.or(super::Timeouts::DEFAULT.stop_ms, values::duration_ms)),
             |c, out| out.ms(c.timeouts.stop_ms),
         ),
     ),
 ];
 
-/// `lxc.mount.auto` with nothing in it.
-const NO_AUTO: MountAuto<'static> = MountAuto {
-    proc: AutoProc::No,
-    sys: AutoSys::No,
-    cgroup: None,
-    shmounts: None,
-    cgroup_by_caps: false,
-    at: super::DEFAULT,
-};
+/// Puts what was read in its place.
+fn put<T>(place: &mut T, read: Result<T, Fault>) -> Result<(), Fault> {
+    *place = read?;
+    Ok(())
+}
 
 fn set_rootfs<'t>(c: &mut Config<'t>, g: &Given<'_, 't>) -> Result<(), Fault> {
     let colon = memchr::memchr2(b':', b'/', g.value).filter(|at| *at > 0 && g.value.get(*at) == Some(&b':'));
@@ -1193,10 +1069,14 @@ pub fn find(key: &[u8]) -> Option<(&'static Key, &[u8], bool)> {
     })
 }
 
-/// The name in the table that is nearest to a key that is not in it.
-pub fn nearest(key: &[u8]) -> &'static str {
+/// The name in the table that is nearest to a key that is not in it; None if not even half of it is alike.
+pub fn nearest(key: &[u8]) -> Option<&'static str> {
     let names = TABLE.iter().flat_map(|row| row.name.to_str().into_iter().chain(row.old.iter().copied()));
-    names.min_by_key(|name| values::distance(name.as_bytes(), key)).unwrap_or("")
+    let distances = names.map(|name| (values::distance(name.as_bytes(), key), name));
+    distances
+        .min_by_key(|(distance, _)| *distance)
+        .filter(|(distance, _)| *distance <= key.len() / 2)
+        .map(|(_, name)| name)
 }
 
 impl Key {

@@ -66,15 +66,20 @@ impl<'a> Iterator for Lines<'a> {
     }
 }
 
+/// A line without the blanks round it, if it is short enough and holds no NUL.
+pub fn sound(line: &[u8]) -> Result<&[u8], Broken> {
+    if line.len() > LINE_BYTES {
+        Err(Broken::TooLong)
+    } else if memchr::memchr(0, line).is_some() {
+        Err(Broken::Nul)
+    } else {
+        Ok(line.trim_ascii())
+    }
+}
+
 /// The setting in a line; None for an empty line, a comment, or a line that is no setting at all.
 pub fn setting(line: &[u8]) -> Result<Option<Pair<'_>>, Broken> {
-    if line.len() > LINE_BYTES {
-        return Err(Broken::TooLong);
-    }
-    if memchr::memchr(0, line).is_some() {
-        return Err(Broken::Nul);
-    }
-    let line = line.trim_ascii();
+    let line = sound(line)?;
     if line.starts_with(b"lxc.") || line.starts_with(b"monopod.") { pair(line).map(Some) } else { Ok(None) }
 }
 

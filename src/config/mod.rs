@@ -192,6 +192,18 @@ pub struct MountAuto<'t> {
     pub at: Origin,
 }
 
+impl MountAuto<'_> {
+    /// Nothing is mounted.
+    pub const NONE: Self = MountAuto {
+        proc: AutoProc::No,
+        sys: AutoSys::No,
+        cgroup: None,
+        shmounts: None,
+        cgroup_by_caps: false,
+        at: DEFAULT,
+    };
+}
+
 /// `lxc.console.*`
 #[derive(Clone, Copy, Debug)]
 pub struct Console<'t> {
@@ -591,14 +603,7 @@ impl<'t> Config<'t> {
             fstab: None,
             mounts: Vec::new(),
             fstab_mounts: 0,
-            mount_auto: MountAuto {
-                proc: AutoProc::No,
-                sys: AutoSys::No,
-                cgroup: None,
-                shmounts: None,
-                cgroup_by_caps: false,
-                at: DEFAULT,
-            },
+            mount_auto: MountAuto::NONE,
             autodev: true,
             autodev_size: 500_000,
             tty_max: 0,

@@ -263,7 +263,7 @@ mod tests {
     fn entry_bind_as_type_is_kept_as_written() {
         read(b"/dev/socket dev/socket bind bind,create=dir,optional 0 0", |entry| {
             assert_eq!((entry.source, entry.target, entry.fstype), (c"/dev/socket", c"dev/socket", c"bind"));
-            assert_eq!(entry.options.flags, libc::MS_BIND);
+            assert_eq!(entry.options.flags, ms(libc::MS_BIND));
             assert_eq!(entry.options.data, None);
             assert_eq!(entry.create, Create::Dir);
             assert!(entry.optional && !entry.relative && !entry.idmap);
@@ -274,7 +274,7 @@ mod tests {
     fn entry_unknown_options_become_data_in_order() {
         read(b"none dev/pts devpts defaults,mode=644,ptmxmode=666,nosuid,create=file", |entry| {
             assert_eq!(entry.options.data, Some(c"mode=644,ptmxmode=666"));
-            assert_eq!(entry.options.flags, libc::MS_NOSUID);
+            assert_eq!(entry.options.flags, ms(libc::MS_NOSUID));
         });
     }
 
@@ -300,8 +300,8 @@ mod tests {
         let mut storage = [0u8; 64];
         let arena = Arena::new(&mut storage);
         let all = options(&arena, b"ro,nosuid,rw,rbind,shared,rslave,relative,idmap=container").unwrap();
-        assert_eq!(all.mount.flags, libc::MS_NOSUID | libc::MS_BIND | libc::MS_REC);
-        assert_eq!(all.mount.propagation, libc::MS_SLAVE | libc::MS_REC);
+        assert_eq!(all.mount.flags, ms(libc::MS_NOSUID | libc::MS_BIND | libc::MS_REC));
+        assert_eq!(all.mount.propagation, ms(libc::MS_SLAVE | libc::MS_REC));
         assert!(all.relative && all.idmap);
     }
 

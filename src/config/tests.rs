@@ -254,6 +254,7 @@ fn unknown_key_names_the_nearest() {
     for (define, error) in cases {
         assert_eq!(define_error(define), error);
     }
+    assert_eq!(define_error("foo = 1"), r#"config: -s option 1: unknown key "foo""#);
 }
 
 #[test]
@@ -466,17 +467,17 @@ fn include_cycle_missing_fifo_and_size_are_errors_with_the_line() {
 #[test]
 fn fstab_entries_come_first_with_their_own_lines() {
     let dir = Dir::new("fstab");
-    let fstab = dir.write("fstab", "# comment\n\n/a a none bind 0 0\n/b b none bind\n");
+    let fstab = dir.write("fstab", "# comment\n\nlxc.a a none bind 0 0\n/b b none bind\n");
     let file = dir.write("config", format!("lxc.mount.entry = /c c none bind\nlxc.mount = {fstab}\n"));
     load_with(Some(&file), &[], |config| {
         let config = config.unwrap();
         let sources: std::vec::Vec<_> = config.mounts.iter().map(|entry| entry.source).collect();
-        assert_eq!(sources, [c"/a", c"/b", c"/c"]);
+        assert_eq!(sources, [c"lxc.a", c"/b", c"/c"]);
         assert_eq!(config.fstab_mounts, 2);
         assert_eq!(config.place(config.mounts[1].at).to_string(), format!("{fstab}:4"));
         assert_eq!(got(config, "lxc.mount.entry").unwrap(), "/c c none bind\n");
         let lines = printed(config);
-        assert!(lines.contains(&format!("lxc.mount.fstab = {fstab}\n")) && !lines.contains("/a a"));
+        assert!(lines.contains(&format!("lxc.mount.fstab = {fstab}\n")) && !lines.contains("lxc.a a"));
     });
     let file = dir.write("config", "lxc.mount.fstab = /nonexistent/x\n");
     assert_eq!(file_error(&file), r#"config: FILE:1: lxc.mount.fstab = "/nonexistent/x": No such file or directory"#);
