@@ -3,6 +3,7 @@
 //! A verb is called as `monopod VERB` or by the name of LXC's tool (`lxc-start`, a symlink). `prepass` brings getopt's
 //! forms into argh's, each verb has a file of its own, `help` prints what there is.
 
+mod addresses;
 mod config;
 mod help;
 mod info;
