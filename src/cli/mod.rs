@@ -13,7 +13,7 @@ mod stop;
 mod version;
 mod wait;
 
-use crate::config::LogLevel;
+use crate::config::{LogLevel, Sources};
 use crate::control::client::Container;
 use crate::error::Error;
 use crate::text::{number, shown};
@@ -266,7 +266,8 @@ fn with_config<T>(
 ) -> Result<T, Error> {
     let mut storage = vec![0; crate::limits::TEXT_BYTES];
     let arena = crate::text::Arena::new(&mut storage);
-    let config = crate::config::load(&target.name, &target.lxcpath, rcfile, defines, &arena)?;
+    let sources = Sources { name: &target.name, lxcpath: &target.lxcpath, rcfile, defines };
+    let config = crate::config::load(&arena, &sources)?;
     Ok(then(&config))
 }
 
