@@ -87,8 +87,10 @@ mod tests {
 
     #[test]
     fn plan_keep_and_clone_are_obeyed() {
-        let keep = |mask| move |config: &mut Config<'static>| {
-            config.namespaces = Namespaces { keep: Some(mask), clone: None, at: DEFAULT };
+        let keep = |mask| {
+            move |config: &mut Config<'static>| {
+                config.namespaces = Namespaces { keep: Some(mask), clone: None, at: DEFAULT };
+            }
         };
         assert_eq!(with(keep(NET | IPC)).unwrap().flags(), MOUNT | PID | UTS | CGROUP);
         assert!(with(keep(PID)).is_err());
