@@ -64,7 +64,7 @@ pub fn plan(config: &Config<'_>) -> Result<Plan> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{DEFAULT, Namespaces, Nic};
+    use crate::config::{DEFAULT, List, Namespaces, Nic};
 
     fn with(change: impl FnOnce(&mut Config<'static>)) -> Result<Plan> {
         let mut config = Box::new(Config::new(c"test", c"/var/lib/lxc"));
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn plan_network_none_keeps_the_hosts() {
-        let nic = Nic { index: 0, kind: NicType::None, kind_name: c"none", fields: heapless::Vec::new(), at: DEFAULT };
+        let nic = Nic { index: 0, kind: NicType::None, kind_name: c"none", fields: List::new(), at: DEFAULT };
         assert!(!with(|config| drop(config.nics.push(nic))).unwrap().has_net());
     }
 
