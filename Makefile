@@ -52,10 +52,12 @@ out/%/monopod-small: FORCE $(KEEP)/%
 # that, in a directory of its own, because build scripts ask for the variable. Such a std needs an unwinder only to print
 # the backtrace of a panic; src/sys/unwind.rs answers "none", and an empty archive keeps libunwind's 100 KB out.
 cargo-build = $(if $3,$(rebuild-tools)) \
-  CARGO_TARGET_$(call upper,$1)_RUSTFLAGS="$(strip $(flags.$1) $(flags-$2.$1) $(if $3,$(rebuild-flags)))" \
+  CARGO_TARGET_$(call upper,$1)_RUSTFLAGS="$(strip $(common-flags) $(flags.$1) $(flags-$2.$1) $(if $3,$(rebuild-flags)))" \
   $(if $3,RUSTC_BOOTSTRAP=1 $(env.$1)) cargo build --locked --release --target $1 $(if $3,$(rebuild-std)); \
   install -D -m 755 $(if $3,$(REBUILT),$(TARGET_DIR))/$1/release/monopod $@
 REBUILT       := $(TARGET_DIR)/rebuilt-std
+# A panic aborts, so nothing reads unwind tables: they would be 40 KB.
+common-flags  := -Cforce-unwind-tables=no
 rebuild-std   := -Zbuild-std=std,panic_abort -Zbuild-std-features=optimize_for_size --target-dir $(REBUILT)
 rebuild-flags := --cfg=unwind_stub -Lnative=$(CURDIR)/.cache/no-unwind
 rebuild-tools  = mkdir -p .cache/no-unwind; printf '!<arch>\n' > .cache/no-unwind/libunwind.a; \
@@ -101,7 +103,7 @@ start-all: $(TARGETS:%=out/%/monopod) $(TARGETS:%=out/%/monopod-small)
 started:
 	@if [ "$T" = "$(HOST)" ]; then run=; else run=$(runner.$T); fi; \
 	if [ -n "$$run" ] && ! command -v $$run > /dev/null; then echo "skipped: $(BIN), $$run is missing"; \
-	else echo "started: $(BIN): $$($$run $(BIN) --version | head -n 1)"; fi
+	else version=$$($$run $(BIN) --version); echo "started: $(BIN): $$version"; fi
 
 # BENCH=--quick for a short run; benches/README.md says what is compared. Two C programs are its floor and its init.
 bench: out/$(HOST)/monopod out/$(HOST)/monopod-small ## measure against LXC and bare system calls (root; BENCH=--quick)
