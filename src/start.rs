@@ -22,6 +22,7 @@ use core::fmt::Write;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, unlinkat};
+use std::io::{BufRead, BufReader};
 use std::os::unix::ffi::OsStrExt;
 
 /// Exit code of a failure of ours: bad config, refused start.
@@ -190,9 +191,10 @@ fn prepare_and_run<'t>(
     let hierarchies = host.hierarchies.clone();
     crate::arm();
     let result = run_container(&blueprint, &hierarchies, &mut side, &mut host, caller);
+    // The terminal first, the address and the lock last: who waits for our end finds everything gone.
     drop(pidfile);
     drop(side);
-    host.close();
+    drop(host);
     result
 }
 
@@ -322,9 +324,9 @@ fn caller_environment<'t>(arena: &Arena<'t>) -> Result<CallerEnvironment<'t>> {
 fn find_hierarchies<'t>(arena: &Arena<'t>) -> Result<find::Hierarchies<'t>> {
     let mut found = find::Hierarchies::new();
     // Without /proc there are no cgroups to be found; a config that needs them is refused where it asks for them.
-    let Ok(table) = std::fs::read("/proc/self/mountinfo") else { return Ok(found) };
-    for line in table.split(|b| *b == b'\n') {
-        find::take_line(line, &mut found, arena).map_err(|problem| match problem {
+    let Ok(table) = std::fs::File::open("/proc/self/mountinfo") else { return Ok(found) };
+    for line in BufReader::with_capacity(4096, table).split(b'\n').map_while(std::io::Result::ok) {
+        find::take_line(&line, &mut found, arena).map_err(|problem| match problem {
             find::Problem::TooMany => Error::new(
                 "cgroup",
                 format_args!("this host has more than {} cgroup hierarchies mounted", limits::HIERARCHIES),

@@ -105,7 +105,7 @@ pub struct Host<'t> {
 impl<'t> Host<'t> {
     /// Blocks signals, binds the command socket and makes the epoll instance. Before the first clone (lxc.md rows 34, 40).
     #[inline(never)]
-    pub fn open(config: &'t Config<'t>, lock: Lock, lifecycle: Lifecycle) -> Result<Option<Self>> {
+    pub fn open(config: &'t Config<'t>, lock: Lock, lifecycle: Lifecycle) -> Result<Option<Box<Self>>> {
         let failed = |what: &'static str| move |errno: Errno| Error::os("prepare", errno, format_args!("{what}"));
         let server = match Server::bind(config.lxcpath, config.name) {
             Ok(server) => server,
@@ -124,7 +124,7 @@ impl<'t> Host<'t> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(failed("epoll_create1"))?;
         let mut cgroup = Line::new();
         let _ = write!(cgroup, "lxc/{}\0", crate::text::shown(config.name));
-        let host = Host {
+        let host = Box::new(Host {
             config,
             hierarchies: Hierarchies::new(),
             environment: &[],
@@ -143,7 +143,7 @@ impl<'t> Host<'t> {
             last: None,
             cgroup,
             _lock: lock,
-        };
+        });
         host.watch(&host.signals, Source::Signals, EpollFlags::EPOLLIN).map_err(failed("epoll_ctl"))?;
         host.server.register(&host.epoll).map_err(failed("epoll_ctl"))?;
         Ok(Some(host))
@@ -260,11 +260,6 @@ impl<'t> Host<'t> {
     pub fn set_next(&mut self, outcome: Outcome, next_start_ms: Option<u64>) {
         self.last = Some(outcome);
         self.next_start_ms = next_start_ms;
-    }
-
-    /// Ends the service: waiters learn STOPPED by the end of their connection.
-    pub fn close(self) {
-        self.server.shut();
     }
 }
 

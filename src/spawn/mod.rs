@@ -125,16 +125,10 @@ impl Start {
         let pipe = if hooked { Some(pipe2(OFlag::O_CLOEXEC).map_err(failed("pipe"))?) } else { None };
         let mut storage = [0u8; 8192];
         let arena = Arena::new(&mut storage);
-        let moment = Moment::default();
-        let words = |kind| {
-            if config.hooks(kind).next().is_some() {
-                hooks::environment(host, kind, &moment, &arena)
-            } else {
-                Ok(Environment::new())
-            }
-        };
-        let (pre_mount, mount) = (words(HookKind::PreMount)?, words(HookKind::Mount)?);
-        let (autodev, start) = (words(HookKind::Autodev)?, words(HookKind::Start)?);
+        let mut words = Environment::new();
+        if hooked {
+            hooks::environment(host, &Moment::default(), &arena, &mut words)?;
+        }
         let warn = |report: Report| child::tell(theirs.as_fd(), report);
         let mut plan = child::Plan {
             site: Site {
@@ -143,9 +137,6 @@ impl Start {
                 hierarchies: &host.hierarchies,
                 cgroup_namespace: blueprint.namespaces.cgroup,
                 console: side.wanted,
-                pre_mount: &pre_mount,
-                mount: &mount,
-                autodev: &autodev,
                 hook_output: pipe.as_ref().map_or(theirs.as_fd(), |(_, input)| input.as_fd()),
                 ignored_signals: host.ignored_signals,
                 warn: &warn,
@@ -155,7 +146,6 @@ impl Start {
             namespaces: blueprint.namespaces,
             argv: blueprint.argv,
             environment: &blueprint.environment,
-            start: &start,
             drop_sys_boot: blueprint.drop_sys_boot,
         };
         let (side_of_fork, born_in_v2) = fork_off(blueprint.namespaces.clone, life.group.v2_directory())
@@ -165,7 +155,7 @@ impl Start {
                 // The other end must close here too, or the child would never notice the supervisor's death.
                 drop(ours);
                 plan.born_in_v2 = born_in_v2;
-                child::run(&plan, theirs.as_fd())
+                child::run(&plan, &mut words, theirs.as_fd())
             }
             Fork::Parent(pid) => {
                 life.pid = Some(pid);
@@ -211,6 +201,7 @@ impl Start {
         life.group.started();
         life.began_ms = Some(now_ms());
         host.set_state(State::Running);
+        crate::sys::stack::trim();
         Ok(())
     }
 
