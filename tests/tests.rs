@@ -6,4 +6,14 @@
 
 mod support;
 
+mod android_configs;
+mod cgroups;
+mod clients;
+mod config_errors;
+mod console;
+mod hooks;
+mod host_untouched;
+mod identity;
 mod lifecycle;
+mod mounts;
+mod supervisor_death;

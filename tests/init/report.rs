@@ -78,7 +78,7 @@ fn proc_files(out: &mut String) {
             .collect::<Vec<_>>()
             .join("\n"),
     );
-    lines("status", text(format!("{proc}/self/status")).replace(":\t", " "));
+    lines("status", text(format!("{proc}/self/status")).replace('\t', " "));
     lines("limit", text(format!("{proc}/self/limits")));
     lines("cgroup", text(format!("{proc}/self/cgroup")));
     lines("iface", text(format!("{proc}/self/net/dev")).lines().skip(2).map(iface).collect::<Vec<_>>().join("\n"));

@@ -27,8 +27,8 @@ pub fn assert_none(guest: &Guest) {
 fn find(guest: &Guest) -> Vec<String> {
     let mut left = Vec::new();
     left.extend(guest.sandbox.processes().into_iter().map(|pid| format!("process {}", describe(pid))));
-    left.extend(in_cgroup(guest.name()).into_iter().map(|pid| format!("process of the container {}", describe(pid))));
-    left.extend(cgroups(guest.name()).into_iter().map(|dir| format!("cgroup {}", dir.display())));
+    left.extend(in_cgroup(guest).into_iter().map(|pid| format!("process of the container {}", describe(pid))));
+    left.extend(cgroups(guest).into_iter().map(|dir| format!("cgroup {}", dir.display())));
     left.extend(sockets(guest).into_iter().map(|line| format!("socket {line}")));
     let now = guest.sandbox_state();
     let before = guest.state_before();
@@ -42,18 +42,13 @@ pub fn all_pids() -> Vec<i32> {
     fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
-/// Living processes with `name` as a whole component of a cgroup path.
-pub fn in_cgroup(name: &str) -> Vec<i32> {
-    all_pids()
-        .into_iter()
-        .filter(|pid| {
-            fs::read_to_string(format!("/proc/{pid}/cgroup"))
-                .unwrap_or_default()
-                .lines()
-                .any(|line| line.rsplit(':').next().unwrap_or("").split('/').any(|part| part == name))
-        })
-        .filter(|pid| !describe(*pid).contains(" Z "))
-        .collect()
+/// Living processes in a cgroup of the guest.
+pub fn in_cgroup(guest: &Guest) -> Vec<i32> {
+    let is_ours = |pid: &i32| {
+        let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+        text.lines().any(|line| guest.owns_cgroup(line.rsplit(':').next().unwrap_or("")))
+    };
+    all_pids().into_iter().filter(is_ours).filter(|pid| !describe(*pid).contains(" Z ")).collect()
 }
 
 /// `PID NAME STATE PARENT...` of a process.
@@ -62,23 +57,21 @@ fn describe(pid: i32) -> String {
     stat.split(' ').take(4).collect::<Vec<_>>().join(" ")
 }
 
-/// Cgroup directories of that name, in any hierarchy, at most four levels deep.
-pub fn cgroups(name: &str) -> Vec<PathBuf> {
-    fn walk(dir: &Path, name: &str, depth: u32, found: &mut Vec<PathBuf>) {
+/// Cgroup directories of the guest, in any hierarchy, at most four levels deep. What is below them is not listed.
+pub fn cgroups(guest: &Guest) -> Vec<PathBuf> {
+    fn walk(dir: &Path, guest: &Guest, depth: u32, found: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                let file = entry.file_name();
-                let file = file.to_string_lossy();
-                if file == name || file.starts_with(&format!("{name}-")) || file.ends_with(&format!(".{name}")) {
+                if guest.owns_cgroup(&entry.path().to_string_lossy()) {
                     found.push(entry.path());
                 } else if depth > 0 {
-                    walk(&entry.path(), name, depth - 1, found);
+                    walk(&entry.path(), guest, depth - 1, found);
                 }
             }
         }
     }
     let mut found = Vec::new();
-    walk(Path::new("/sys/fs/cgroup"), name, 4, &mut found);
+    walk(Path::new("/sys/fs/cgroup"), guest, 4, &mut found);
     found
 }
 

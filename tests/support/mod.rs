@@ -108,6 +108,7 @@ pub struct Guest {
     options: Vec<String>,
     environment: Vec<(String, String)>,
     before: OnceLock<String>,
+    view: Option<CgroupView>,
     /// The namespace in which everything runs.
     pub sandbox: Sandbox,
 }
@@ -143,8 +144,24 @@ impl Guest {
             options: Vec::new(),
             environment: Vec::new(),
             before: OnceLock::new(),
+            view: None,
             sandbox: Sandbox::new(),
         }
+    }
+
+    /// Gives the sandbox cgroup hierarchies of its own, subtrees of the machine's, so that any name is free in them.
+    pub fn with_cgroup_view(mut self) -> Self {
+        self.view = Some(CgroupView::new(&self.sandbox));
+        self
+    }
+
+    /// Whether a cgroup path is the container's.
+    pub fn owns_cgroup(&self, path: &str) -> bool {
+        let mut parts = path.split('/');
+        let in_view = self.view.as_ref().is_none_or(|view| parts.any(|part| part == view.0));
+        // The second and third form are LXC's.
+        let (restarted, payload) = (format!("{}-", self.name), format!(".{}", self.name));
+        in_view && parts.any(|part| part == self.name || part.starts_with(&restarted) || part.ends_with(&payload))
     }
 
     /// Adds lines to the config. `{dir}` stands for the guest's directory, `{rootfs}` for its rootfs.
@@ -255,7 +272,7 @@ impl Guest {
 
     /// Pids of the container's processes, seen from the host.
     pub fn pids(&self) -> Vec<i32> {
-        leaks::in_cgroup(&self.name)
+        leaks::in_cgroup(self)
     }
 
     /// The log, for a failing test's output.
@@ -297,11 +314,16 @@ impl Guest {
         Running::new(self, self.tool(tool, words)).wait()
     }
 
+    /// Writes the config, with `steps` for the guest's init.
+    pub fn install(&self, steps: &str) {
+        let init = if steps.is_empty() { String::new() } else { format!("lxc.init.cmd = /init {steps}\n") };
+        fs::write(self.dir().join("config"), format!("{}{init}", self.config)).unwrap();
+    }
+
     /// The command that starts the guest in the foreground with `steps` for its init.
     pub fn start_command(&self, steps: &str) -> Command {
         self.before.get_or_init(|| self.sandbox_state());
-        let init = if steps.is_empty() { String::new() } else { format!("lxc.init.cmd = /init {steps}\n") };
-        fs::write(self.dir().join("config"), format!("{}{init}", self.config)).unwrap();
+        self.install(steps);
         let log = self.dir().join("log");
         let mut words = vec!["-F", "-o", log.to_str().unwrap(), "-l", "DEBUG"];
         words.extend(self.options.iter().map(String::as_str));
@@ -332,7 +354,7 @@ impl Guest {
         let state = self.sandbox.sh("
             sed -E 's/^[0-9]+ [0-9]+/mount/' /proc/self/mountinfo
             ls /dev/pts | sed 's/^/pty /'
-            find /run -not -type d -not -path '/run/monopod/*' -not -path '/run/lxc/*' | sed 's/^/run file /'
+            find /run -not -type d -not -path '/run/lxc/*' | sed 's/^/run file /'
             losetup -a
         ");
         let ours = |line: &&str| !line.starts_with("/dev/loop") || line.contains(&*self.lxcpath.to_string_lossy());
@@ -356,8 +378,37 @@ impl Drop for Guest {
         let inside = self.sandbox.processes().into_iter().chain(self.pids());
         inside.for_each(|pid| kill(pid, libc::SIGKILL));
         wait_for(Duration::from_secs(2), || self.pids().is_empty());
-        leaks::cgroups(&self.name).into_iter().for_each(remove_cgroup);
+        leaks::cgroups(self).into_iter().for_each(remove_cgroup);
         let _ = fs::remove_dir_all(&self.lxcpath);
+    }
+}
+
+/// One directory in each hierarchy, bound over the hierarchy's mount point in a sandbox.
+struct CgroupView(String);
+
+impl CgroupView {
+    fn new(sandbox: &Sandbox) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let id = format!("mp-view-{}-{}", std::process::id(), COUNT.fetch_add(1, Relaxed));
+        sandbox.sh(&format!(
+            "for hierarchy in /sys/fs/cgroup/*/; do
+                view=${{hierarchy}}{id}
+                mkdir $view
+                for file in cpuset.cpus cpuset.mems; do
+                    [ ! -e $view/$file ] || cat $hierarchy/$file > $view/$file
+                done
+                mount --bind $view $hierarchy
+            done"
+        ));
+        CgroupView(id)
+    }
+}
+
+impl Drop for CgroupView {
+    fn drop(&mut self) {
+        for hierarchy in fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
+            remove_cgroup(hierarchy.path().join(&self.0));
+        }
     }
 }
 

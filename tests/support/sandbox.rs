@@ -111,3 +111,9 @@ pub fn close_stdio(command: &mut Command) {
         })
     };
 }
+
+/// Gives a terminal another size.
+pub fn resize(terminal: &impl AsRawFd, columns: u16, rows: u16) {
+    let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    check(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ, &size) }).unwrap();
+}
