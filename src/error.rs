@@ -33,6 +33,12 @@ impl Error {
         Error { errno: Some(errno), ..Self::new(step, what) }
     }
 
+    /// The same error with more behind it.
+    pub fn with_suffix(mut self, more: &str) -> Self {
+        self.text.push(more.as_bytes());
+        self
+    }
+
     /// The step that failed.
     pub fn step(&self) -> &'static str {
         self.step

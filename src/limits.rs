@@ -42,3 +42,22 @@ pub const HIERARCHIES: usize = 24;
 pub const KEPT: usize = 128;
 /// `-s KEY=VALUE` on one command line.
 pub const DEFINES: usize = 64;
+/// Words in a hook's environment: our own, LXC_*, and the config's.
+pub const HOOK_ENVIRONMENT: usize = 400;
+/// Words of our caller's environment that hooks inherit. More is an error at the start.
+pub const CALLER_ENVIRONMENT: usize = 200;
+/// Clients of the command socket that are sending a request. A tool needs one for a millisecond; when all are taken the
+/// one silent for longest goes.
+pub const CLIENTS: usize = 32;
+/// Clients that wait for a state. One more gets EBUSY: to close an old one would tell it STOPPED.
+pub const STATE_WAITERS: usize = 64;
+/// Clients of LXC's STOP, which wait for the end. Kept apart, so that waiters cannot keep anybody from stopping.
+pub const STOP_WAITERS: usize = 8;
+/// How long a client may take for one request, in milliseconds.
+pub const REQUEST_MS: u64 = 5_000;
+/// Connections accepted at one event, so that a flood of them does not keep the supervisor from its child.
+pub const ACCEPT_BATCH: usize = 64;
+/// Body of a request that is kept. The longest that means something is a config key; longer ones get E2BIG.
+pub const REQUEST_BYTES: usize = 512;
+/// Body of a reply: the longest value of a config key (a list has one value a line).
+pub const REPLY_BYTES: usize = 16 * 1024;

@@ -1,0 +1,40 @@
+//! The command line: how long the run may take.
+
+/// What to measure, and how often.
+pub struct Options {
+    /// Rounds of the latency part; each runs every subject once.
+    pub rounds: usize,
+    /// Bytes that init writes to its console.
+    pub console_bytes: u64,
+    /// Containers held at once; 0 leaves the part out.
+    pub held: usize,
+    /// Inits that exit at once, one after another; 0 leaves the part out.
+    pub exits: usize,
+}
+
+const USAGE: &str = "usage: bench [--quick] [--rounds N] [--held N] [--exits N]
+  --quick     10 rounds and 20 MB of console instead of 25 rounds, 100 MB and 200 containers held
+  --rounds N  rounds of the latency part
+  --held N    containers held at once, 0 for none
+  --exits N   inits that exit at once, to look for hangs (off unless asked for)";
+
+impl Options {
+    /// Reads the arguments; `--bench` is what cargo itself adds.
+    pub fn from_args() -> Result<Self, String> {
+        let mut options = Options { rounds: 25, console_bytes: 100_000_000, held: 200, exits: 0 };
+        let mut args = std::env::args().skip(1);
+        while let Some(arg) = args.next() {
+            let mut number =
+                || args.next().and_then(|n| n.parse().ok()).ok_or(format!("{arg} wants a number\n{USAGE}"));
+            match arg.as_str() {
+                "--bench" => {}
+                "--quick" => options = Options { rounds: 10, console_bytes: 20_000_000, held: 0, exits: 0 },
+                "--rounds" => options.rounds = number()?,
+                "--held" => options.held = number()?,
+                "--exits" => options.exits = number()?,
+                _ => return Err(format!("unknown argument {arg}\n{USAGE}")),
+            }
+        }
+        Ok(options)
+    }
+}

@@ -1,0 +1,162 @@
+//! The tools that are compared, and the command lines by which each does the same work.
+
+use crate::life::Mode;
+use crate::parts;
+use crate::place::{Place, View};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What kind of tool a subject is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Our own program of bare system calls.
+    Floor,
+    /// monopod.
+    Monopod,
+    /// Debian's lxc-start.
+    Lxc,
+    /// Debian's bubblewrap: no cgroup, no ptys, no restart, no console.
+    Bwrap,
+}
+
+/// A tool in a view of the hierarchies.
+pub struct Subject {
+    /// What the tables call it.
+    pub label: &'static str,
+    /// Its kind.
+    pub kind: Kind,
+    /// Its executable.
+    pub program: PathBuf,
+    /// The hierarchies it sees.
+    pub view: View,
+    /// Whether the goals are about it, and for which build.
+    pub build: Option<Build>,
+    name: String,
+}
+
+/// monopod's two builds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Build {
+    /// The stable toolchain's std.
+    Default,
+    /// std rebuilt for size.
+    Small,
+}
+
+impl Subject {
+    fn new(label: &'static str, kind: Kind, program: PathBuf, view: View, build: Option<Build>) -> Self {
+        let tag: String = label.chars().filter(char::is_ascii_alphanumeric).collect();
+        Subject { label, kind, program, view, build, name: format!("bench{}{tag}", std::process::id()) }
+    }
+
+    /// The container's name: one for each subject and run, so that nobody else's container has it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether it is what the others are divided by.
+    pub fn is_floor(&self) -> bool {
+        self.kind == Kind::Floor && self.view == View::CpuOnly
+    }
+
+    /// Whether it starts the container again when init asks for a reboot, and relays a console.
+    pub fn is_supervisor(&self) -> bool {
+        self.kind != Kind::Bwrap
+    }
+
+    /// The command that starts a container of this `name` and stays until it is gone.
+    pub fn start(&self, place: &Place, name: &str, mode: Mode) -> Command {
+        let mut command = Command::new(&self.program);
+        match self.kind {
+            Kind::Floor => {
+                command.arg(name).arg(place.rootfs());
+            }
+            Kind::Bwrap => {
+                command.arg("--bind").arg(place.rootfs()).args(["/", "--dev", "/dev", "--proc", "/proc"]);
+                command.args(["--ro-bind", "/sys", "/sys", "--unshare-pid", "--unshare-uts", "--unshare-ipc"]);
+                command.args(["--hostname", "bench", "--as-pid-1", "--"]);
+            }
+            Kind::Monopod | Kind::Lxc => {
+                let config = if matches!(mode, Mode::Spew(_)) { "config.console" } else { "config" };
+                if self.kind == Kind::Monopod {
+                    command.arg("start");
+                }
+                command
+                    .args(["-n", name, "-P"])
+                    .arg(place.folder())
+                    .arg("-f")
+                    .arg(place.file(config))
+                    .args(["-F", "--"]);
+            }
+        }
+        command.arg("/init").args(mode.words());
+        command
+    }
+
+    /// The command that ends the container at once; `init` is its init's pid on the host.
+    pub fn stop(&self, place: &Place, init: i32) -> Command {
+        let mut command;
+        match self.kind {
+            Kind::Floor | Kind::Bwrap => {
+                command = Command::new("/bin/kill");
+                command.args(["-9", &init.to_string()]);
+            }
+            Kind::Monopod => {
+                command = Command::new(&self.program);
+                command.args(["stop", "-n", &self.name, "-P"]).arg(place.folder()).arg("-k");
+            }
+            Kind::Lxc => {
+                command = Command::new("lxc-stop");
+                command.args(["-n", &self.name, "-P"]).arg(place.folder()).arg("-k");
+            }
+        }
+        command
+    }
+}
+
+fn installed(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
+}
+
+fn built(variable: &str, otherwise: &str) -> Option<PathBuf> {
+    Path::new(&std::env::var_os(variable).unwrap_or(otherwise.into())).canonicalize().ok()
+}
+
+/// The subjects that are installed or built; what is missing is said, for a table without it must not look complete.
+pub fn present() -> Result<Vec<Subject>, String> {
+    let floor = built("FLOOR", "out/bench/floor")
+        .ok_or("no floor program at $FLOOR or out/bench/floor (musl-gcc -static benches/floor.c makes it)")?;
+    let monopod = built("MONOPOD", "out/x86_64-unknown-linux-musl/monopod");
+    let small = built("MONOPOD_SMALL", "out/x86_64-unknown-linux-musl/monopod-small");
+    let lxc = installed("lxc-start");
+    let wanted = [
+        ("floor", Kind::Floor, Some(floor), View::CpuOnly, None),
+        ("monopod", Kind::Monopod, monopod.clone(), View::CpuOnly, Some(Build::Default)),
+        ("monopod, small build", Kind::Monopod, small, View::CpuOnly, Some(Build::Small)),
+        ("monopod, all hierarchies", Kind::Monopod, monopod, View::AsFound, None),
+        ("lxc-start", Kind::Lxc, lxc.clone(), View::CpuOnly, None),
+        ("lxc-start, all hierarchies", Kind::Lxc, lxc, View::AsFound, None),
+        ("bwrap (no cgroup, no ptys)", Kind::Bwrap, installed("bwrap"), View::CpuOnly, None),
+    ];
+    let mut subjects = Vec::new();
+    for (label, kind, program, view, build) in wanted {
+        match program {
+            Some(program) => subjects.push(Subject::new(label, kind, program, view, build)),
+            None => eprintln!("bench: {label} is not here: left out"),
+        }
+    }
+    Ok(subjects)
+}
+
+/// Starts each subject once, which also warms the page cache, and drops those that cannot do it here.
+pub fn keep_working(place: &Place, subjects: &mut Vec<Subject>) {
+    subjects.retain(|subject| {
+        let worked = parts::exit_at_once(place, subject).map(drop);
+        if let Err(reason) = &worked {
+            eprintln!("bench: {} does not start a container here: {reason}: left out", subject.label);
+            place.sweep(subject.name());
+        }
+        worked.is_ok()
+    });
+}

@@ -1,0 +1,120 @@
+//! Emptying and removing a cgroup directory: kill what is inside, innermost first, bounded in depth and time.
+
+use crate::sys::{fds, process};
+use crate::text::PathText;
+use core::ffi::CStr;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open, openat};
+use nix::sys::stat::Mode;
+use nix::time::{ClockId, clock_nanosleep, ClockNanosleepFlags};
+use nix::unistd::{UnlinkatFlags, read, unlinkat, write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// How deep a guest may nest its cgroups before we give up; the kernel's own default allows far more, no guest does.
+const DEPTH: usize = 16;
+/// How often the kill and remove round is repeated, with `PAUSE_MS` in between: killed tasks leave a cgroup only when they
+/// have gone through exit. Two seconds in all.
+const ROUNDS: u32 = 200;
+const PAUSE_MS: i64 = 10;
+
+/// rmdir(2).
+pub fn rmdir(path: &CStr) -> Result<(), Errno> {
+    unlinkat(nix::fcntl::AT_FDCWD, path, UnlinkatFlags::RemoveDir)
+}
+
+/// Removes the directory at `path` with everything below it. ENOENT if there is none.
+pub fn remove_tree(path: &CStr, v2: bool) -> Result<(), Errno> {
+    let mut last = Errno::EBUSY;
+    for round in 0..ROUNDS {
+        // The usual case is one rmdir: init has ended, and with it everything in its pid namespace.
+        match rmdir(path) {
+            Err(Errno::EBUSY | Errno::ENOTEMPTY) => {}
+            other => return other,
+        }
+        if round > 0 {
+            pause();
+        }
+        let directory = open(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
+        if let Err(errno) = empty(directory.as_fd(), v2, DEPTH) {
+            last = errno;
+        }
+    }
+    Err(last)
+}
+
+/// Kills the tasks of a directory and removes the directories below it.
+fn empty(directory: BorrowedFd<'_>, v2: bool, depth: usize) -> Result<(), Errno> {
+    if depth == 0 {
+        return Err(Errno::ELOOP);
+    }
+    kill_tasks(directory, v2);
+    fds::for_each_directory(directory, &mut |name| {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        if let Ok(child) = openat(directory, name, flags, Mode::empty()) {
+            let _ = empty(child.as_fd(), v2, depth - 1);
+        }
+        let _ = unlinkat(directory, name, UnlinkatFlags::RemoveDir);
+    })
+}
+
+fn kill_tasks(directory: BorrowedFd<'_>, v2: bool) {
+    // cgroup.kill (Linux 5.14) takes the whole subtree at once and cannot miss a fork.
+    if v2
+        && let Ok(file) = openat(directory, c"cgroup.kill", OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())
+        && write(&file, b"1").is_ok()
+    {
+        return;
+    }
+    thaw(directory);
+    let Ok(procs) = openat(directory, c"cgroup.procs", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()) else {
+        return;
+    };
+    for_each_number(&procs, &mut |pid| {
+        // Pid 0 stands for a task of another pid namespace: not ours to name.
+        if pid > 1 {
+            let _ = process::kill(pid, libc::SIGKILL);
+        }
+    });
+}
+
+/// A frozen v1 task dies only when it is thawed.
+fn thaw(directory: BorrowedFd<'_>) {
+    if let Ok(file) = openat(directory, c"freezer.state", OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty()) {
+        let _ = write(&file, b"THAWED");
+    }
+}
+
+/// Reads a file of one decimal number a line.
+fn for_each_number(file: &OwnedFd, each: &mut dyn FnMut(i32)) {
+    let mut buffer = [0u8; 512];
+    let mut number: Option<i32> = None;
+    while let Ok(length @ 1..) = read(file, &mut buffer) {
+        for byte in buffer.get(..length).unwrap_or(&[]) {
+            match byte {
+                b'0'..=b'9' => {
+                    let digit = i32::from(byte - b'0');
+                    number = Some(number.unwrap_or(0).saturating_mul(10).saturating_add(digit));
+                }
+                _ => {
+                    if let Some(whole) = number.take() {
+                        each(whole);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn pause() {
+    let time = nix::sys::time::TimeSpec::new(0, (PAUSE_MS * 1_000_000) as _);
+    let _ = clock_nanosleep(ClockId::CLOCK_MONOTONIC, ClockNanosleepFlags::empty(), &time);
+}
+
+/// Whether any task is left in the directory at `path` (v1 and v2 alike). False when there is no such directory.
+pub fn has_tasks(path: &CStr) -> bool {
+    let Ok(file) = PathText::join(&[path.to_bytes(), b"/cgroup.procs"]) else { return false };
+    let mut byte = [0u8; 1];
+    open(file.c(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
+        .is_ok_and(|procs| matches!(read(&procs, &mut byte), Ok(1)))
+}
+

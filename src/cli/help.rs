@@ -1,0 +1,58 @@
+//! Help texts: an overview of the verbs, and for each verb its options, from argh's own table.
+
+use super::{Call, VERBS};
+use crate::text::shown;
+use argh::{CommandInfoWithArgs, FlagInfoKind};
+use core::fmt::Write;
+
+/// Where the descriptions begin.
+const COLUMN: usize = 26;
+
+/// What `monopod`, `monopod help` and `monopod --help` print.
+pub fn overview() -> String {
+    let mut text = String::from(
+        "monopod starts one container from its LXC config and keeps it running.\n\n\
+         Usage: monopod VERB [-n] NAME [OPTIONS]\n\n",
+    );
+    for verb in &VERBS {
+        let _ = writeln!(text, "  {:<10} {}", verb.name, verb.summary);
+    }
+    text.push_str(
+        "\n'monopod VERB --help' lists the options of a verb. Called as lxc-start, lxc-stop, lxc-info or lxc-wait it\n\
+         behaves as that tool of LXC.\n",
+    );
+    text
+}
+
+/// The first line of a verb's help; the whole answer to `--usage`.
+pub fn usage(call: &Call<'_>, operands: &str) -> String {
+    let verb = if call.stock { "" } else { call.verb };
+    let gap = if call.stock { "" } else { " " };
+    format!("Usage: {}{gap}{verb} [-n] NAME [OPTIONS]{operands}\n", shown(call.program))
+}
+
+/// A verb's help.
+pub fn of(call: &Call<'_>, info: &CommandInfoWithArgs, operands: &str) -> String {
+    let mut text = usage(call, operands);
+    let _ = writeln!(text, "\n{}\n\nOptions:", info.description);
+    for flag in info.flags.iter().filter(|flag| !flag.hidden && flag.long != "--help") {
+        let short = flag.short.map_or(String::from("    "), |short| format!("-{short}, "));
+        let value = match flag.kind {
+            FlagInfoKind::Option { arg_name } => format!(" {arg_name}"),
+            FlagInfoKind::Switch => String::new(),
+        };
+        line(&mut text, &format!("{short}{}{value}", flag.long), flag.description);
+    }
+    line(&mut text, "-?, --help", "print this help");
+    line(&mut text, "    --usage", "print one line of help");
+    line(&mut text, "    --version", "print the version");
+    text
+}
+
+/// One option; a long one gets its description on the next line.
+fn line(text: &mut String, option: &str, description: &str) {
+    let _ = match option.len() < COLUMN - 2 {
+        true => writeln!(text, "  {option:<width$}{description}", width = COLUMN - 2),
+        false => writeln!(text, "  {option}\n{:COLUMN$}{description}", ""),
+    };
+}

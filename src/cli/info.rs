@@ -1,0 +1,329 @@
+//! `info`: what is known of a container, in LXC's lines or as JSON.
+
+use super::prepass::Operands;
+use super::{Call, FAILED, Messages, Target, c_string, log_level, parse, print, with_config};
+use crate::config::LogLevel;
+use crate::control::client::Container;
+use crate::state::State;
+use crate::text::{Shown, number, shown};
+use argh::{ArgsInfo, FromArgs};
+use core::ffi::CStr;
+use core::fmt::Write;
+
+/// Shows a container's state, init's pid and its use of resources. Exit code: 1 if there is no such container.
+#[derive(FromArgs, ArgsInfo)]
+struct Args {
+    /// the container
+    #[argh(option, short = 'n', arg_name = "NAME")]
+    name: Option<String>,
+    /// show the state
+    #[argh(switch, short = 's')]
+    state: bool,
+    /// show init's pid
+    #[argh(switch, short = 'p')]
+    pid: bool,
+    /// accepted for LXC's sake: addresses are not shown
+    #[argh(switch, short = 'i')]
+    ips: bool,
+    /// show the use of resources
+    #[argh(switch, short = 'S')]
+    stats: bool,
+    /// show the value of a config key; may be repeated
+    #[argh(option, short = 'c', arg_name = "KEY")]
+    config: Vec<String>,
+    /// numbers as they are, and one value alone without its label
+    #[argh(switch, short = 'H')]
+    no_humanize: bool,
+    /// all of it as one line of JSON
+    #[argh(switch)]
+    json: bool,
+    /// directory of the containers
+    #[argh(option, short = 'P', arg_name = "DIR")]
+    lxcpath: Option<String>,
+    /// config file instead of DIR/NAME/config
+    #[argh(option, arg_name = "FILE")]
+    rcfile: Option<String>,
+    /// print no errors
+    #[argh(switch, short = 'q')]
+    quiet: bool,
+    /// file for the errors
+    #[argh(option, short = 'o', arg_name = "FILE")]
+    logfile: Option<String>,
+    /// accepted for LXC's sake
+    #[argh(option, short = 'l', arg_name = "LEVEL", from_str_fn(log_level))]
+    #[allow(dead_code)]
+    logpriority: Option<LogLevel>,
+}
+
+/// The lines that are to be printed.
+struct Lines {
+    text: String,
+    /// Numbers with units.
+    human: bool,
+    /// Only the value: -H and one selector.
+    bare: bool,
+}
+
+impl Lines {
+    fn add(&mut self, label: &str, value: core::fmt::Arguments<'_>) {
+        // Writing to a String cannot fail.
+        let _ = match self.bare {
+            true => writeln!(self.text, "{value}"),
+            false => writeln!(self.text, "{label:<15} {value}"),
+        };
+    }
+
+    fn bytes(&mut self, label: &str, value: u64) {
+        if self.human {
+            self.add(label, format_args!("{}", Size(value)))
+        } else {
+            self.add(label, format_args!("{value}"))
+        }
+    }
+}
+
+/// Runs the verb.
+pub fn run(call: &Call<'_>) -> i32 {
+    let (args, operands) = match parse::<Args>(call, Operands::Anywhere, "") {
+        Ok(parsed) => parsed,
+        Err(code) => return code,
+    };
+    let messages = Messages { program: call.program, quiet: args.quiet, file: args.logfile };
+    let target = match Target::only(call, args.name, args.lxcpath, operands) {
+        Ok(target) => target,
+        Err(code) => return code,
+    };
+    let container = target.container();
+    let name = shown(&target.name);
+    let state = match container.state() {
+        Ok(state) => state,
+        Err(failure) => return messages.fail(format_args!("info '{name}': {failure}")),
+    };
+    let rcfile = args.rcfile.as_deref().map(c_string);
+    let file = rcfile.clone().unwrap_or_else(|| target.config_file());
+    let running = state != State::Stopped || container.init_pid().is_ok();
+    if !running && nix::sys::stat::stat(&*file).is_err() {
+        // LXC's words, with no program's name before them: scripts look for them.
+        if !args.quiet {
+            let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("{name} doesn't exist\n").as_bytes());
+        }
+        return FAILED;
+    }
+    let pid = if running { container.init_pid().ok().flatten() } else { None };
+    let status = if running { container.status().unwrap_or_default() } else { Vec::new() };
+    let status = String::from_utf8_lossy(&status);
+    if args.json {
+        return print(&json(&target.name, state, pid, &status));
+    }
+    let selectors = [args.state, args.pid, args.ips, args.stats].into_iter().filter(|selected| *selected).count();
+    let all = selectors + args.config.len() == 0;
+    let human = !args.no_humanize;
+    let mut lines = Lines { text: String::new(), human, bare: !human && selectors + args.config.len() == 1 };
+    if all {
+        lines.add("Name:", format_args!("{name}"));
+    }
+    if all || args.state {
+        lines.add("State:", format_args!("{}", state.name()));
+    }
+    if let Some(pid) = pid.filter(|_| all || args.pid) {
+        lines.add("PID:", format_args!("{pid}"));
+    }
+    if running && (all || args.stats) {
+        stats(&mut lines, &container);
+    }
+    if all {
+        own(&mut lines, &status);
+    }
+    for key in &args.config {
+        match value(&target, rcfile.as_deref(), running, key) {
+            Some(value) if human => {
+                let _ = writeln!(lines.text, "{key} = {}", Shown(value.as_bytes()));
+            }
+            Some(value) => {
+                let _ = writeln!(lines.text, "{}", value.trim_end());
+            }
+            // LXC prints this and goes on.
+            None => drop(messages.fail(format_args!("{key} invalid"))),
+        }
+    }
+    print(&lines.text)
+}
+
+/// The value of a key: the running container's, else the config file's.
+fn value(target: &Target, rcfile: Option<&CStr>, running: bool, key: &str) -> Option<String> {
+    if running {
+        let value = target.container().config_item(&c_string(key));
+        if let Ok(Some(value)) = value {
+            return Some(String::from_utf8_lossy(&value).into_owned());
+        }
+    }
+    let read = with_config(target, rcfile, &[], |config| {
+        let mut value = String::new();
+        crate::config::get(config, key.as_bytes(), &mut value).map(|()| value)
+    });
+    read.ok().flatten()
+}
+
+/// What our own supervisor tells beyond LXC's lines.
+fn own(lines: &mut Lines, status: &str) {
+    if let Some(restarts) = field(status, "restarts") {
+        lines.add("Restarts:", format_args!("{restarts}"));
+    }
+    if let Some(uptime) = field(status, "uptime_ms").and_then(|ms| number(ms.as_bytes())) {
+        match lines.human {
+            true => lines.add("Uptime:", format_args!("{}", Span(uptime / 1_000))),
+            false => lines.add("Uptime:", format_args!("{uptime}")),
+        }
+    }
+    if let Some(exit) = field(status, "last_exit").filter(|exit| !exit.is_empty()) {
+        lines.add("Last exit:", format_args!("{}", Shown(exit.as_bytes())));
+    }
+}
+
+/// The use of CPU and memory, from whichever cgroup version keeps it. A file that is not there is a line that is not there.
+fn stats(lines: &mut Lines, container: &Container<'_>) {
+    let file = |controller: &CStr, v1: &str, v2: &str| -> Option<String> {
+        let path = String::from_utf8(container.cgroup(controller).ok()?).ok()?;
+        let controller = controller.to_str().ok()?;
+        let places = [
+            format!("/sys/fs/cgroup/{controller}{path}/{v1}"),
+            format!("/sys/fs/cgroup/unified{path}/{v2}"),
+            format!("/sys/fs/cgroup{path}/{v2}"),
+        ];
+        places.iter().find_map(|place| std::fs::read_to_string(place).ok())
+    };
+    if let Some(nanoseconds) = file(c"cpuacct", "cpuacct.usage", "cpu.stat").and_then(|text| cpu(&text)) {
+        match lines.human {
+            true => lines.add("CPU use:", format_args!("{:.2} seconds", nanoseconds as f64 / 1e9)),
+            false => lines.add("CPU use:", format_args!("{nanoseconds}")),
+        }
+    }
+    let memory = file(c"memory", "memory.usage_in_bytes", "memory.current");
+    if let Some(bytes) = memory.and_then(|text| number(text.trim().as_bytes())) {
+        lines.bytes("Memory use:", bytes);
+    }
+    let kernel = file(c"memory", "memory.kmem.usage_in_bytes", "memory.kernel");
+    if let Some(bytes) = kernel.and_then(|text| number(text.trim().as_bytes())) {
+        lines.bytes("KMem use:", bytes);
+    }
+}
+
+/// Nanoseconds from a `cpuacct.usage` (v1, one number) or a `cpu.stat` (v2, `usage_usec N` among others).
+fn cpu(text: &str) -> Option<u64> {
+    let v2 = text.lines().find_map(|line| line.strip_prefix("usage_usec "));
+    match v2 {
+        Some(microseconds) => number(microseconds.as_bytes())?.checked_mul(1_000),
+        None => number(text.trim().as_bytes()),
+    }
+}
+
+/// The value of a `key=value` line.
+fn field<'s>(status: &'s str, key: &str) -> Option<&'s str> {
+    status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
+}
+
+/// One line of JSON: LXC's facts, then all that our supervisor tells.
+fn json(name: &CStr, state: State, pid: Option<i32>, status: &str) -> String {
+    let mut text = String::from("{\"name\":");
+    quote(&mut text, &name.to_string_lossy());
+    let _ = write!(text, ",\"state\":\"{}\",\"pid\":", state.name());
+    let _ = match pid {
+        Some(pid) => write!(text, "{pid}"),
+        None => write!(text, "null"),
+    };
+    let lines = status.lines().filter_map(|line| line.split_once('='));
+    for (key, value) in lines.filter(|(key, _)| *key != "state" && *key != "pid") {
+        text.push(',');
+        quote(&mut text, key);
+        text.push(':');
+        match number(value.as_bytes()) {
+            Some(number) => drop(write!(text, "{number}")),
+            None => quote(&mut text, value),
+        }
+    }
+    text.push_str("}\n");
+    text
+}
+
+/// A JSON string.
+fn quote(text: &mut String, value: &str) {
+    text.push('"');
+    for letter in value.chars() {
+        match letter {
+            '"' | '\\' => text.extend(['\\', letter]),
+            control if control.is_control() => drop(write!(text, "\\u{:04x}", u32::from(control))),
+            other => text.push(other),
+        }
+    }
+    text.push('"');
+}
+
+/// Bytes with LXC's units.
+struct Size(u64);
+
+impl core::fmt::Display for Size {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
+        match units.into_iter().find(|(shift, _)| self.0 >> shift != 0) {
+            Some((shift, unit)) => write!(f, "{:.2} {unit}", self.0 as f64 / (1_u64 << shift) as f64),
+            None => write!(f, "{} bytes", self.0),
+        }
+    }
+}
+
+/// Seconds as `1d 2h 3m 4s`, the leading zeroes left out.
+struct Span(u64);
+
+impl core::fmt::Display for Span {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let units = [(86_400, "d"), (3_600, "h"), (60, "m")];
+        let mut rest = self.0;
+        for (length, unit) in units {
+            if self.0 >= length {
+                write!(f, "{}{unit} ", rest / length)?;
+                rest %= length;
+            }
+        }
+        write!(f, "{rest}s")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn line_bare_or_labelled_as_lxc_prints_it() {
+        let mut lines = Lines { text: String::new(), human: true, bare: false };
+        lines.add("State:", format_args!("RUNNING"));
+        lines.bytes("Memory use:", 569_344);
+        lines.bytes("BlkIO use:", 0);
+        assert_eq!(lines.text, "State:          RUNNING\nMemory use:     556.00 KiB\nBlkIO use:      0 bytes\n");
+        let mut bare = Lines { text: String::new(), human: false, bare: true };
+        bare.bytes("Memory use:", 569_344);
+        assert_eq!(bare.text, "569344\n");
+    }
+
+    #[test]
+    fn cpu_use_is_read_from_both_versions() {
+        assert_eq!(cpu("12345\n"), Some(12_345));
+        assert_eq!(cpu("usage_usec 7\nuser_usec 3\n"), Some(7_000));
+        assert_eq!(cpu("nonsense"), None);
+    }
+
+    #[test]
+    fn json_quotes_text_and_leaves_numbers() {
+        let status = "state=RUNNING\npid=4\nrestarts=2\nlast_exit=exit \"7\"\n";
+        let text = json(c"a\\b", State::Running, Some(4), status);
+        let expected = r#"{"name":"a\\b","state":"RUNNING","pid":4,"restarts":2,"last_exit":"exit \"7\""}"#;
+        assert_eq!(text.trim_end(), expected);
+        assert_eq!(json(c"x", State::Stopped, None, ""), "{\"name\":\"x\",\"state\":\"STOPPED\",\"pid\":null}\n");
+    }
+
+    #[test]
+    fn span_leaves_out_leading_zeroes() {
+        assert_eq!(Span(59).to_string(), "59s");
+        assert_eq!(Span(90_061).to_string(), "1d 1h 1m 1s");
+        assert_eq!(Span(3_600).to_string(), "1h 0m 0s");
+    }
+}

@@ -1,0 +1,273 @@
+//! The command line: which verb was called, by which name, and its options. The only place that knows argh.
+//!
+//! A verb is called as `monopod VERB` or by the name of LXC's tool (`lxc-start`, a symlink). `prepass` brings getopt's
+//! forms into argh's, each verb has a file of its own, `help` prints what there is.
+
+mod config;
+mod help;
+mod info;
+pub mod prepass;
+mod start;
+mod stop;
+mod version;
+mod wait;
+
+use crate::config::LogLevel;
+use crate::control::client::Container;
+use crate::error::Error;
+use crate::text::{number, shown};
+use argh::{ArgsInfo, FromArgs};
+use core::ffi::CStr;
+use core::fmt;
+use prepass::{Ask, Operands, Split, Stop};
+use std::ffi::CString;
+use std::io::Write;
+
+/// The exit code of wrong arguments and of every failure that has no code of its own. LXC's.
+const FAILED: i32 = 1;
+
+/// How a verb was called.
+pub struct Call<'a> {
+    /// The program's name without its directory, for messages.
+    program: &'a CStr,
+    /// The verb's name.
+    verb: &'static str,
+    /// Called by the name of LXC's tool.
+    stock: bool,
+    /// The arguments behind the verb.
+    args: &'a [&'a CStr],
+}
+
+/// A row of the table of verbs.
+struct Verb {
+    name: &'static str,
+    summary: &'static str,
+    run: fn(&Call<'_>) -> i32,
+}
+
+const VERBS: [Verb; 7] = [
+    Verb { name: "start", summary: "start a container", run: start::run },
+    Verb { name: "stop", summary: "stop, restart or kill it", run: stop::run },
+    Verb { name: "info", summary: "show its state, pid and use of resources", run: info::run },
+    Verb { name: "wait", summary: "wait for a state", run: wait::run },
+    Verb { name: "config", summary: "print its effective config", run: config::run },
+    Verb { name: "version", summary: "print the version", run: version::run },
+    Verb { name: "help", summary: "print this overview, or the help of a verb", run: help_of },
+];
+
+/// Runs the command of `args`, the program's own name first. Returns the exit code.
+pub fn run(args: &[&CStr]) -> i32 {
+    let (program, args) = match args.split_first() {
+        Some((first, rest)) => (prepass::basename(first), rest),
+        None => (c"monopod", args),
+    };
+    let name = program.to_bytes();
+    if let Some(tool) = name.strip_prefix(b"lxc-") {
+        return match verb(tool) {
+            Some(verb) => (verb.run)(&Call { program, verb: verb.name, stock: true, args }),
+            None => fail(program, format_args!("this tool of LXC is not built")),
+        };
+    }
+    if name == b"init" {
+        return fail(program, format_args!("to be the machine's init is not built"));
+    }
+    let Some((first, rest)) = args.split_first() else { return print(&help::overview()) };
+    match first.to_bytes() {
+        b"-h" | b"-?" | b"--help" | b"--usage" => print(&help::overview()),
+        b"--version" => version::own(),
+        word => match verb(word) {
+            Some(verb) => (verb.run)(&Call { program, verb: verb.name, stock: false, args: rest }),
+            None => {
+                let nearest = VERBS.iter().min_by_key(|verb| prepass::distance(verb.name.as_bytes(), word));
+                let nearest = nearest.map_or("help", |verb| verb.name);
+                fail(program, format_args!("there is no verb '{}'; the nearest is '{nearest}'", shown(first)))
+            }
+        },
+    }
+}
+
+fn verb(name: &[u8]) -> Option<&'static Verb> {
+    VERBS.iter().find(|verb| verb.name.as_bytes() == name)
+}
+
+/// `monopod help [VERB]`
+fn help_of(call: &Call<'_>) -> i32 {
+    match call.args.first().map(|word| (word, verb(word.to_bytes()))) {
+        None => print(&help::overview()),
+        Some((_, Some(verb))) if verb.name == call.verb => print(&help::overview()),
+        Some((_, Some(verb))) => (verb.run)(&Call { verb: verb.name, args: &[c"--help"], ..*call }),
+        Some((word, None)) => fail(call.program, format_args!("there is no verb '{}'", shown(word))),
+    }
+}
+
+/// A verb's options by argh, and its operands. Err: all is said, the exit code.
+fn parse<'a, T: FromArgs + ArgsInfo>(
+    call: &Call<'a>,
+    operands: Operands,
+    usage: &str,
+) -> Result<(T, Vec<&'a CStr>), i32> {
+    let info = T::get_args_info();
+    let Split { options, operands } = match prepass::split(&info, operands, call.args) {
+        Ok(split) => split,
+        Err(Stop::Wrong(reason)) => return Err(fail(call.program, format_args!("{reason}"))),
+        Err(Stop::Ask(Ask::Help)) => return Err(print(&help::of(call, &info, usage))),
+        Err(Stop::Ask(Ask::Usage)) => return Err(print(&help::usage(call, usage))),
+        Err(Stop::Ask(Ask::Version)) => return Err(version::run(call)),
+    };
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    match T::from_args(&[call.verb], &options) {
+        Ok(parsed) => Ok((parsed, operands)),
+        Err(exit) => Err(fail(call.program, format_args!("{}", exit.output.lines().next().unwrap_or("")))),
+    }
+}
+
+/// Which container a verb is about.
+struct Target {
+    lxcpath: CString,
+    name: CString,
+}
+
+impl Target {
+    /// From `-n` and `-P`, or the first operand, which is then taken out of `operands`.
+    fn new(
+        call: &Call<'_>,
+        name: Option<String>,
+        lxcpath: Option<String>,
+        operands: &mut Vec<&CStr>,
+    ) -> Result<Target, i32> {
+        let name = match name {
+            Some(name) => c_string(&name),
+            None if operands.is_empty() => {
+                return Err(fail(call.program, format_args!("no container named: -n NAME")));
+            }
+            None => operands.remove(0).to_owned(),
+        };
+        if let Err(Stop::Wrong(reason)) = prepass::check_name(&name) {
+            return Err(fail(call.program, format_args!("{reason}")));
+        }
+        let mut lxcpath = lxcpath.unwrap_or_else(default_lxcpath);
+        while lxcpath.len() > 1 && lxcpath.ends_with('/') {
+            lxcpath.pop();
+        }
+        Ok(Target { lxcpath: c_string(&lxcpath), name })
+    }
+
+    /// The same, for a verb that takes nothing else.
+    fn only(
+        call: &Call<'_>,
+        name: Option<String>,
+        lxcpath: Option<String>,
+        mut operands: Vec<&CStr>,
+    ) -> Result<Target, i32> {
+        let target = Target::new(call, name, lxcpath, &mut operands)?;
+        match operands.first() {
+            None => Ok(target),
+            Some(more) => Err(fail(call.program, format_args!("'{}' is one argument too many", shown(more)))),
+        }
+    }
+
+    fn container(&self) -> Container<'_> {
+        Container { lxcpath: &self.lxcpath, name: &self.name }
+    }
+
+    /// `LXCPATH/NAME/config`
+    fn config_file(&self) -> CString {
+        let file = [self.lxcpath.to_bytes(), b"/", self.name.to_bytes(), b"/config"].concat();
+        CString::new(file).unwrap_or_default()
+    }
+}
+
+/// `lxc.lxcpath` of the system's config, else LXC's default.
+fn default_lxcpath() -> String {
+    let system = std::fs::read_to_string("/etc/lxc/lxc.conf").unwrap_or_default();
+    lxcpath_of(&system).unwrap_or("/var/lib/lxc").to_owned()
+}
+
+/// The value of the last `lxc.lxcpath = PATH` line.
+fn lxcpath_of(system: &str) -> Option<&str> {
+    let pairs = system.lines().filter_map(|line| line.split_once('='));
+    let mut values = pairs.filter(|(key, _)| key.trim() == "lxc.lxcpath").map(|(_, value)| value.trim());
+    values.rfind(|value| !value.is_empty())
+}
+
+/// Where a verb's messages go: stderr, a file, or nowhere.
+struct Messages<'a> {
+    program: &'a CStr,
+    quiet: bool,
+    file: Option<String>,
+}
+
+impl Messages<'_> {
+    /// Says what failed, and gives the exit code for it.
+    fn fail(&self, what: fmt::Arguments<'_>) -> i32 {
+        if let Some(file) = self.file.as_ref().filter(|file| *file != "none") {
+            let log = std::fs::OpenOptions::new().append(true).create(true).open(file);
+            let _ = log.and_then(|mut log| log.write_all(format!("{}: {what}\n", shown(self.program)).as_bytes()));
+        } else if !self.quiet {
+            fail(self.program, what);
+        }
+        FAILED
+    }
+}
+
+/// Prints an error line and gives the exit code for it.
+fn fail(program: &CStr, what: fmt::Arguments<'_>) -> i32 {
+    let _ = writeln!(std::io::stderr(), "{}: {what}", shown(program));
+    FAILED
+}
+
+/// Prints to stdout. A reader that has gone away is no failure of the command.
+fn print(text: &str) -> i32 {
+    let mut out = std::io::stdout();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    0
+}
+
+/// An argument as a C string. Arguments have no NUL inside.
+fn c_string(text: &str) -> CString {
+    CString::new(text).unwrap_or_default()
+}
+
+/// argh: a log level by name, in any case, as LXC takes it.
+fn log_level(name: &str) -> Result<LogLevel, String> {
+    const LEVELS: [(&str, LogLevel); 9] = [
+        ("TRACE", LogLevel::Trace),
+        ("DEBUG", LogLevel::Debug),
+        ("INFO", LogLevel::Info),
+        ("NOTICE", LogLevel::Notice),
+        ("WARN", LogLevel::Warn),
+        ("ERROR", LogLevel::Error),
+        ("CRIT", LogLevel::Crit),
+        ("ALERT", LogLevel::Alert),
+        ("FATAL", LogLevel::Fatal),
+    ];
+    let found = LEVELS.into_iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+    found
+        .map(|(_, level)| level)
+        .ok_or_else(|| format!("'{name}' is no log level (TRACE DEBUG INFO NOTICE WARN ERROR CRIT ALERT FATAL)"))
+}
+
+/// argh: whole seconds; -1 = no limit (None).
+fn seconds(text: &str) -> Result<Option<u32>, String> {
+    if text == "-1" {
+        return Ok(None);
+    }
+    let seconds = number(text.as_bytes()).and_then(|seconds| u32::try_from(seconds).ok());
+    seconds.map(Some).ok_or_else(|| format!("'{text}' is no number of seconds"))
+}
+
+/// Loads a container's config for a verb that only looks at it, and hands it to `then`.
+fn with_config<T>(
+    target: &Target,
+    rcfile: Option<&CStr>,
+    defines: &[&[u8]],
+    then: impl FnOnce(&crate::config::Config<'_>) -> T,
+) -> Result<T, Error> {
+    let mut storage = vec![0; crate::limits::TEXT_BYTES];
+    let arena = crate::text::Arena::new(&mut storage);
+    let config = crate::config::load(&target.name, &target.lxcpath, rcfile, defines, &arena)?;
+    Ok(then(&config))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,240 @@
+//! `stop`: asks a container to halt or to reboot, or kills it.
+
+use super::prepass::Operands;
+use super::{Call, Messages, Target, log_level, parse, seconds};
+use crate::config::LogLevel;
+use crate::control::client::{Container, Failure, Watch, Watched};
+use crate::control::proto::{StopMode, StopOrder, Wanted};
+use crate::state::State;
+use crate::text::{number, shown};
+use argh::{ArgsInfo, FromArgs};
+use core::time::Duration;
+use nix::errno::Errno;
+use std::time::Instant;
+
+/// LXC's exit code for a container that does not run.
+const NOT_RUNNING: i32 = 2;
+/// What LXC waits for a halt or a reboot when no time is named.
+const LXC_TIMEOUT: Duration = Duration::from_secs(60);
+/// What the end itself may take beyond the time for a halt: hooks after the stop, cgroups, a restart.
+const GRACE: Duration = Duration::from_secs(60);
+/// How long the address may outlive the state STOPPED before it is left at that.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// SIGRTMIN+3 as the kernel counts, whatever the C library keeps for itself: systemd's signal for a halt.
+const SIGRTMIN_3: i32 = 37;
+
+/// Stops a container: the halt signal, then after the time a kill. Exit code: 0 done, 1 failed, 2 it was not running.
+#[derive(FromArgs, ArgsInfo)]
+struct Args {
+    /// the container
+    #[argh(option, short = 'n', arg_name = "NAME")]
+    name: Option<String>,
+    /// let it reboot instead
+    #[argh(switch, short = 'r')]
+    reboot: bool,
+    /// kill it at once
+    #[argh(switch, short = 'k')]
+    kill: bool,
+    /// do not wait for the end
+    #[argh(switch, short = 'W')]
+    nowait: bool,
+    /// seconds until the kill; -1 = never
+    #[argh(option, short = 't', arg_name = "SEC", from_str_fn(seconds))]
+    timeout: Option<Option<u32>>,
+    /// never kill
+    #[argh(switch)]
+    nokill: bool,
+    /// accepted for LXC's sake: there is no lock
+    #[argh(switch)]
+    #[allow(dead_code)]
+    nolock: bool,
+    /// directory of the containers
+    #[argh(option, short = 'P', arg_name = "DIR")]
+    lxcpath: Option<String>,
+    /// accepted for LXC's sake
+    #[argh(option, arg_name = "FILE")]
+    #[allow(dead_code)]
+    rcfile: Option<String>,
+    /// print no errors
+    #[argh(switch, short = 'q')]
+    quiet: bool,
+    /// file for the errors
+    #[argh(option, short = 'o', arg_name = "FILE")]
+    logfile: Option<String>,
+    /// accepted for LXC's sake
+    #[argh(option, short = 'l', arg_name = "LEVEL", from_str_fn(log_level))]
+    #[allow(dead_code)]
+    logpriority: Option<LogLevel>,
+}
+
+/// What is to be done, decided.
+struct Plan {
+    mode: StopMode,
+    wait: bool,
+    never_kill: bool,
+    /// None: the supervisor's default.
+    timeout: Option<Duration>,
+}
+
+/// Runs the verb.
+pub fn run(call: &Call<'_>) -> i32 {
+    let (args, operands) = match parse::<Args>(call, Operands::Anywhere, "") {
+        Ok(parsed) => parsed,
+        Err(code) => return code,
+    };
+    let messages = Messages { program: call.program, quiet: args.quiet, file: args.logfile };
+    let target = match Target::only(call, args.name, args.lxcpath, operands) {
+        Ok(target) => target,
+        Err(code) => return code,
+    };
+    let mode = match (args.kill, args.reboot) {
+        (true, true) => return messages.fail(format_args!("--kill and --reboot exclude each other")),
+        (true, false) => StopMode::Kill,
+        (false, true) => StopMode::Reboot,
+        (false, false) => StopMode::Halt,
+    };
+    if args.kill && args.nokill {
+        return messages.fail(format_args!("--kill and --nokill exclude each other"));
+    }
+    let plan = Plan {
+        mode,
+        wait: !args.nowait,
+        never_kill: args.nokill || args.timeout == Some(None),
+        timeout: args.timeout.flatten().map(|span| Duration::from_secs(span.into())),
+    };
+    let name = shown(&target.name);
+    match stop(&target.container(), &plan) {
+        Ok(()) => 0,
+        Err(Failure::NotRunning) => {
+            messages.fail(format_args!("'{name}' is not running"));
+            NOT_RUNNING
+        }
+        Err(Failure::TimedOut) => messages.fail(format_args!("'{name}' did not {} in time", verb(mode))),
+        Err(other) => messages.fail(format_args!("stop '{name}': {other}")),
+    }
+}
+
+fn verb(mode: StopMode) -> &'static str {
+    if mode == StopMode::Reboot { "restart" } else { "stop" }
+}
+
+/// Gives the order to our own supervisor, or does LXC's way if it is LXC's.
+fn stop(container: &Container<'_>, plan: &Plan) -> Result<(), Failure> {
+    // Asked for before the order, so that no state is missed.
+    let watch = match container.watch(goal(plan.mode)) {
+        Ok(Watched::Waiting(watch)) => Some(watch),
+        Ok(Watched::Already(_)) => None,
+        // All places for waiters are taken: the order goes out all the same, and the end shows by asking.
+        Err(Failure::Refused(Errno::EBUSY)) if plan.mode != StopMode::Reboot => None,
+        Err(other) => return Err(other),
+    };
+    let timeout_ms = match (plan.wait, plan.timeout) {
+        (false, None) => 0,
+        (_, Some(span)) => i64::try_from(span.as_millis()).unwrap_or(i64::MAX),
+        (true, None) => -1,
+    };
+    let order = StopOrder { mode: plan.mode, never_kill: plan.never_kill, timeout_ms };
+    match container.order(order) {
+        Err(Failure::Refused(Errno::ENOSYS)) => return lxc(container, plan, watch),
+        other => other?,
+    }
+    if !plan.wait {
+        return Ok(());
+    }
+    // Our supervisor keeps the time for the kill itself; this one is only for a supervisor that hangs.
+    let span = match (plan.mode, plan.timeout) {
+        (StopMode::Kill, timeout) => Some(timeout.unwrap_or(GRACE)),
+        (StopMode::Reboot, timeout) => Some(timeout.unwrap_or(LXC_TIMEOUT) + GRACE),
+        (StopMode::Halt, timeout) if plan.never_kill => timeout,
+        (StopMode::Halt, timeout) => timeout.map(|span| span + GRACE),
+    };
+    finish(container, plan.mode, watch, span.map(|span| Instant::now() + span))
+}
+
+/// The state that shows that the order was carried out. It must come from now on: a supervisor that waits for its next
+/// try to start counts as STOPPED, too.
+fn goal(mode: StopMode) -> Wanted {
+    Wanted::default().with_next(if mode == StopMode::Reboot { State::Running } else { State::Stopped })
+}
+
+/// Waits for the goal.
+fn finish(
+    container: &Container<'_>,
+    mode: StopMode,
+    watch: Option<Watch>,
+    deadline: Option<Instant>,
+) -> Result<(), Failure> {
+    let state = match watch {
+        Some(watch) => watch.next(deadline)?,
+        None if container.wait(Wanted::default().with(State::Stopped), deadline)? => None,
+        None => return Err(Failure::TimedOut),
+    };
+    if mode == StopMode::Reboot {
+        // The end of the connection: it did not come back.
+        return state.map(drop).ok_or(Failure::Closed);
+    }
+    // STOPPED is told a moment before the address is free. Who stops and then starts should find it so.
+    let farewell = Instant::now() + FAREWELL;
+    while container.init_pid() != Err(Failure::NotRunning) && Instant::now() < farewell {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    Ok(())
+}
+
+/// The way for LXC's own supervisor: we signal init ourselves, and ask for the kill by LXC's STOP.
+fn lxc(container: &Container<'_>, plan: &Plan, watch: Option<Watch>) -> Result<(), Failure> {
+    let signal = match plan.mode {
+        StopMode::Kill => return lxc_kill(container, plan),
+        StopMode::Reboot => configured(container, c"lxc.signal.reboot").unwrap_or(libc::SIGINT),
+        StopMode::Halt => configured(container, c"lxc.signal.halt").unwrap_or_else(|| halt_signal(container)),
+    };
+    container.signal_init(signal)?;
+    if !plan.wait {
+        return Ok(());
+    }
+    let deadline = Instant::now() + plan.timeout.unwrap_or(LXC_TIMEOUT);
+    match finish(container, plan.mode, watch, Some(deadline)) {
+        Err(Failure::TimedOut) if plan.mode == StopMode::Halt && !plan.never_kill => lxc_kill(container, plan),
+        other => other,
+    }
+}
+
+fn lxc_kill(container: &Container<'_>, plan: &Plan) -> Result<(), Failure> {
+    let watch = container.kill()?;
+    let deadline = Instant::now() + GRACE;
+    if plan.wait { finish(container, StopMode::Kill, Some(watch), Some(deadline)) } else { Ok(()) }
+}
+
+/// A signal of the running container's config. LXC gives its number, 0 for none set.
+fn configured(container: &Container<'_>, key: &core::ffi::CStr) -> Option<i32> {
+    let value = container.config_item(key).ok().flatten()?;
+    i32::try_from(number(&value)?).ok().filter(|signal| *signal > 0)
+}
+
+/// SIGPWR, or SIGRTMIN+3 if init blocks that: the sign of a systemd.
+fn halt_signal(container: &Container<'_>) -> i32 {
+    let status = container.init_pid().ok().flatten().and_then(|pid| {
+        let path = format!("/proc/{pid}/status");
+        std::fs::read_to_string(path).ok()
+    });
+    if status.is_some_and(|status| blocks(&status, SIGRTMIN_3)) { SIGRTMIN_3 } else { libc::SIGPWR }
+}
+
+/// Whether the SigBlk line of a /proc/PID/status has `signal`.
+fn blocks(status: &str, signal: i32) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigBlk:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    mask & (1 << (signal - 1)) != 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocked_halt_signal_is_seen_in_the_mask() {
+        assert!(blocks("Name:\tx\nSigBlk:\t0000001000000000\n", SIGRTMIN_3));
+        assert!(!blocks("SigBlk:\t0000000800000000\n", SIGRTMIN_3));
+        assert!(!blocks("", SIGRTMIN_3));
+    }
+}

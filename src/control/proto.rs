@@ -1,0 +1,433 @@
+//! The bytes on the command socket. Pure.
+//!
+//! A request is a header `{int command; int length; pointer data}` and `length` bytes; a reply is the same header with
+//! the result in place of the command. The pointer is a word of the sender: small answers (a state, a pid) travel in it.
+//! All of it is in the machine's own byte order and word size, so tools and supervisor must be built for the same ABI.
+
+use crate::limits;
+use crate::state::State;
+use heapless::Vec;
+
+/// Bytes of a header: two ints and a pointer.
+pub const HEADER_BYTES: usize = 8 + size_of::<usize>();
+/// Longest body that is taken off a socket: LXC's 2 * PATH_MAX. A longer one ends the connection.
+pub const BODY_MAX: usize = 2 * limits::PATH_BYTES;
+/// Bytes of a state message: `{int type; char name[256]; int value}`.
+pub const STATE_MESSAGE_BYTES: usize = 264;
+
+/// The commands of LXC that have an answer here, and ours from 1000. The numbers are the wire's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i32)]
+pub enum Command {
+    /// Lends a tty.
+    GetTtyFd = 0,
+    /// A client's terminal changed its size.
+    TerminalWinch = 1,
+    /// `lxc.signal.stop` to init; the answer is the end of the connection when the container is gone.
+    Stop = 2,
+    /// The state, in the pointer.
+    GetState = 3,
+    /// init's pid, in the pointer.
+    GetInitPid = 4,
+    /// The clone flags, in the pointer.
+    GetCloneFlags = 5,
+    /// The cgroup path in the hierarchy of the controller named in the body.
+    GetCgroup = 6,
+    /// The value of the key named in the body.
+    GetConfigItem = 7,
+    /// The container's name.
+    GetName = 8,
+    /// The lxcpath.
+    GetLxcpath = 9,
+    /// Waits for the states of the body (eight ints).
+    AddStateClient = 10,
+    /// A pidfd of init, beside the answer.
+    GetInitPidfd = 18,
+    /// Ours: stops or restarts by the config's rules; the body is a `StopOrder`.
+    StopOrder = 1000,
+    /// Ours: `key=value` lines.
+    Status = 1001,
+}
+
+impl Command {
+    const ALL: [Command; 14] = [
+        Command::GetTtyFd,
+        Command::TerminalWinch,
+        Command::Stop,
+        Command::GetState,
+        Command::GetInitPid,
+        Command::GetCloneFlags,
+        Command::GetCgroup,
+        Command::GetConfigItem,
+        Command::GetName,
+        Command::GetLxcpath,
+        Command::AddStateClient,
+        Command::GetInitPidfd,
+        Command::StopOrder,
+        Command::Status,
+    ];
+
+    /// The command of a wire number; None for one that is not served.
+    pub fn from_wire(number: i32) -> Option<Command> {
+        Command::ALL.into_iter().find(|command| *command as i32 == number)
+    }
+}
+
+/// A header, of a request or a reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// The command of a request; the result of a reply (0, or a negative errno).
+    pub number: i32,
+    /// Bytes that follow.
+    pub length: i32,
+    /// The word in place of a pointer.
+    pub data: usize,
+}
+
+impl Header {
+    /// The header's bytes.
+    pub fn to_bytes(self) -> [u8; HEADER_BYTES] {
+        let mut bytes = [0; HEADER_BYTES];
+        let fields =
+            self.number.to_ne_bytes().into_iter().chain(self.length.to_ne_bytes()).chain(self.data.to_ne_bytes());
+        bytes.iter_mut().zip(fields).for_each(|(byte, field)| *byte = field);
+        bytes
+    }
+
+    /// The header at the start of `bytes`; None while it is not whole.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Header> {
+        let (number, rest) = bytes.split_first_chunk()?;
+        let (length, rest) = rest.split_first_chunk()?;
+        let (data, _) = rest.split_first_chunk()?;
+        Some(Header {
+            number: i32::from_ne_bytes(*number),
+            length: i32::from_ne_bytes(*length),
+            data: usize::from_ne_bytes(*data),
+        })
+    }
+}
+
+/// A length that no request can have; the sender speaks something else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bad;
+
+/// A request while it arrives. A body longer than `limits::REQUEST_BYTES` is counted but not kept.
+#[derive(Default)]
+pub struct Frame {
+    bytes: Vec<u8, { HEADER_BYTES + limits::REQUEST_BYTES }>,
+    dropped: usize,
+}
+
+impl Frame {
+    /// An empty frame.
+    pub const fn new() -> Self {
+        Frame { bytes: Vec::new(), dropped: 0 }
+    }
+
+    /// How many bytes are missing of the part (header, then body) that is arriving; 0 = the request is whole.
+    pub fn missing(&self) -> Result<usize, Bad> {
+        let Some(header) = self.header() else { return Ok(HEADER_BYTES - self.bytes.len()) };
+        let length = usize::try_from(header.length).ok().filter(|n| *n <= BODY_MAX).ok_or(Bad)?;
+        Ok((HEADER_BYTES + length).saturating_sub(self.bytes.len() + self.dropped))
+    }
+
+    /// Adds what arrived: not more than `missing` said.
+    pub fn push(&mut self, more: &[u8]) {
+        for byte in more {
+            if self.bytes.push(*byte).is_err() {
+                self.dropped += 1;
+            }
+        }
+    }
+
+    /// The header, once it is there.
+    pub fn header(&self) -> Option<Header> {
+        Header::from_bytes(&self.bytes)
+    }
+
+    /// The body of a whole request; None if it was too long to be kept.
+    pub fn body(&self) -> Option<&[u8]> {
+        self.bytes.get(HEADER_BYTES..).filter(|_| self.dropped == 0)
+    }
+
+    /// Makes room for the next request.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.dropped = 0;
+    }
+}
+
+/// The states a client waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wanted([i32; State::ALL.len()]);
+
+impl Wanted {
+    /// Bytes of the body of ADD_STATE_CLIENT.
+    pub const BYTES: usize = State::ALL.len() * 4;
+
+    /// Adds `state`, met at once if the container has it already.
+    pub fn with(mut self, state: State) -> Self {
+        self.set(state, 1);
+        self
+    }
+
+    /// Adds `state`, met only when the container enters it from now on (`stop -r` waits for the next RUNNING).
+    pub fn with_next(mut self, state: State) -> Self {
+        self.set(state, 2);
+        self
+    }
+
+    /// Whether entering `state` meets the wish.
+    pub fn wants(&self, state: State) -> bool {
+        self.get(state) != 0
+    }
+
+    /// Whether being in `state` meets the wish.
+    pub fn met_by(&self, state: State) -> bool {
+        self.get(state) == 1
+    }
+
+    /// Whether nothing is waited for.
+    pub fn is_empty(&self) -> bool {
+        self.0.iter().all(|wish| *wish == 0)
+    }
+
+    /// The wish as a body.
+    pub fn to_bytes(self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
+        bytes.chunks_exact_mut(4).zip(self.0).for_each(|(four, wish)| four.copy_from_slice(&wish.to_ne_bytes()));
+        bytes
+    }
+
+    /// The wish of a body; None unless it has the right length.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Wanted> {
+        let bytes: &[u8; Self::BYTES] = bytes.try_into().ok()?;
+        let mut wanted = Wanted::default();
+        let (fours, _) = bytes.as_chunks();
+        wanted.0.iter_mut().zip(fours).for_each(|(wish, four)| *wish = i32::from_ne_bytes(*four));
+        Some(wanted)
+    }
+
+    fn get(&self, state: State) -> i32 {
+        self.0.get(state as usize).copied().unwrap_or(0)
+    }
+
+    fn set(&mut self, state: State, value: i32) {
+        if let Some(wish) = self.0.get_mut(state as usize) {
+            *wish = value;
+        }
+    }
+}
+
+/// The ways of a `StopOrder`, by wire value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum StopMode {
+    /// `lxc.signal.halt`, and no restart.
+    Halt = 0,
+    /// `lxc.signal.reboot`, and start again.
+    Reboot = 1,
+    /// `lxc.signal.stop`, and no restart.
+    Kill = 2,
+}
+
+/// The body of STOP_ORDER: `{u32 mode; u32 flags; i64 timeout_ms}`, flag 1 = never kill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StopOrder {
+    /// What to do to the container.
+    pub mode: StopMode,
+    /// Never follow up with a kill.
+    pub never_kill: bool,
+    /// Milliseconds until the kill; -1 = the config's `monopod.timeout.stop`, 0 = nobody waits: no kill follows.
+    pub timeout_ms: i64,
+}
+
+impl StopOrder {
+    /// Bytes of the body.
+    pub const BYTES: usize = 16;
+
+    /// The order as a body.
+    pub fn to_bytes(self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
+        let fields = (self.mode as u32).to_ne_bytes().into_iter();
+        let fields = fields.chain(u32::from(self.never_kill).to_ne_bytes()).chain(self.timeout_ms.to_ne_bytes());
+        bytes.iter_mut().zip(fields).for_each(|(byte, field)| *byte = field);
+        bytes
+    }
+
+    /// The order of a body; None if its length, mode, flags or time is none of ours.
+    pub fn from_bytes(bytes: &[u8]) -> Option<StopOrder> {
+        let bytes: &[u8; Self::BYTES] = bytes.try_into().ok()?;
+        let (mode, rest) = bytes.split_first_chunk()?;
+        let (flags, rest) = rest.split_first_chunk()?;
+        let mode = [StopMode::Halt, StopMode::Reboot, StopMode::Kill]
+            .into_iter()
+            .find(|known| *known as u32 == u32::from_ne_bytes(*mode))?;
+        let never_kill = match u32::from_ne_bytes(*flags) {
+            0 => false,
+            1 => true,
+            _ => return None,
+        };
+        let timeout_ms = i64::from_ne_bytes(*rest.first_chunk()?);
+        (timeout_ms >= -1).then_some(StopOrder { mode, never_kill, timeout_ms })
+    }
+}
+
+/// The message to a waiter: container `name` entered `state`. A longer name than 255 bytes is cut.
+pub fn state_message(state: State, name: &[u8]) -> [u8; STATE_MESSAGE_BYTES] {
+    let mut bytes = [0; STATE_MESSAGE_BYTES];
+    // The type, 0 for a state, is the first int.
+    let fields = bytes.iter_mut().skip(4).take(255);
+    fields.zip(name).for_each(|(byte, letter)| *byte = *letter);
+    if let Some(value) = bytes.last_chunk_mut() {
+        *value = (state as i32).to_ne_bytes();
+    }
+    bytes
+}
+
+/// The state of a message to a waiter; None if it is no state message.
+pub fn parse_state_message(bytes: &[u8]) -> Option<State> {
+    let bytes: &[u8; STATE_MESSAGE_BYTES] = bytes.try_into().ok()?;
+    let kind = i32::from_ne_bytes(*bytes.first_chunk()?);
+    let value = i32::from_ne_bytes(*bytes.last_chunk()?);
+    if kind == 0 { State::from_wire(value) } else { None }
+}
+
+/// The abstract address of a container's command socket, without the leading NUL: `LXCPATH/NAME/command`, or with a
+/// hash (FNV-1a of `LXCPATH/NAME`) where that is longer than a socket address.
+pub fn address(lxcpath: &[u8], name: &[u8]) -> Vec<u8, 107> {
+    let mut plain = Vec::new();
+    let parts: [&[u8]; 4] = [lxcpath, b"/", name, b"/command"];
+    // Measured on LXC 5.0.2: 105 bytes go as they are, 106 are hashed.
+    if parts.iter().map(|part| part.len()).sum::<usize>() <= 105 {
+        for part in parts {
+            let _ = plain.extend_from_slice(part);
+        }
+        return plain;
+    }
+    let hashed = lxcpath.iter().chain(b"/").chain(name);
+    let hash =
+        hashed.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
+    // At most 29 bytes: always fits.
+    let _ = core::fmt::Write::write_fmt(&mut Letters(&mut plain), format_args!("lxc/{hash:016x}/command"));
+    plain
+}
+
+struct Letters<'a>(&'a mut Vec<u8, 107>);
+
+impl core::fmt::Write for Letters<'_> {
+    fn write_str(&mut self, text: &str) -> core::fmt::Result {
+        self.0.extend_from_slice(text.as_bytes()).map_err(|_| core::fmt::Error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(bytes: &[u8]) -> Frame {
+        let mut frame = Frame::new();
+        frame.push(bytes);
+        frame
+    }
+
+    #[test]
+    fn header_round_trip_keeps_every_field() {
+        let header = Header { number: -38, length: 80, data: usize::MAX - 5 };
+        assert_eq!(Header::from_bytes(&header.to_bytes()), Some(header));
+        assert_eq!(Header::from_bytes(&header.to_bytes()[1..]), None);
+    }
+
+    #[test]
+    fn frame_byte_by_byte_says_what_is_missing() {
+        let mut request = Header { number: 7, length: 4, data: 0 }.to_bytes().to_vec();
+        request.extend_from_slice(b"abc\0");
+        let mut frame = Frame::new();
+        for (at, byte) in request.iter().enumerate() {
+            let end = if at < HEADER_BYTES { HEADER_BYTES } else { request.len() };
+            assert_eq!(frame.missing(), Ok(end - at));
+            assert_eq!(frame.header().is_some(), at >= HEADER_BYTES);
+            frame.push(&[*byte]);
+        }
+        assert_eq!(frame.missing(), Ok(0));
+        assert_eq!(frame.body(), Some(&b"abc\0"[..]));
+    }
+
+    #[test]
+    fn frame_impossible_length_is_bad() {
+        for length in [-1, i32::MIN, BODY_MAX as i32 + 1, i32::MAX] {
+            assert_eq!(frame(&Header { number: 3, length, data: 0 }.to_bytes()).missing(), Err(Bad));
+        }
+        assert_eq!(frame(&[0xff; HEADER_BYTES]).missing(), Err(Bad));
+    }
+
+    #[test]
+    fn frame_long_body_is_counted_but_not_kept() {
+        let mut long = frame(&Header { number: 7, length: BODY_MAX as i32, data: 0 }.to_bytes());
+        assert_eq!(long.missing(), Ok(BODY_MAX));
+        long.push(&[b'x'; BODY_MAX]);
+        assert_eq!(long.missing(), Ok(0));
+        assert_eq!(long.body(), None);
+        long.clear();
+        assert_eq!(long.missing(), Ok(HEADER_BYTES));
+    }
+
+    #[test]
+    fn wanted_round_trip_tells_present_from_future() {
+        let wanted = Wanted::default().with(State::Stopped).with_next(State::Running);
+        let read = Wanted::from_bytes(&wanted.to_bytes()).unwrap();
+        assert_eq!(read, wanted);
+        assert!(read.wants(State::Running) && !read.met_by(State::Running));
+        assert!(read.met_by(State::Stopped) && !read.wants(State::Frozen));
+        assert_eq!(Wanted::from_bytes(&wanted.to_bytes()[1..]), None);
+        assert!(Wanted::default().is_empty());
+    }
+
+    #[test]
+    fn stop_order_round_trip_and_garbage_is_refused() {
+        for mode in [StopMode::Halt, StopMode::Reboot, StopMode::Kill] {
+            let order = StopOrder { mode, never_kill: true, timeout_ms: 5_000 };
+            assert_eq!(StopOrder::from_bytes(&order.to_bytes()), Some(order));
+        }
+        let good = StopOrder { mode: StopMode::Halt, never_kill: false, timeout_ms: -1 }.to_bytes();
+        for at in [0, 4] {
+            let mut bad = good;
+            bad[at] = 9;
+            assert_eq!(StopOrder::from_bytes(&bad), None);
+        }
+        assert_eq!(
+            StopOrder::from_bytes(&StopOrder { mode: StopMode::Halt, never_kill: false, timeout_ms: -2 }.to_bytes()),
+            None
+        );
+        assert_eq!(StopOrder::from_bytes(b""), None);
+    }
+
+    #[test]
+    fn state_message_round_trip_and_long_name_is_cut() {
+        let message = state_message(State::Running, &[b'n'; 300]);
+        assert_eq!(parse_state_message(&message), Some(State::Running));
+        assert_eq!(message[4 + 254], b'n');
+        assert_eq!(message[4 + 255], 0);
+        assert_eq!(parse_state_message(&message[..263]), None);
+        assert_eq!(parse_state_message(&[0xff; STATE_MESSAGE_BYTES]), None);
+    }
+
+    #[test]
+    fn command_numbers_round_trip() {
+        for command in Command::ALL {
+            assert_eq!(Command::from_wire(command as i32), Some(command));
+        }
+        assert_eq!(Command::from_wire(11), None);
+        assert_eq!(Command::from_wire(-1), None);
+    }
+
+    #[test]
+    fn address_too_long_is_hashed_as_lxc_does() {
+        assert_eq!(&address(b"/var/lib/lxc", b"android")[..], b"/var/lib/lxc/android/command");
+        // Both observed on LXC 5.0.2.
+        let longest = [&b"/tmp/ctl-lxc/"[..], &[b'c'; 82]].concat();
+        assert_eq!(address(&longest, b"x").len(), 105);
+        let longer = [&b"/tmp/ctl-lxc/"[..], &[b'c'; 83]].concat();
+        assert_eq!(&address(&longer, b"x")[..], b"lxc/8b0c390114a99892/command");
+    }
+}

@@ -1,0 +1,724 @@
+//! The supervisor's end of the command socket: fixed slots, no heap after `bind`, nobody is waited for.
+//!
+//! A connection is first a client: it has one of a few slots and a few seconds for its request. One that waits for a
+//! state moves to a waiter's slot, where it may stay for as long as the container lives. Every socket is non-blocking; a
+//! reply is one `sendmsg`, and who cannot take it at once is dropped. A slot's generation is part of its epoll token, so
+//! an event that was meant for an earlier client never reaches a later one.
+
+use super::proto::{self, Command, Frame, Header, StopOrder, Wanted};
+use crate::config::{self, Config};
+use crate::limits;
+use crate::state::State;
+use crate::sys::socket::{self, Beside};
+use crate::text::Line;
+use core::ffi::CStr;
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
+use nix::sys::socket::{getsockopt, sockopt};
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+
+pub use super::proto::StopMode;
+
+/// Top byte of every epoll token that belongs to the server.
+pub const TOKEN: u64 = 0x01 << 56;
+const LISTENER: u64 = 0;
+const CLIENT: u64 = 1;
+const WAITER: u64 = 2;
+
+/// Reads at one event of one client: enough for the longest body, few enough to be fair.
+const READS: usize = 16;
+
+/// What the answers are made of, gathered by the supervisor for one call.
+pub struct Facts<'a> {
+    /// The container's state.
+    pub state: State,
+    /// init's pid as the host counts it; 0 = there is none.
+    pub init_pid: i32,
+    /// The CLONE_* flags that init was cloned with.
+    pub clone_flags: i32,
+    /// The effective config.
+    pub config: &'a Config<'a>,
+    /// Where the container is inside a cgroup hierarchy, without the leading slash: `lxc/NAME`.
+    pub cgroup: &'a CStr,
+    /// The text of a STATUS reply: `key=value` lines.
+    pub status: &'a [u8],
+}
+
+/// What a client asked the supervisor to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// LXC's STOP: send init `lxc.signal.stop`. The client is told by the end of its connection, when the server shuts.
+    Kill,
+    /// Our own STOP_ORDER. The client has its reply already.
+    Stop {
+        /// What to do to the container.
+        mode: StopMode,
+        /// Never follow up with a kill.
+        never_kill: bool,
+        /// Milliseconds until the kill; -1 = the config's `monopod.timeout.stop`, 0 = do not wait.
+        timeout_ms: i64,
+    },
+}
+
+/// Why there is no server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BindError {
+    /// Another supervisor of the same container has the address.
+    AlreadyRunning,
+    /// Anything else.
+    Os(Errno),
+}
+
+struct Client {
+    stream: UnixStream,
+    generation: u32,
+    /// When its present request began, or was allowed to begin.
+    since_ms: u64,
+    frame: Frame,
+}
+
+struct Waiter {
+    stream: UnixStream,
+    generation: u32,
+    /// Empty for a client of STOP, which waits for the end.
+    wanted: Wanted,
+}
+
+/// The command socket with its clients.
+pub struct Server {
+    listener: UnixListener,
+    /// A descriptor to give up when none is left, so that a connection can still be accepted and closed: left in the
+    /// backlog, it would wake the supervisor for ever.
+    spare: Option<OwnedFd>,
+    clients: [Option<Client>; limits::CLIENTS],
+    /// The first `STATE_WAITERS` for waiters, the others only for clients of STOP.
+    waiters: [Option<Waiter>; limits::STATE_WAITERS + limits::STOP_WAITERS],
+    generation: u32,
+}
+
+/// What one call of `handle` works with.
+struct Round<'a> {
+    epoll: &'a Epoll,
+    now_ms: u64,
+    facts: &'a Facts<'a>,
+}
+
+/// What becomes of a connection after its request.
+enum After {
+    /// It may send another one.
+    Keep,
+    /// It is closed.
+    Close,
+    /// It stays until a state comes or the server shuts.
+    Wait(usize, Wanted),
+}
+
+impl Server {
+    /// Takes the container's address. The socket is close-on-exec and non-blocking.
+    pub fn bind(lxcpath: &CStr, name: &CStr) -> Result<Server, BindError> {
+        let address = proto::address(lxcpath.to_bytes(), name.to_bytes());
+        let bind = || -> io::Result<(UnixListener, OwnedFd)> {
+            let listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&address)?)?;
+            listener.set_nonblocking(true)?;
+            let spare = listener.as_fd().try_clone_to_owned()?;
+            Ok((listener, spare))
+        };
+        let (listener, spare) = bind().map_err(|error| match errno(&error) {
+            Errno::EADDRINUSE => BindError::AlreadyRunning,
+            other => BindError::Os(other),
+        })?;
+        Ok(Server {
+            listener,
+            spare: Some(spare),
+            clients: [const { None }; limits::CLIENTS],
+            waiters: [const { None }; limits::STATE_WAITERS + limits::STOP_WAITERS],
+            generation: 0,
+        })
+    }
+
+    /// Adds the listening socket to `epoll`.
+    pub fn register(&self, epoll: &Epoll) -> nix::Result<()> {
+        epoll.add(&self.listener, EpollEvent::new(EpollFlags::EPOLLIN, TOKEN | (LISTENER << 48)))
+    }
+
+    /// Handles one epoll event whose token has `TOKEN` as its top byte. `now_ms` is monotonic time. An order, if one came,
+    /// is to be carried out by the caller; requests behind it are still in their sockets and come with the next event.
+    pub fn handle(
+        &mut self,
+        token: u64,
+        _events: EpollFlags,
+        epoll: &Epoll,
+        now_ms: u64,
+        facts: &Facts<'_>,
+    ) -> Option<Order> {
+        let round = Round { epoll, now_ms, facts };
+        let index = usize::from((token >> 32) as u16);
+        let generation = token as u32;
+        match (token >> 48) & 0xff {
+            LISTENER => self.accept(&round),
+            CLIENT => {
+                let client = self.clients.get(index)?.as_ref()?;
+                if client.generation == generation { self.serve(index, &round) } else { None }
+            }
+            // A waiter is watched for its leaving only.
+            WAITER => {
+                let slot = self.waiters.get_mut(index)?;
+                if let Some(waiter) = slot.take_if(|waiter| waiter.generation == generation) {
+                    close(waiter.stream, epoll);
+                }
+                None
+            }
+            _ => None,
+        }
+    }
+
+    /// Tells the waiters of `state`. Their connections are closed behind the message, as LXC does.
+    pub fn state_changed(&mut self, state: State, name: &CStr, epoll: &Epoll) {
+        let message = proto::state_message(state, name.to_bytes());
+        for slot in &mut self.waiters {
+            if let Some(waiter) = slot.take_if(|waiter| waiter.wanted.wants(state)) {
+                let _ = socket::send(waiter.stream.as_fd(), &message, &[], Beside::Nothing, SEND);
+                close(waiter.stream, epoll);
+            }
+        }
+    }
+
+    /// When `expire` is next needed, in monotonic milliseconds; None while no client is connected.
+    pub fn next_deadline(&self) -> Option<u64> {
+        self.clients.iter().flatten().map(|client| client.since_ms + limits::REQUEST_MS).min()
+    }
+
+    /// Closes the clients that did not finish their request in time.
+    pub fn expire(&mut self, now_ms: u64, epoll: &Epoll) {
+        for slot in &mut self.clients {
+            if let Some(client) = slot.take_if(|client| client.since_ms + limits::REQUEST_MS <= now_ms) {
+                close(client.stream, epoll);
+            }
+        }
+    }
+
+    /// Gives up the address, then closes all clients: the end of the connection tells waiters STOPPED, and one that asks
+    /// again must find the address free.
+    pub fn shut(self) {
+        let Server { listener, spare, clients, waiters, .. } = self;
+        drop((spare, listener));
+        drop((clients, waiters));
+    }
+
+    fn accept(&mut self, round: &Round<'_>) -> Option<Order> {
+        for _ in 0..limits::ACCEPT_BATCH {
+            match self.listener.accept() {
+                Ok((stream, _)) if trusted(&stream) => {
+                    let order = self.admit(stream, round);
+                    if order.is_some() {
+                        return order;
+                    }
+                }
+                Ok(_) => {}
+                Err(error) => match errno(&error) {
+                    Errno::EMFILE | Errno::ENFILE => {
+                        self.spare = None;
+                        drop(self.listener.accept());
+                        self.spare = self.listener.as_fd().try_clone_to_owned().ok();
+                    }
+                    Errno::EINTR | Errno::ECONNABORTED => {}
+                    _ => return None,
+                },
+            }
+        }
+        None
+    }
+
+    /// Gives a new connection a slot and looks at once whether its request is there already.
+    fn admit(&mut self, stream: UnixStream, round: &Round<'_>) -> Option<Order> {
+        stream.set_nonblocking(true).ok()?;
+        let (index, order) = self.room(round)?;
+        self.generation = self.generation.wrapping_add(1);
+        let generation = self.generation;
+        let event = EpollEvent::new(EpollFlags::EPOLLIN, token(CLIENT, index, generation));
+        if round.epoll.add(&stream, event).is_ok() {
+            *self.clients.get_mut(index)? =
+                Some(Client { stream, generation, since_ms: round.now_ms, frame: Frame::new() });
+        }
+        if order.is_some() { order } else { self.serve(index, round) }
+    }
+
+    /// A free slot; if there is none, that of the client silent for longest, after a last look at what it sent.
+    fn room(&mut self, round: &Round<'_>) -> Option<(usize, Option<Order>)> {
+        if let Some(index) = self.clients.iter().position(Option::is_none) {
+            return Some((index, None));
+        }
+        let ages = self.clients.iter().map(|slot| slot.as_ref().map(|client| (client.since_ms, client.generation)));
+        let (index, _) = ages.enumerate().min_by_key(|(_, age)| *age)?;
+        let order = self.serve(index, round);
+        if let Some(client) = self.clients.get_mut(index)?.take() {
+            close(client.stream, round.epoll);
+        }
+        Some((index, order))
+    }
+
+    /// Reads what a client has sent and answers if that is a whole request.
+    fn serve(&mut self, index: usize, round: &Round<'_>) -> Option<Order> {
+        let mut client = self.clients.get_mut(index)?.take()?;
+        match receive(&mut client) {
+            Received::Part => {
+                *self.clients.get_mut(index)? = Some(client);
+                None
+            }
+            Received::End => {
+                close(client.stream, round.epoll);
+                None
+            }
+            Received::Request => {
+                let (after, order) = self.answer(&client, round.facts);
+                match after {
+                    After::Keep => {
+                        client.frame.clear();
+                        client.since_ms = round.now_ms;
+                        *self.clients.get_mut(index)? = Some(client);
+                    }
+                    After::Close => close(client.stream, round.epoll),
+                    After::Wait(place, wanted) => self.wait(client, place, wanted, round.epoll),
+                }
+                order
+            }
+        }
+    }
+
+    /// Moves a client to the waiters' slot `place`. Only its leaving is watched from here on.
+    fn wait(&mut self, client: Client, place: usize, wanted: Wanted, epoll: &Epoll) {
+        let Client { stream, generation, .. } = client;
+        let mut event = EpollEvent::new(EpollFlags::EPOLLRDHUP, token(WAITER, place, generation));
+        match self.waiters.get_mut(place) {
+            Some(slot) if epoll.modify(&stream, &mut event).is_ok() => {
+                *slot = Some(Waiter { stream, generation, wanted });
+            }
+            _ => close(stream, epoll),
+        }
+    }
+
+    /// Answers a whole request.
+    fn answer(&self, client: &Client, facts: &Facts<'_>) -> (After, Option<Order>) {
+        let reply = Reply { stream: &client.stream };
+        let command = client.frame.header().and_then(|header| Command::from_wire(header.number));
+        let Some(command) = command else { return (reply.refuse(Errno::ENOSYS), None) };
+        let Some(body) = client.frame.body() else { return (reply.refuse(Errno::E2BIG), None) };
+        let after = match command {
+            Command::TerminalWinch => reply.number(0, 0),
+            Command::GetState => reply.number(0, facts.state as i32),
+            Command::GetInitPid => reply.number(0, facts.init_pid),
+            Command::GetCloneFlags => reply.number(0, facts.clone_flags),
+            Command::GetName => reply.text(facts.config.name.to_bytes_with_nul()),
+            Command::GetLxcpath => reply.text(facts.config.lxcpath.to_bytes_with_nul()),
+            Command::Status => reply.text(facts.status),
+            Command::GetCgroup => match CStr::from_bytes_until_nul(body) {
+                // The path is the same in every hierarchy, whatever the controller.
+                Ok(_) => reply.parts(b"/", facts.cgroup.to_bytes_with_nul()),
+                Err(_) => reply.refuse(Errno::EINVAL),
+            },
+            Command::GetConfigItem => config_item(&reply, facts.config, body),
+            Command::GetInitPidfd => init_pidfd(&reply, facts.init_pid),
+            // What LXC answers when no tty is free.
+            Command::GetTtyFd => reply.refuse(Errno::EBADF),
+            Command::AddStateClient => match Wanted::from_bytes(body) {
+                None => reply.refuse(Errno::EINVAL),
+                Some(wanted) if wanted.met_by(facts.state) => reply.number(facts.state as i32, facts.state as i32),
+                Some(wanted) => match self.free_waiter(0) {
+                    None => reply.refuse(Errno::EBUSY),
+                    Some(place) => match reply.number(State::ALL.len() as i32, State::ALL.len() as i32) {
+                        After::Keep => After::Wait(place, wanted),
+                        other => other,
+                    },
+                },
+            },
+            Command::Stop => {
+                return match self.free_waiter(limits::STATE_WAITERS) {
+                    Some(place) => (After::Wait(place, Wanted::default()), Some(Order::Kill)),
+                    None => (reply.refuse(Errno::EBUSY), None),
+                };
+            }
+            Command::StopOrder => {
+                return match StopOrder::from_bytes(body) {
+                    Some(StopOrder { mode, never_kill, timeout_ms }) => {
+                        (reply.number(0, 0), Some(Order::Stop { mode, never_kill, timeout_ms }))
+                    }
+                    None => (reply.refuse(Errno::EINVAL), None),
+                };
+            }
+        };
+        (after, None)
+    }
+
+    /// A free slot of the waiters (`first` = 0) or of the clients of STOP (`first` = `STATE_WAITERS`).
+    fn free_waiter(&self, first: usize) -> Option<usize> {
+        let count = if first == 0 { limits::STATE_WAITERS } else { limits::STOP_WAITERS };
+        self.waiters.iter().skip(first).take(count).position(Option::is_none).map(|index| first + index)
+    }
+}
+
+/// How replies are sent: nobody is waited for, nobody's death is our signal.
+const SEND: libc::c_int = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+
+/// A reply about to be sent. Each form ends the same: `Keep` if it went out whole, else `Close`.
+struct Reply<'a> {
+    stream: &'a UnixStream,
+}
+
+impl Reply<'_> {
+    fn refuse(&self, errno: Errno) -> After {
+        self.number(-(errno as i32), 0)
+    }
+
+    /// A result and a number in the place of the pointer.
+    fn number(&self, result: i32, data: i32) -> After {
+        self.send(Header { number: result, length: 0, data: data as isize as usize }, &[], Beside::Nothing)
+    }
+
+    fn text(&self, body: &[u8]) -> After {
+        let Ok(length) = i32::try_from(body.len()) else { return self.refuse(Errno::E2BIG) };
+        self.send(Header { number: 0, length, data: 0 }, body, Beside::Nothing)
+    }
+
+    fn parts(&self, first: &[u8], second: &[u8]) -> After {
+        let mut whole = Line::<{ limits::PATH_BYTES }>::new();
+        whole.push(first);
+        whole.push(second);
+        if whole.truncated() { self.refuse(Errno::E2BIG) } else { self.text(whole.bytes()) }
+    }
+
+    fn send(&self, header: Header, body: &[u8], beside: Beside<'_>) -> After {
+        let header = header.to_bytes();
+        match socket::send(self.stream.as_fd(), &header, body, beside, SEND) {
+            Ok(sent) if sent == header.len() + body.len() => After::Keep,
+            _ => After::Close,
+        }
+    }
+}
+
+fn config_item(reply: &Reply<'_>, config: &Config<'_>, body: &[u8]) -> After {
+    let Ok(key) = CStr::from_bytes_until_nul(body) else { return reply.refuse(Errno::EINVAL) };
+    let mut value = Line::<{ limits::REPLY_BYTES }>::new();
+    // LXC's answer for a key that has no value is -1, which is -EPERM by number.
+    if config::get(config, key.to_bytes(), &mut value).is_none() {
+        return reply.refuse(Errno::EPERM);
+    }
+    value.push(b"\0");
+    if value.truncated() { reply.refuse(Errno::E2BIG) } else { reply.text(value.bytes()) }
+}
+
+fn init_pidfd(reply: &Reply<'_>, pid: i32) -> After {
+    if pid == 0 {
+        return reply.refuse(Errno::ESRCH);
+    }
+    match socket::pidfd_open(pid) {
+        Ok(pidfd) => reply.send(Header { number: 0, length: 0, data: 0 }, &[], Beside::Fd(pidfd.as_fd())),
+        Err(errno) => reply.refuse(errno),
+    }
+}
+
+enum Received {
+    /// More is to come.
+    Part,
+    /// A whole request is in the frame.
+    Request,
+    /// The client has left, or speaks something else.
+    End,
+}
+
+/// Reads up to the end of the present request, never beyond it.
+fn receive(client: &mut Client) -> Received {
+    let mut buffer = [0; 1024];
+    for _ in 0..READS {
+        let Ok(missing) = client.frame.missing() else { return Received::End };
+        let Some(space) = buffer.get_mut(..missing.min(1024)) else { return Received::End };
+        match client.stream.read(space) {
+            Ok(0) => return Received::End,
+            Ok(n) => client.frame.push(buffer.get(..n).unwrap_or_default()),
+            Err(error) => {
+                return match errno(&error) {
+                    Errno::EAGAIN | Errno::EINTR => Received::Part,
+                    _ => Received::End,
+                };
+            }
+        }
+        match client.frame.missing() {
+            Ok(0) => return Received::Request,
+            Ok(_) => {}
+            Err(proto::Bad) => return Received::End,
+        }
+    }
+    Received::Part
+}
+
+/// root and our own user may give orders, nobody else.
+fn trusted(stream: &UnixStream) -> bool {
+    getsockopt(stream, sockopt::PeerCredentials)
+        .is_ok_and(|peer| peer.uid() == 0 || peer.uid() == nix::unistd::geteuid().as_raw())
+}
+
+/// Takes a connection out of the epoll set before closing it: while a child between fork and exec still holds a copy, the
+/// close alone would leave it there, waking us for ever.
+fn close(stream: UnixStream, epoll: &Epoll) {
+    let _ = epoll.delete(&stream);
+}
+
+fn token(kind: u64, index: usize, generation: u32) -> u64 {
+    TOKEN | (kind << 48) | ((index as u64) << 32) | u64::from(generation)
+}
+
+fn errno(error: &io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::client::{Container, Failure, Watched};
+    use nix::sys::epoll::{EpollCreateFlags, EpollTimeout};
+    use std::io::Write;
+    use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+    use std::sync::mpsc;
+    use std::time::{Duration, Instant};
+
+    /// What the thread that plays the supervisor may be told, and tells.
+    struct Play {
+        state: AtomicI32,
+        over: AtomicBool,
+        orders: mpsc::Sender<Order>,
+    }
+
+    /// Runs a server of its own name in a thread, `scenario` against it, then shuts it.
+    fn with_server(name: &CStr, scenario: impl FnOnce(&Container<'_>, &Play, &mpsc::Receiver<Order>)) {
+        let (orders, received) = mpsc::channel();
+        let play = Play { state: AtomicI32::new(1), over: AtomicBool::new(false), orders };
+        let server = Server::bind(c"/tmp/monopod-test", name).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| supervise(server, name, &play));
+            scenario(&Container { lxcpath: c"/tmp/monopod-test", name }, &play, &received);
+            play.over.store(true, Ordering::SeqCst);
+        });
+    }
+
+    fn supervise(mut server: Server, name: &CStr, play: &Play) {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap();
+        server.register(&epoll).unwrap();
+        let config = Config::new(name, c"/tmp/monopod-test");
+        let (begin, mut told) = (Instant::now(), State::Starting);
+        while !play.over.load(Ordering::SeqCst) {
+            let state = State::from_wire(play.state.load(Ordering::SeqCst)).unwrap();
+            if state != told {
+                server.state_changed(state, name, &epoll);
+                told = state;
+            }
+            let facts = Facts {
+                state,
+                init_pid: nix::unistd::getpid().as_raw(),
+                clone_flags: 0x2e02_0000,
+                config: &config,
+                cgroup: c"lxc/some",
+                status: b"state=RUNNING\n",
+            };
+            let mut events = [EpollEvent::empty(); 4];
+            let count = epoll.wait(&mut events, EpollTimeout::from(5_u8)).unwrap_or(0);
+            let now_ms = begin.elapsed().as_millis() as u64;
+            for event in &events[..count] {
+                let order = server.handle(event.data(), event.events(), &epoll, now_ms, &facts);
+                if let Some(order) = order {
+                    play.orders.send(order).unwrap();
+                }
+            }
+            server.expire(now_ms, &epoll);
+        }
+        server.shut();
+    }
+
+    fn raw(container: &Container<'_>) -> UnixStream {
+        let address = proto::address(container.lxcpath.to_bytes(), container.name.to_bytes());
+        UnixStream::connect_addr(&SocketAddr::from_abstract_name(&address).unwrap()).unwrap()
+    }
+
+    fn ended(mut stream: UnixStream) -> bool {
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        match stream.read(&mut [0; 64]) {
+            Ok(n) => n == 0,
+            Err(error) => error.kind() == io::ErrorKind::ConnectionReset,
+        }
+    }
+
+    #[test]
+    fn questions_each_get_their_answer() {
+        with_server(c"questions", |container, _, _| {
+            assert_eq!(container.state(), Ok(State::Starting));
+            assert_eq!(container.init_pid(), Ok(Some(nix::unistd::getpid().as_raw())));
+            assert_eq!(container.cgroup(c"cpu"), Ok(b"/lxc/some".to_vec()));
+            assert_eq!(container.status(), Ok(b"state=RUNNING\n".to_vec()));
+            assert_eq!(container.config_item(c"lxc.no.such.key"), Ok(None));
+            assert_eq!(container.ask(Command::GetName, &[]).unwrap().body, b"questions\0");
+            assert_eq!(container.ask(Command::GetLxcpath, &[]).unwrap().body, b"/tmp/monopod-test\0");
+            assert_eq!(container.ask(Command::GetCloneFlags, &[]).unwrap().data, 0x2e02_0000);
+            assert_eq!(container.signal_init(0), Ok(()));
+            let refused = |command, body: &[u8]| container.ask(command, body).err();
+            assert_eq!(refused(Command::GetTtyFd, &[]), Some(Failure::Refused(Errno::EBADF)));
+            assert_eq!(refused(Command::AddStateClient, b"abc"), Some(Failure::Refused(Errno::EINVAL)));
+            assert_eq!(refused(Command::StopOrder, &[7; 16]), Some(Failure::Refused(Errno::EINVAL)));
+            assert_eq!(refused(Command::GetCgroup, b"cpu"), Some(Failure::Refused(Errno::EINVAL)));
+            assert_eq!(refused(Command::GetConfigItem, &[b'k'; 4000]), Some(Failure::Refused(Errno::E2BIG)));
+        });
+    }
+
+    #[test]
+    fn unknown_command_gets_enosys_and_may_ask_again() {
+        with_server(c"unknown", |container, _, _| {
+            let mut stream = raw(container);
+            for number in [11, 17, 26, 999, -1, i32::MAX] {
+                stream.write_all(&Header { number, length: 0, data: 0 }.to_bytes()).unwrap();
+                let mut answer = [0; proto::HEADER_BYTES];
+                stream.read_exact(&mut answer).unwrap();
+                assert_eq!(Header::from_bytes(&answer).unwrap().number, -(Errno::ENOSYS as i32));
+            }
+        });
+    }
+
+    #[test]
+    fn bind_twice_says_already_running() {
+        with_server(c"twice", |container, _, _| {
+            let second = Server::bind(container.lxcpath, container.name);
+            assert_eq!(second.err(), Some(BindError::AlreadyRunning));
+        });
+        assert!(Server::bind(c"/tmp/monopod-test", c"twice").is_ok());
+    }
+
+    #[test]
+    fn waiter_is_told_its_state_and_the_end() {
+        with_server(c"waiter", |container, play, _| {
+            let running = Wanted::default().with(State::Running);
+            let Ok(Watched::Waiting(watch)) = container.watch(running) else { panic!("not waiting") };
+            play.state.store(State::Running as i32, Ordering::SeqCst);
+            assert_eq!(watch.next(None), Ok(Some(State::Running)));
+            assert!(matches!(container.watch(running), Ok(Watched::Already(State::Running))));
+            assert_eq!(container.wait(running, None), Ok(true));
+            let next = Wanted::default().with_next(State::Running);
+            let Ok(Watched::Waiting(watch)) = container.watch(next) else { panic!("the present state was taken") };
+            play.over.store(true, Ordering::SeqCst);
+            assert_eq!(watch.next(None), Ok(None));
+        });
+    }
+
+    #[test]
+    fn waiters_beyond_the_limit_are_refused_but_a_kill_is_not() {
+        with_server(c"waiters", |container, _, orders| {
+            let wish = Wanted::default().with(State::Frozen);
+            let held: Vec<_> = (0..limits::STATE_WAITERS).map(|_| container.watch(wish).unwrap()).collect();
+            assert_eq!(container.watch(wish).err(), Some(Failure::Refused(Errno::EBUSY)));
+            let kill = container.kill().unwrap();
+            assert_eq!(orders.recv(), Ok(Order::Kill));
+            drop(held);
+            // The slots are free again once the server has seen the ends.
+            while container.watch(wish).is_err() {}
+            assert_eq!(kill.next(Some(Instant::now())), Err(Failure::TimedOut));
+        });
+    }
+
+    #[test]
+    fn stop_order_is_answered_and_handed_over() {
+        with_server(c"order", |container, _, orders| {
+            let order = StopOrder { mode: StopMode::Reboot, never_kill: true, timeout_ms: 7 };
+            assert_eq!(container.order(order), Ok(()));
+            let expected = Order::Stop { mode: StopMode::Reboot, never_kill: true, timeout_ms: 7 };
+            assert_eq!(orders.recv(), Ok(expected));
+        });
+    }
+
+    #[test]
+    fn silent_and_half_and_wrong_clients_keep_nobody_from_an_answer() {
+        with_server(c"hostile", |container, _, _| {
+            let mut held = Vec::new();
+            for at in 0..1_000_u32 {
+                let mut stream = raw(container);
+                let bytes: &[u8] = match at % 4 {
+                    0 => b"",
+                    1 => b"\x03",
+                    2 => &Header { number: 7, length: 100, data: 0 }.to_bytes(),
+                    _ => &[0xff; 64],
+                };
+                // The server may have closed a wrong one already.
+                let _ = stream.write_all(bytes);
+                held.push(stream);
+                if at % 100 == 0 {
+                    assert_eq!(container.state(), Ok(State::Starting));
+                }
+            }
+            assert_eq!(container.state(), Ok(State::Starting));
+            // Only the youngest few are left; the others were closed.
+            let oldest = held.into_iter().take(900);
+            assert!(oldest.into_iter().all(ended));
+        });
+    }
+
+    #[test]
+    fn ten_thousand_connections_never_hold_more_than_the_slots() {
+        let name = c"flood";
+        let mut server = Server::bind(c"/tmp/monopod-test", name).unwrap();
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap();
+        let container = Container { lxcpath: c"/tmp/monopod-test", name };
+        let config = Config::new(name, c"/tmp/monopod-test");
+        let (state, cgroup) = (State::Running, c"lxc/x");
+        let facts = Facts { state, init_pid: 0, clone_flags: 0, config: &config, cgroup, status: b"" };
+        let mut held = std::collections::VecDeque::new();
+        for _ in 0..10_000 {
+            held.push_back(raw(&container));
+            if held.len() > 2 * limits::CLIENTS {
+                held.pop_front();
+            }
+            assert_eq!(server.handle(TOKEN, EpollFlags::EPOLLIN, &epoll, 0, &facts), None);
+            assert!(server.clients.iter().flatten().count() <= limits::CLIENTS);
+        }
+        // All but those in the slots were closed.
+        assert!(held.into_iter().take(limits::CLIENTS).all(ended));
+    }
+
+    #[test]
+    fn client_that_never_finishes_is_expired() {
+        let name = c"expire";
+        let mut server = Server::bind(c"/tmp/monopod-test", name).unwrap();
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap();
+        server.register(&epoll).unwrap();
+        assert_eq!(server.next_deadline(), None);
+        let container = Container { lxcpath: c"/tmp/monopod-test", name };
+        let stream = raw(&container);
+        let config = Config::new(name, c"/tmp/monopod-test");
+        let (state, cgroup) = (State::Running, c"lxc/x");
+        let facts = Facts { state, init_pid: 0, clone_flags: 0, config: &config, cgroup, status: b"" };
+        assert_eq!(server.handle(TOKEN, EpollFlags::EPOLLIN, &epoll, 100, &facts), None);
+        assert_eq!(server.next_deadline(), Some(100 + limits::REQUEST_MS));
+        server.expire(99 + limits::REQUEST_MS, &epoll);
+        assert!(server.clients.iter().any(Option::is_some));
+        server.expire(100 + limits::REQUEST_MS, &epoll);
+        assert_eq!(server.next_deadline(), None);
+        assert!(ended(stream));
+    }
+
+    #[test]
+    fn stale_event_reaches_no_later_client() {
+        let name = c"stale";
+        let mut server = Server::bind(c"/tmp/monopod-test", name).unwrap();
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap();
+        let container = Container { lxcpath: c"/tmp/monopod-test", name };
+        let config = Config::new(name, c"/tmp/monopod-test");
+        let (state, cgroup) = (State::Running, c"lxc/x");
+        let facts = Facts { state, init_pid: 0, clone_flags: 0, config: &config, cgroup, status: b"" };
+        let mut stream = raw(&container);
+        server.handle(TOKEN, EpollFlags::EPOLLIN, &epoll, 0, &facts);
+        stream.write_all(&Header { number: 2, length: 0, data: 0 }.to_bytes()).unwrap();
+        let generation = server.clients[0].as_ref().unwrap().generation;
+        let stale = token(CLIENT, 0, generation.wrapping_sub(1));
+        assert_eq!(server.handle(stale, EpollFlags::EPOLLIN, &epoll, 0, &facts), None);
+        let wild = [token(CLIENT, 9_999, 0), token(WAITER, 9_999, 0), TOKEN | (9 << 48)];
+        assert!(wild.into_iter().all(|token| server.handle(token, EpollFlags::EPOLLIN, &epoll, 0, &facts).is_none()));
+        let fresh = token(CLIENT, 0, generation);
+        assert_eq!(server.handle(fresh, EpollFlags::EPOLLIN, &epoll, 0, &facts), Some(Order::Kill));
+    }
+}

@@ -1,0 +1,430 @@
+//! Hooks: pre-start, pre-mount, mount, autodev, start-host, start, stop, post-stop.
+//!
+//! Each runs with a fresh environment (LXC leaks the last life's), stdin on /dev/null, its output in our log, in a process
+//! group of its own, and with a deadline. On the host the supervisor keeps answering clients meanwhile; in the container the
+//! child waits, and the supervisor's start deadline covers it.
+//!
+//! LXC runs every hook by a shell. A plain absolute command line means the same without one and is executed directly, so
+//! that a host without a shell can have hooks; anything else goes to /bin/sh or /system/bin/sh.
+
+use crate::config::{Config, Hook, HookKind};
+use crate::error::{Error, Result};
+use crate::limits;
+use crate::prepare::host::{Event, Host, Source, now_ms};
+use crate::supervise::lifecycle::Asked;
+use crate::sys::clone::{Fork, fork};
+use crate::sys::process::{self, Exit};
+use crate::sys::{fds, signals};
+use crate::text::{Arena, Line, PathText, Shown, shown};
+use core::ffi::CStr;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::epoll::EpollFlags;
+use nix::sys::stat::Mode;
+use nix::unistd::{Pid, pipe2, setpgid};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// An environment: `NAME=VALUE` words.
+pub type Environment<'a> = heapless::Vec<&'a CStr, { limits::HOOK_ENVIRONMENT }>;
+
+impl HookKind {
+    /// LXC's name of the hook point.
+    pub fn name(self) -> &'static str {
+        match self {
+            HookKind::PreStart => "pre-start",
+            HookKind::PreMount => "pre-mount",
+            HookKind::Mount => "mount",
+            HookKind::Autodev => "autodev",
+            HookKind::StartHost => "start-host",
+            HookKind::Start => "start",
+            HookKind::Stop => "stop",
+            HookKind::PostStop => "post-stop",
+            HookKind::Clone => "clone",
+            HookKind::Destroy => "destroy",
+        }
+    }
+}
+
+/// What only some hooks are told.
+#[derive(Clone, Copy, Default)]
+pub struct Moment<'a> {
+    /// LXC_PID: init's pid, once there is one.
+    pub pid: Option<i32>,
+    /// LXC_TARGET: `reboot` or `stop`, once it is known.
+    pub target: Option<&'static str>,
+    /// `net:/proc/PID/fd/N` words for the stop hook.
+    pub namespaces: &'a [&'a CStr],
+}
+
+/// The environment of one kind of hook. It is built anew for every round, in `arena`.
+pub fn environment<'a>(
+    host: &Host<'a>,
+    kind: HookKind,
+    moment: &Moment<'a>,
+    arena: &Arena<'a>,
+) -> Result<Environment<'a>> {
+    let config = host.config;
+    let mut words = Environment::new();
+    let full = || Error::new("hook", format_args!("the environment of hooks is larger than {}", limits::HOOK_ENVIRONMENT));
+    let mut add = |word: &'a CStr| words.push(word).map_err(|_| full());
+    for word in host.environment.iter().filter(|word| !word.to_bytes().starts_with(b"LXC_")) {
+        add(word)?;
+    }
+    let text = |parts: &[&[u8]]| arena.join(parts).map_err(|_| full());
+    let path = config.rootfs.path.map_or(c"", |path| path.value);
+    let mount = config.rootfs.mount.map_or(path, |mount| mount.value);
+    add(text(&[b"LXC_NAME=", config.name.to_bytes()])?)?;
+    add(text(&[b"LXC_ROOTFS_PATH=", path.to_bytes()])?)?;
+    add(text(&[b"LXC_ROOTFS_MOUNT=", mount.to_bytes()])?)?;
+    if let Some(file) = config.file() {
+        add(text(&[b"LXC_CONFIG_FILE=", file.to_bytes()])?)?;
+    }
+    if let crate::config::ConsolePath::Path(console) = config.console.path {
+        add(text(&[b"LXC_CONSOLE=", console.to_bytes()])?)?;
+    }
+    if let Some(logfile) = config.console.logfile {
+        add(text(&[b"LXC_CONSOLE_LOGPATH=", logfile.value.to_bytes()])?)?;
+    }
+    add(c"LXC_CGNS_AWARE=1")?;
+    add(if config.hook_version == 1 { c"LXC_HOOK_VERSION=1" } else { c"LXC_HOOK_VERSION=0" })?;
+    if config.hook_version == 1 {
+        add(c"LXC_HOOK_SECTION=lxc")?;
+        add(text(&[b"LXC_HOOK_TYPE=", kind.name().as_bytes()])?)?;
+        for namespace in moment.namespaces {
+            let word = namespace.to_bytes();
+            let colon = memchr::memchr(b':', word).unwrap_or(word.len());
+            let (name, place) = word.split_at(colon);
+            let mut upper = [0u8; 16];
+            for (to, from) in upper.iter_mut().zip(name) {
+                *to = from.to_ascii_uppercase();
+            }
+            let upper = upper.get(..name.len().min(16)).unwrap_or(&[]);
+            add(text(&[b"LXC_", upper, b"_NS=", place.get(1..).unwrap_or(&[])])?)?;
+        }
+    }
+    if let Some(pid) = moment.pid {
+        add(arena.format(format_args!("LXC_PID={pid}")).map_err(|_| full())?)?;
+    }
+    if let Some(target) = moment.target {
+        add(text(&[b"LXC_TARGET=", target.as_bytes()])?)?;
+    }
+    for word in config.environment.iter().chain(&config.environment_hooks) {
+        add(word)?;
+    }
+    Ok(words)
+}
+
+/// Runs all hooks of `kind` on the host, one after the other. The first that fails ends the round.
+pub fn run_on_host(host: &mut Host<'_>, kind: HookKind, moment: &Moment<'_>) -> Result<()> {
+    if host.config.hooks(kind).next().is_none() {
+        return Ok(());
+    }
+    let config = host.config;
+    let mut storage = [0u8; 8192];
+    let arena = Arena::new(&mut storage);
+    let words = environment(host, kind, moment, &arena)?;
+    config.hooks(kind).try_for_each(|hook| run_one(host, hook, moment, &words))
+}
+
+fn run_one(host: &mut Host<'_>, hook: &Hook<'_>, moment: &Moment<'_>, words: &Environment<'_>) -> Result<()> {
+    let config = host.config;
+    let os = |what: &'static str| move |errno: Errno| Error::os("hook", errno, format_args!("{what}"));
+    let (output, input) = pipe2(OFlag::O_CLOEXEC).map_err(os("pipe"))?;
+    nix::fcntl::fcntl(&output, nix::fcntl::FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(os("fcntl"))?;
+    let pid = match fork().map_err(os("fork"))? {
+        Fork::Child => become_hook(config, hook, moment.namespaces, words, input.as_fd(), host.ignored_signals),
+        Fork::Parent(pid) => pid,
+    };
+    // Both sides set it, so that it holds whoever comes first.
+    let _ = setpgid(Pid::from_raw(pid), Pid::from_raw(pid));
+    drop(input);
+    host.watch(&output, Source::Hook, EpollFlags::EPOLLIN).map_err(os("epoll_ctl"))?;
+    let mut lines = Output::new(hook.kind);
+    let ended = attend(host, hook.kind, pid, &output, &mut lines);
+    host.forget(&output);
+    lines.read(output.as_fd());
+    lines.finish();
+    let place = config.place(hook.at);
+    let what = format_args!("{}: {} {}", place, hook.kind.name(), shown(hook.command)).to_owned_line();
+    match ended {
+        Ended::By(Exit::Code(0)) => Ok(()),
+        Ended::By(Exit::Code(code)) => {
+            Err(Error::new("hook", format_args!("{what} exited with code {code}{}", lines.last_words())))
+        }
+        Ended::By(Exit::Signal(signal)) => {
+            Err(Error::new("hook", format_args!("{what} was killed by signal {signal}{}", lines.last_words())))
+        }
+        Ended::TooLate => Err(Error::new(
+            "hook",
+            format_args!("{what} was killed: not done after {} ms (monopod.timeout.hook)", config.timeouts.hook_ms),
+        )),
+        Ended::Asked => Err(Error::new("hook", format_args!("{what} was killed: the start was called off"))),
+        Ended::ChildGone => {
+            Err(Error::new("hook", format_args!("{what} was killed: the container's process ended meanwhile")))
+        }
+    }
+}
+
+enum Ended {
+    By(Exit),
+    TooLate,
+    Asked,
+    ChildGone,
+}
+
+/// Waits for the hook's end; its whole group is killed if it is late, or if the start that it belongs to is called off.
+fn attend(host: &mut Host<'_>, kind: HookKind, pid: i32, output: &OwnedFd, lines: &mut Output) -> Ended {
+    let limit = host.config.timeouts.hook_ms;
+    let deadline = (limit > 0).then(|| now_ms() + limit);
+    let starting = matches!(kind, HookKind::PreStart | HookKind::StartHost);
+    loop {
+        if let Ok(Some(exit)) = process::try_wait(pid) {
+            return Ended::By(exit);
+        }
+        let early = match host.next(deadline) {
+            Event::Child => continue,
+            Event::Ready(Source::Hook) => {
+                if !lines.read(output.as_fd()) {
+                    host.forget(output);
+                }
+                continue;
+            }
+            Event::Ready(Source::Barrier) => Ended::ChildGone,
+            Event::Ready(_) => continue,
+            Event::Deadline => Ended::TooLate,
+            Event::Order(_) | Event::Signal(libc::SIGTERM | libc::SIGINT | libc::SIGQUIT | libc::SIGHUP) => {
+                host.asked = Asked::Stop;
+                if !starting {
+                    continue;
+                }
+                Ended::Asked
+            }
+            Event::Signal(_) => continue,
+        };
+        let _ = process::kill(-pid, libc::SIGKILL);
+        let _ = process::wait(pid);
+        return early;
+    }
+}
+
+/// Runs all hooks of `kind` inside the child, waiting for each. On failure the index of the hook in the config.
+///
+/// No allocation and no log: what goes wrong is a report, the hooks' own words go through `output` to the supervisor.
+pub fn run_in_child(
+    config: &Config<'_>,
+    kind: HookKind,
+    words: &Environment<'_>,
+    output: BorrowedFd<'_>,
+    ignored: u64,
+) -> core::result::Result<(), (u16, HookFailure)> {
+    for (index, hook) in (0u16..).zip(&config.hooks).filter(|(_, hook)| hook.kind == kind) {
+        let exit = match fork() {
+            Ok(Fork::Child) => become_hook(config, hook, &[], words, output, ignored),
+            Ok(Fork::Parent(pid)) => process::wait(pid),
+            Err(errno) => Err(errno),
+        };
+        match exit {
+            Ok(Exit::Code(0)) => {}
+            Ok(Exit::Code(code)) => return Err((index, HookFailure::Code(code))),
+            Ok(Exit::Signal(signal)) => return Err((index, HookFailure::Signal(signal))),
+            Err(errno) => return Err((index, HookFailure::Os(errno))),
+        }
+    }
+    Ok(())
+}
+
+/// Why a hook in the child failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HookFailure {
+    /// It exited.
+    Code(i32),
+    /// It was killed.
+    Signal(i32),
+    /// It could not be run.
+    Os(Errno),
+}
+
+/// The forked process: sets itself up and becomes the hook. Ends with a shell's codes if it cannot: 127 not found, 126 not
+/// executable.
+fn become_hook(
+    config: &Config<'_>,
+    hook: &Hook<'_>,
+    namespaces: &[&CStr],
+    words: &Environment<'_>,
+    output: BorrowedFd<'_>,
+    ignored: u64,
+) -> ! {
+    let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
+    // The output's descriptor may be one of 0-2 if those were closed when we started; it must survive the first dup.
+    let output = match nix::fcntl::fcntl(output, nix::fcntl::FcntlArg::F_DUPFD_CLOEXEC(3)) {
+        Ok(fd) => fd,
+        Err(_) => process::exit_now(126),
+    };
+    if let Ok(null) = open(c"/dev/null", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()) {
+        let _ = fds::dup_onto(null.as_fd(), 0);
+    }
+    for number in [1, 2] {
+        let _ = fds::dup_number(output, number);
+    }
+    signals::reset_ignored(ignored);
+    let _ = signals::unblock_all();
+    let arguments: [&CStr; 3] = [config.name, c"lxc", kind_word(hook.kind)];
+    let arguments: &[&CStr] = if config.hook_version == 0 { &arguments } else { &[] };
+    let namespaces = if config.hook_version == 0 { namespaces } else { &[] };
+    let errno = exec_hook(hook.command, arguments, namespaces, words);
+    process::exit_now(if errno == Errno::ENOENT { 127 } else { 126 })
+}
+
+fn kind_word(kind: HookKind) -> &'static CStr {
+    match kind {
+        HookKind::PreStart => c"pre-start",
+        HookKind::PreMount => c"pre-mount",
+        HookKind::Mount => c"mount",
+        HookKind::Autodev => c"autodev",
+        HookKind::StartHost => c"start-host",
+        HookKind::Start => c"start",
+        HookKind::Stop => c"stop",
+        HookKind::PostStop => c"post-stop",
+        HookKind::Clone => c"clone",
+        HookKind::Destroy => c"destroy",
+    }
+}
+
+fn exec_hook(command: &CStr, arguments: &[&CStr], namespaces: &[&CStr], words: &Environment<'_>) -> Errno {
+    let mut line: heapless::Vec<u8, { limits::LINE_BYTES + 1 }> = heapless::Vec::new();
+    let _ = line.extend_from_slice(command.to_bytes());
+    if is_plain(command.to_bytes()) {
+        for byte in line.iter_mut().filter(|byte| byte.is_ascii_whitespace()) {
+            *byte = 0;
+        }
+        let _ = line.push(0);
+        let mut argv: heapless::Vec<&CStr, 64> = heapless::Vec::new();
+        for word in line.split_inclusive(|b| *b == 0) {
+            if let Ok(word) = CStr::from_bytes_with_nul(word)
+                && !word.is_empty()
+            {
+                let _ = argv.push(word);
+            }
+        }
+        for word in arguments.iter().chain(namespaces) {
+            let _ = argv.push(word);
+        }
+        let path = argv.first().copied().unwrap_or(c"");
+        match process::exec(path, &argv, words) {
+            // A script without an interpreter line: a shell would run it itself.
+            Errno::ENOEXEC => {}
+            errno => return errno,
+        }
+    }
+    let mut text = match PathText::join(&[b"exec ", command.to_bytes()]) {
+        Ok(text) => text,
+        Err(_) => return Errno::E2BIG,
+    };
+    for word in arguments.iter().chain(namespaces) {
+        if text.push(b" ").and_then(|()| text.push(word.to_bytes())).is_err() {
+            return Errno::E2BIG;
+        }
+    }
+    let argv = [c"sh", c"-c", text.c()];
+    match process::exec(c"/bin/sh", &argv, words) {
+        Errno::ENOENT => process::exec(c"/system/bin/sh", &argv, words),
+        errno => errno,
+    }
+}
+
+/// An absolute command line without anything that a shell would look at.
+fn is_plain(command: &[u8]) -> bool {
+    let harmless = |b: &u8| b.is_ascii_alphanumeric() || b"_./,:@%+- \t".contains(b);
+    command.first() == Some(&b'/') && command.iter().all(harmless)
+}
+
+/// A hook's output on its way to the log, line by line. Any amount is read; a line longer than the buffer is cut in pieces.
+pub struct Output {
+    kind: HookKind,
+    line: Line<240>,
+    last: Line<240>,
+}
+
+impl Output {
+    /// Nothing read yet.
+    pub fn new(kind: HookKind) -> Self {
+        Output { kind, line: Line::new(), last: Line::new() }
+    }
+
+    /// Reads what is there (at most 64 KiB at once). False at the end of the output.
+    pub fn read(&mut self, from: BorrowedFd<'_>) -> bool {
+        for _ in 0..16 {
+            let mut chunk = [0u8; 4096];
+            match nix::unistd::read(from, &mut chunk) {
+                Ok(0) => return false,
+                Ok(length) => self.take(chunk.get(..length).unwrap_or(&[])),
+                Err(_) => return true,
+            }
+        }
+        true
+    }
+
+    fn take(&mut self, bytes: &[u8]) {
+        for piece in bytes.split_inclusive(|b| *b == b'\n') {
+            self.line.push(piece.trim_ascii_end());
+            if piece.ends_with(b"\n") || self.line.truncated() {
+                self.finish();
+            }
+        }
+    }
+
+    /// Ends the present line.
+    pub fn finish(&mut self) {
+        if !self.line.bytes().is_empty() {
+            log::info!("hook {}: {}", self.kind.name(), Shown(self.line.bytes()));
+            core::mem::swap(&mut self.line, &mut self.last);
+        }
+        self.line.clear();
+    }
+
+    /// `: LAST LINE` for an error, or nothing.
+    pub fn last_words(&self) -> Line<250> {
+        let mut words = Line::new();
+        if !self.last.bytes().is_empty() {
+            let _ = core::fmt::Write::write_fmt(&mut words, format_args!(": {}", Shown(self.last.bytes())));
+        }
+        words
+    }
+}
+
+trait ToOwnedLine {
+    fn to_owned_line(&self) -> Line<300>;
+}
+
+impl ToOwnedLine for core::fmt::Arguments<'_> {
+    fn to_owned_line(&self) -> Line<300> {
+        let mut line = Line::new();
+        let _ = core::fmt::Write::write_fmt(&mut line, *self);
+        line
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_plain_shell_words_are_not() {
+        assert!(is_plain(b"/var/lib/lxc/android/pre-start.sh"));
+        assert!(is_plain(b"/usr/bin/env FOO bar"));
+        for shell in [&b"relative.sh"[..], b"/bin/a; b", b"/bin/a $X", b"/bin/a 'b c'", b"/bin/a > b", b"/bin/a *", b"/bin/a=b"] {
+            assert!(!is_plain(shell));
+        }
+    }
+
+    #[test]
+    fn output_lines_are_cut_and_the_last_is_kept() {
+        let mut output = Output::new(HookKind::Mount);
+        output.take(b"one\ntwo");
+        output.take(b" more\n\n");
+        assert_eq!(output.last_words().text(), ": two more");
+        output.take(&[b'x'; 1000]);
+        output.finish();
+        assert!(output.last_words().text().starts_with(": xxx"));
+    }
+}

@@ -1,0 +1,84 @@
+//! Descriptors and signal dispositions that our caller left us (lxc_check_inherited).
+//!
+//! Nothing inherited may reach init: everything from 3 on is closed (`-C`, `-d`) or marked close-on-exec.
+
+use crate::error::{Error, Result};
+use crate::sys::{fds, signals};
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+use std::os::fd::{AsFd, AsRawFd};
+
+/// First descriptor that is not a standard one.
+const FIRST: i32 = 3;
+
+/// Makes sure that 0, 1 and 2 are open, on /dev/null where they were closed. Without /dev/null they stay closed, and
+/// nothing of ours may land on them: that case is an init before /dev, which opens its own console later.
+pub fn open_standard() {
+    for number in 0..FIRST {
+        if fds::is_open(number) {
+            continue;
+        }
+        // open(2) takes the lowest free number, which is this one, because all below are open.
+        if let Ok(null) = open(c"/dev/null", OFlag::O_RDWR | OFlag::O_NOCTTY, Mode::empty()) {
+            core::mem::forget(null);
+        }
+    }
+}
+
+/// Deals with everything above 2: closed if `close`, otherwise kept for nobody but us.
+pub fn settle(close: bool) -> Result<()> {
+    if !close {
+        match fds::cloexec_from(FIRST as u32) {
+            Ok(()) => return Ok(()),
+            // Before Linux 5.11: one by one.
+            Err(Errno::ENOSYS | Errno::EINVAL) => {}
+            Err(errno) => return Err(Error::os("inherited descriptors", errno, format_args!("close_range"))),
+        }
+    }
+    one_by_one(close);
+    Ok(())
+}
+
+fn one_by_one(close: bool) {
+    let deal = |fd: i32| {
+        if close {
+            fds::close_inherited(fd);
+        } else {
+            let _ = fds::cloexec(fd);
+        }
+    };
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let Ok(directory) = open(c"/proc/self/fd", flags, Mode::empty()) else {
+        // Without /proc: as many as a usual limit allows.
+        (FIRST..1024).for_each(deal);
+        return;
+    };
+    let own = directory.as_raw_fd();
+    let _ = fds::for_each_entry(directory.as_fd(), &mut |name, _| {
+        let number = crate::text::number(name.to_bytes()).and_then(|n| i32::try_from(n).ok());
+        if let Some(fd) = number.filter(|fd| *fd >= FIRST && *fd != own) {
+            deal(fd);
+        }
+    });
+}
+
+/// Signals that our caller ignores, as a mask (bit n-1 = signal n): init must not inherit them. Without /proc only SIGPIPE,
+/// SIGHUP, SIGINT and SIGQUIT are looked after, the ones that shells and nohup ignore.
+pub fn ignored_signals() -> u64 {
+    const USUAL: u64 = 1 << (libc::SIGPIPE - 1) | 1 << (libc::SIGHUP - 1) | 1 << (libc::SIGINT - 1) | 1 << (libc::SIGQUIT - 1);
+    let mut status = [0u8; 4096];
+    let read = open(c"/proc/self/status", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
+        .and_then(|file| nix::unistd::read(&file, &mut status));
+    let Ok(length) = read else { return USUAL };
+    let text = status.get(..length).unwrap_or(&[]);
+    let Some(at) = memchr::memmem::find(text, b"SigIgn:") else { return USUAL };
+    let digits = text.get(at + 7..).unwrap_or(&[]).trim_ascii_start();
+    let digits = digits.split(|b| *b == b'\n').next().and_then(|line| core::str::from_utf8(line).ok());
+    digits.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(USUAL)
+}
+
+/// SIGCHLD ignored by our caller would make the kernel reap our children itself, and their status would be lost.
+pub fn hear_of_children() {
+    signals::set_default(libc::SIGCHLD);
+}

@@ -1,0 +1,153 @@
+//! One supervisor per name, and the traces of one that died.
+//!
+//! `<run>/monopod/NAME/lock` is held by flock(2) for as long as the supervisor lives; the kernel lets go of it whatever
+//! happens. Its text says who holds it: boot id, pid and start time of the process, so that a reused pid never looks alive.
+//! A supervisor that ends in order empties it; text in a lock that nobody holds is the trace of a dead one.
+
+use crate::error::{Error, Result};
+use crate::text::{Line, PathText, shown};
+use core::ffi::CStr;
+use core::fmt::Write;
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg, OFlag, open};
+use nix::sys::stat::{Mode, SFlag, fstat};
+use nix::unistd::{UnlinkatFlags, ftruncate, mkdir, unlinkat};
+use std::os::fd::{AsFd, OwnedFd};
+
+/// Where state may live, in the order in which it is tried. An Android host has no /run.
+const RUN: [&CStr; 3] = [c"/run", c"/var/run", c"/dev"];
+
+/// The lock of one name, held.
+pub struct Lock {
+    file: Flock<OwnedFd>,
+    directory: PathText,
+}
+
+/// What taking a lock found.
+pub enum Taken {
+    /// It is ours. `dead`: the pid of a supervisor of this name that died without cleaning up.
+    Ours {
+        /// The lock.
+        lock: Lock,
+        /// Pid of the supervisor that died.
+        dead: Option<i32>,
+    },
+    /// Another supervisor lives.
+    Busy,
+}
+
+/// Takes the lock of container `name`.
+pub fn take(name: &CStr) -> Result<Taken> {
+    let base = base()?;
+    let directory = join(&[base.c().to_bytes(), b"/", name.to_bytes()])?;
+    // The holder removes the directory when it ends, maybe between our mkdir and our open: then once more.
+    for _ in 0..8 {
+        match mkdir(directory.c(), Mode::from_bits_truncate(0o700)) {
+            Ok(()) | Err(Errno::EEXIST) => {}
+            Err(errno) => return Err(failed("mkdir", &directory, errno)),
+        }
+        let path = join(&[directory.c().to_bytes(), b"/lock"])?;
+        let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+        let file = match open(path.c(), flags, Mode::from_bits_truncate(0o600)) {
+            Ok(file) => file,
+            Err(Errno::ENOENT) => continue,
+            Err(errno) => return Err(failed("open", &path, errno)),
+        };
+        let file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(file) => file,
+            Err((_, Errno::EWOULDBLOCK)) => return Ok(Taken::Busy),
+            Err((_, errno)) => return Err(failed("lock", &path, errno)),
+        };
+        let stat = fstat(&*file).map_err(|errno| failed("stat", &path, errno))?;
+        if stat.st_nlink == 0 {
+            continue;
+        }
+        let lock = Lock { file, directory: directory.clone() };
+        let dead = lock.read_dead();
+        lock.sign().map_err(|errno| failed("write", &path, errno))?;
+        return Ok(Taken::Ours { lock, dead });
+    }
+    Err(failed("lock", &directory, Errno::EAGAIN))
+}
+
+/// `<run>/monopod`, made if need be. It must be a directory of root's (or ours) that nobody else can write.
+fn base() -> Result<PathText> {
+    let mut last = Errno::ENOENT;
+    for run in RUN {
+        let path = join(&[run.to_bytes(), if run == c"/dev" { b"/.monopod" } else { b"/monopod" }])?;
+        match mkdir(path.c(), Mode::from_bits_truncate(0o700)) {
+            Ok(()) | Err(Errno::EEXIST) => {}
+            Err(errno) => {
+                last = errno;
+                continue;
+            }
+        }
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let opened = open(path.c(), flags, Mode::empty()).map_err(|errno| failed("open", &path, errno))?;
+        let stat = fstat(&opened).map_err(|errno| failed("stat", &path, errno))?;
+        let mine = stat.st_uid == 0 || stat.st_uid == nix::unistd::geteuid().as_raw();
+        let writable = stat.st_mode & 0o022 != 0 || SFlag::from_bits_truncate(stat.st_mode & libc::S_IFMT) != SFlag::S_IFDIR;
+        if !mine || writable {
+            return Err(Error::new("lock", format_args!("{} can be written by others than its owner root", shown(path.c()))));
+        }
+        return Ok(path);
+    }
+    Err(Error::os("lock", last, format_args!("no place for state: tried /run, /var/run and /dev")))
+}
+
+impl Lock {
+    /// The pid that a dead supervisor left in the lock, if it is really dead.
+    fn read_dead(&self) -> Option<i32> {
+        let mut text = [0u8; 128];
+        let length = nix::sys::uio::pread(self.file.as_fd(), &mut text, 0).ok()?;
+        let mut words = text.get(..length)?.split(|b| b.is_ascii_whitespace());
+        let _boot = words.next()?;
+        crate::text::number(words.next()?).and_then(|pid| i32::try_from(pid).ok())
+    }
+
+    /// Writes who holds the lock: boot id, pid, start time.
+    fn sign(&self) -> core::result::Result<(), Errno> {
+        let mut line = Line::<128>::new();
+        let boot = read_word(c"/proc/sys/kernel/random/boot_id", 0);
+        // Field 22 of /proc/PID/stat; the command name before it (in parentheses) has no blank, it is ours.
+        let started = read_word(c"/proc/self/stat", 21);
+        let _ = writeln!(line, "{boot} {} {started}", nix::unistd::getpid());
+        ftruncate(self.file.as_fd(), 0)?;
+        nix::sys::uio::pwrite(self.file.as_fd(), line.bytes(), 0).map(drop)
+    }
+
+    /// The directory for this container's state.
+    pub fn directory(&self) -> &CStr {
+        self.directory.c()
+    }
+}
+
+impl Drop for Lock {
+    /// An end in order: nothing stays. The file goes while it is still locked, so nobody can take a lock that vanishes.
+    fn drop(&mut self) {
+        if let Ok(path) = join(&[self.directory.c().to_bytes(), b"/lock"]) {
+            let _ = unlinkat(nix::fcntl::AT_FDCWD, path.c(), UnlinkatFlags::NoRemoveDir);
+        }
+        let _ = unlinkat(nix::fcntl::AT_FDCWD, self.directory.c(), UnlinkatFlags::RemoveDir);
+    }
+}
+
+/// One word of a small file; `-` if it cannot be read.
+fn read_word(path: &CStr, index: usize) -> Line<40> {
+    let mut buffer = [0u8; 512];
+    let mut word = Line::new();
+    let length = open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
+        .and_then(|file| nix::unistd::read(&file, &mut buffer))
+        .unwrap_or(0);
+    let found = buffer.get(..length).unwrap_or(&[]).split(|b| b.is_ascii_whitespace()).nth(index);
+    word.push(found.filter(|word| !word.is_empty()).unwrap_or(b"-"));
+    word
+}
+
+fn join(parts: &[&[u8]]) -> Result<PathText> {
+    PathText::join(parts).map_err(|_| Error::new("lock", format_args!("the path of the state directory is too long")))
+}
+
+fn failed(what: &str, path: &PathText, errno: Errno) -> Error {
+    Error::os("lock", errno, format_args!("{what} {}", shown(path.c())))
+}

@@ -1,0 +1,14 @@
+//! What the host side needs before a container can be cloned.
+//!
+//! * `inherited` puts the descriptors in order that our caller left open,
+//! * `daemon` goes to the background and hands the true result of the start back,
+//! * `lock` makes sure that one name has one supervisor, and finds what a dead one left,
+//! * `host` is everything that outlives a restart: lock, command socket, signals, epoll,
+//! * `console` is the container's console as seen from here.
+
+pub mod console;
+pub mod daemon;
+pub mod host;
+pub mod inherited;
+pub mod lock;
+pub mod reboot_probe;

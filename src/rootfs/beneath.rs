@@ -1,0 +1,243 @@
+//! The one way to a path inside the rootfs.
+//!
+//! A rootfs is data from somebody else. Before pivot_root an absolute link in it means a path of the host, so no link is
+//! followed at all: openat2 with RESOLVE_IN_ROOT and RESOLVE_NO_SYMLINKS, or on kernels before 5.6 a walk that opens one
+//! component after the other with O_NOFOLLOW. `..` is refused. Mounts and nodes are made by descriptor.
+
+use crate::sys::mounts::open_in_root;
+use crate::text::Line;
+use core::ffi::CStr;
+use core::fmt::Write;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
+use nix::mount::{MsFlags, mount};
+use nix::sys::stat::{Mode, SFlag, fstat, mkdirat, mknodat};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+/// The mounted rootfs, by descriptor.
+pub struct Root {
+    fd: OwnedFd,
+}
+
+/// Longest name of one component, with its NUL.
+const NAME: usize = 256;
+
+impl Root {
+    /// The directory at `path`, a path of the host, is the rootfs.
+    pub fn open(path: &CStr) -> nix::Result<Root> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        nix::fcntl::open(path, flags, Mode::empty()).map(|fd| Root { fd })
+    }
+
+    /// The rootfs's own descriptor.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// Opens a path inside, with O_PATH unless `flags` says otherwise. ELOOP: a link is on the way; EINVAL: `..` is.
+    pub fn look_up(&self, path: &[u8], flags: OFlag) -> nix::Result<OwnedFd> {
+        if components(path).any(|name| name == b"..") {
+            return Err(Errno::EINVAL);
+        }
+        let path = trim(path);
+        let whole = crate::text::PathText::join(&[if path.is_empty() { b"." } else { path }]);
+        let whole = whole.map_err(|_| Errno::ENAMETOOLONG)?;
+        match open_in_root(self.fd(), whole.c(), flags.bits()) {
+            // EPERM: a seccomp policy of an old container manager around us that does not know the call.
+            Err(Errno::ENOSYS | Errno::EPERM) => self.walk(path, flags),
+            other => other,
+        }
+    }
+
+    /// `look_up` for the target of a mount.
+    pub fn target(&self, path: &[u8]) -> nix::Result<OwnedFd> {
+        self.look_up(path, OFlag::O_PATH)
+    }
+
+    fn walk(&self, path: &[u8], flags: OFlag) -> nix::Result<OwnedFd> {
+        let step = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let mut here = openat(&self.fd, c".", step | OFlag::O_DIRECTORY, Mode::empty())?;
+        let mut names = components(path).peekable();
+        while let Some(name) = names.next() {
+            let name = Name::new(name)?;
+            let last = names.peek().is_none();
+            let next = openat(&here, name.c(), step, Mode::empty())?;
+            let kind = SFlag::from_bits_truncate(fstat(&next)?.st_mode & libc::S_IFMT);
+            if kind == SFlag::S_IFLNK {
+                return Err(Errno::ELOOP);
+            }
+            if !last && kind != SFlag::S_IFDIR {
+                return Err(Errno::ENOTDIR);
+            }
+            if last && !flags.contains(OFlag::O_PATH) {
+                return openat(&here, name.c(), flags | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty());
+            }
+            here = next;
+        }
+        Ok(here)
+    }
+
+    /// Makes the directory at `path` and those above it, 0755, as far as they are missing.
+    pub fn make_directories(&self, path: &[u8]) -> nix::Result<OwnedFd> {
+        match self.look_up(path, OFlag::O_PATH | OFlag::O_DIRECTORY) {
+            Err(Errno::ENOENT) => {}
+            other => return other,
+        }
+        let mut end = 0;
+        let path = trim(path);
+        let mut here = None;
+        for name in components(path) {
+            let text = Name::new(name)?;
+            let parent = here.as_ref().map_or(self.fd(), |fd: &OwnedFd| fd.as_fd());
+            match mkdirat(parent, text.c(), Mode::from_bits_truncate(0o755)) {
+                Ok(()) | Err(Errno::EEXIST) => {}
+                Err(errno) => return Err(errno),
+            }
+            end = offset_after(path, name).max(end);
+            let so_far = path.get(..end).unwrap_or(path);
+            here = Some(self.look_up(so_far, OFlag::O_PATH | OFlag::O_DIRECTORY)?);
+        }
+        here.ok_or(Errno::ENOENT)
+    }
+
+    /// Makes an empty file at `path` for something to be mounted on, its directory included; what is there already serves.
+    pub fn make_file(&self, path: &[u8]) -> nix::Result<()> {
+        let (directory, name) = split(path);
+        let directory = if directory.is_empty() {
+            openat(&self.fd, c".", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?
+        } else {
+            self.make_directories(directory)?
+        };
+        touch(directory.as_fd(), name)
+    }
+}
+
+/// Makes an empty regular file without permissions in a directory; EEXIST is no error, the caller looks at it later.
+pub fn touch(directory: BorrowedFd<'_>, name: &[u8]) -> nix::Result<()> {
+    let name = Name::new(name)?;
+    match mknodat(directory, name.c(), SFlag::S_IFREG, Mode::empty(), 0) {
+        Ok(()) | Err(Errno::EEXIST) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// One component, with its NUL.
+pub struct Name(heapless::Vec<u8, NAME>);
+
+impl Name {
+    /// ENAMETOOLONG for more than 255 bytes.
+    pub fn new(name: &[u8]) -> nix::Result<Name> {
+        let mut bytes = heapless::Vec::new();
+        bytes.extend_from_slice(name).and_then(|()| bytes.push(0).map_err(|_| Default::default())).map_err(|_| Errno::ENAMETOOLONG)?;
+        Ok(Name(bytes))
+    }
+
+    /// For a system call.
+    pub fn c(&self) -> &CStr {
+        CStr::from_bytes_until_nul(&self.0).unwrap_or(c"")
+    }
+}
+
+/// `/proc/self/fd/N`: how mount(2), which knows no descriptors, is given one.
+pub struct FdPath(Line<32>);
+
+impl FdPath {
+    /// The path of a descriptor.
+    pub fn of(fd: &impl AsRawFd) -> FdPath {
+        let mut line = Line::new();
+        let _ = write!(line, "/proc/self/fd/{}\0", fd.as_raw_fd());
+        FdPath(line)
+    }
+
+    /// For a system call.
+    pub fn c(&self) -> &CStr {
+        CStr::from_bytes_until_nul(self.0.bytes()).unwrap_or(c"")
+    }
+}
+
+/// mount(2) on an open target.
+pub fn mount_on(
+    target: &OwnedFd,
+    source: Option<&CStr>,
+    fstype: Option<&CStr>,
+    flags: MsFlags,
+    data: Option<&CStr>,
+) -> nix::Result<()> {
+    mount(source, FdPath::of(target).c(), fstype, flags, data)
+}
+
+/// Components of a path, without empty ones and `.`.
+pub fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    path.split(|b| *b == b'/').filter(|name| !name.is_empty() && *name != b".")
+}
+
+/// A path without slashes at its ends.
+pub fn trim(path: &[u8]) -> &[u8] {
+    let start = path.iter().position(|b| *b != b'/').unwrap_or(path.len());
+    let end = path.iter().rposition(|b| *b != b'/').map_or(start, |last| last + 1);
+    path.get(start..end).unwrap_or(&[])
+}
+
+/// Directory and last component of a path.
+pub fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    let path = trim(path);
+    match memchr::memrchr(b'/', path) {
+        Some(slash) => (path.get(..slash).unwrap_or(&[]), path.get(slash + 1..).unwrap_or(&[])),
+        None => (&[], path),
+    }
+}
+
+/// Where in `path` the component `name`, a slice of it, ends.
+fn offset_after(path: &[u8], name: &[u8]) -> usize {
+    (name.as_ptr() as usize).saturating_sub(path.as_ptr() as usize) + name.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sandbox(tag: &str) -> (std::path::PathBuf, Root) {
+        let path = std::env::temp_dir().join(format!("monopod-beneath-{tag}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(path.join("a/b")).unwrap();
+        std::os::unix::fs::symlink("/etc", path.join("out")).unwrap();
+        std::os::unix::fs::symlink("b", path.join("a/link")).unwrap();
+        let text = std::ffi::CString::new(path.to_str().unwrap()).unwrap();
+        (path, Root::open(&text).unwrap())
+    }
+
+    #[test]
+    fn look_up_links_and_dots_are_refused_by_both_ways() {
+        let (path, root) = sandbox("links");
+        for way in [Root::look_up, Root::walk] {
+            assert!(way(&root, b"a/b", OFlag::O_PATH).is_ok());
+            assert!(way(&root, b"/a//./b/", OFlag::O_PATH).is_ok());
+            assert_eq!(way(&root, b"out", OFlag::O_PATH).unwrap_err(), Errno::ELOOP);
+            assert_eq!(way(&root, b"out/passwd", OFlag::O_PATH).unwrap_err(), Errno::ELOOP);
+            assert_eq!(way(&root, b"a/link", OFlag::O_RDONLY).unwrap_err(), Errno::ELOOP);
+            assert_eq!(way(&root, b"a/none/b", OFlag::O_PATH).unwrap_err(), Errno::ENOENT);
+        }
+        assert_eq!(root.target(b"../etc").unwrap_err(), Errno::EINVAL);
+        std::fs::remove_dir_all(path).unwrap();
+    }
+
+    #[test]
+    fn make_directories_missing_ones_are_made_but_never_through_a_link() {
+        let (path, root) = sandbox("make");
+        root.make_directories(b"a/c/d").unwrap();
+        assert!(path.join("a/c/d").is_dir());
+        root.make_file(b"x/y/file").unwrap();
+        root.make_file(b"x/y/file").unwrap();
+        assert!(path.join("x/y/file").is_file());
+        assert_eq!(root.make_directories(b"out/monopod-test").unwrap_err(), Errno::ELOOP);
+        assert!(!std::path::Path::new("/etc/monopod-test").exists());
+        std::fs::remove_dir_all(path).unwrap();
+    }
+
+    #[test]
+    fn split_and_trim_odd_slashes_are_tolerated() {
+        assert_eq!(split(b"/dev/tty1"), (&b"dev"[..], &b"tty1"[..]));
+        assert_eq!(split(b"dev"), (&b""[..], &b"dev"[..]));
+        assert_eq!(trim(b"///"), b"");
+    }
+}

@@ -1,0 +1,76 @@
+//! `lxc.autodev`: a fresh tmpfs on /dev with the nodes that every userspace expects (lxc.md rows 98, 102, 106).
+
+use super::beneath::{FdPath, Root, mount_on};
+use crate::config::Config;
+use crate::spawn::barrier::{Report, Step};
+use crate::text::Line;
+use core::ffi::CStr;
+use core::fmt::Write;
+use nix::errno::Errno;
+use nix::mount::{MsFlags, mount};
+use nix::sys::stat::{Mode, SFlag, makedev, mknodat, umask};
+use nix::unistd::symlinkat;
+use std::os::fd::{AsFd, BorrowedFd};
+
+/// Mounts the tmpfs. The rootfs's own /dev is never written: it may be a trap.
+pub fn mount_tmpfs(root: &Root, config: &Config<'_>) -> Result<(), Report> {
+    let place = root.make_directories(b"dev").map_err(|errno| Report::new(Step::AutodevDir, 0, errno))?;
+    let mut options = Line::<64>::new();
+    let _ = write!(options, "size={},mode=755\0", config.autodev_size);
+    let options = CStr::from_bytes_until_nul(options.bytes()).unwrap_or(c"mode=755");
+    mount_on(&place, Some(c"none"), Some(c"tmpfs"), MsFlags::empty(), Some(options))
+        .map_err(|errno| Report::new(Step::Autodev, 0, errno))
+}
+
+/// Names and numbers (Documentation/admin-guide/devices.txt).
+const NODES: [(&CStr, u64, u64); 6] =
+    [(c"null", 1, 3), (c"zero", 1, 5), (c"full", 1, 7), (c"random", 1, 8), (c"urandom", 1, 9), (c"tty", 5, 0)];
+
+/// Makes the nodes. Where mknod is not allowed (a user namespace), the host's own are bound instead.
+pub fn populate(root: &Root) -> Result<(), Report> {
+    let fail = |item: u16| move |errno: Errno| Report::new(Step::DeviceNode, item, errno);
+    let dev = root.target(b"dev").map_err(fail(0))?;
+    let mask = umask(Mode::empty());
+    let made = (1u16..).zip(NODES).try_for_each(|(item, (name, major, minor))| {
+        let mode = Mode::from_bits_truncate(0o666);
+        match mknodat(&dev, name, SFlag::S_IFCHR, mode, makedev(major as _, minor as _)) {
+            Ok(()) | Err(Errno::EEXIST) => Ok(()),
+            Err(Errno::EPERM) => bind_node(root, dev.as_fd(), name).map_err(fail(item)),
+            Err(errno) => Err(fail(item)(errno)),
+        }
+    });
+    umask(mask);
+    made
+}
+
+fn bind_node(root: &Root, dev: BorrowedFd<'_>, name: &CStr) -> nix::Result<()> {
+    super::beneath::touch(dev, name.to_bytes())?;
+    let inside = crate::text::PathText::join(&[b"dev/", name.to_bytes()]).map_err(|_| Errno::ENAMETOOLONG)?;
+    let host = crate::text::PathText::join(&[b"/dev/", name.to_bytes()]).map_err(|_| Errno::ENAMETOOLONG)?;
+    let place = root.target(inside.c().to_bytes())?;
+    mount(Some(host.c()), FdPath::of(&place).c(), None::<&CStr>, MsFlags::MS_BIND, None::<&CStr>)
+}
+
+const LINKS: [(&CStr, &CStr); 4] = [
+    (c"/proc/self/fd", c"fd"),
+    (c"/proc/self/fd/0", c"stdin"),
+    (c"/proc/self/fd/1", c"stdout"),
+    (c"/proc/self/fd/2", c"stderr"),
+];
+
+/// /dev/fd and its three companions. On a rootfs that cannot be written, or without a /dev, they are left out, as LXC does.
+pub fn link_standard(root: &Root) -> nix::Result<()> {
+    let dev = match root.target(b"dev") {
+        Ok(dev) => dev,
+        Err(Errno::ENOENT) => return Ok(()),
+        Err(errno) => return Err(errno),
+    };
+    for (target, name) in LINKS {
+        match symlinkat(target, &dev, name) {
+            Ok(()) | Err(Errno::EEXIST) => {}
+            Err(Errno::EROFS | Errno::ENOTDIR) => return Ok(()),
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,107 @@
+//! fstab lines and `lxc.mount.entry` (lxc.md row 100).
+
+use super::Site;
+use super::beneath::{FdPath, Root, mount_on, trim};
+use crate::config::{Create, MountEntry};
+use crate::spawn::barrier::{Report, Step};
+use core::ffi::CStr;
+use nix::errno::Errno;
+use nix::mount::{MsFlags, mount};
+use nix::sys::statvfs::{FsFlags, statvfs};
+
+/// Mounts every entry in order. An optional one that cannot be mounted is a warning.
+pub fn mount_all(site: &Site<'_>, root: &Root) -> Result<(), Report> {
+    for (index, entry) in (0u16..).zip(&site.config.mounts) {
+        if let Err((step, errno)) = mount_entry(site, root, entry) {
+            let report = Report::new(step, index, errno);
+            if !entry.optional {
+                return Err(report);
+            }
+            (site.warn)(report.as_warning());
+        }
+    }
+    Ok(())
+}
+
+/// Where an entry's target lies inside the rootfs: relative as written, absolute with the rootfs or its mount point taken off.
+fn inside<'a>(site: &Site<'_>, target: &'a [u8]) -> &'a [u8] {
+    if target.first() != Some(&b'/') {
+        return trim(target);
+    }
+    for prefix in [site.source.mountpoint.to_bytes(), site.source.path.to_bytes()] {
+        let prefix = trim(prefix);
+        let path = trim(target);
+        if let Some(rest) = path.strip_prefix(prefix)
+            && !prefix.is_empty()
+            && (rest.is_empty() || rest.first() == Some(&b'/'))
+        {
+            return trim(rest);
+        }
+    }
+    trim(target)
+}
+
+fn mount_entry(site: &Site<'_>, root: &Root, entry: &MountEntry<'_>) -> Result<(), (Step, Errno)> {
+    let target = inside(site, entry.target.to_bytes());
+    let at = |step: Step| move |errno: Errno| (step, errno);
+    match entry.create {
+        Create::No => {}
+        Create::Dir => drop(root.make_directories(target).map_err(at(Step::MountTarget))?),
+        Create::File => root.make_file(target).map_err(at(Step::MountTarget))?,
+    }
+    let place = root.target(target).map_err(at(Step::MountTarget))?;
+    let flags = MsFlags::from_bits_truncate(entry.options.flags as _);
+    let bind = flags.contains(MsFlags::MS_BIND);
+    if flags.contains(MsFlags::MS_REMOUNT) {
+        return mount_on(&place, Some(entry.source), Some(entry.fstype), flags, entry.options.data)
+            .map_err(at(Step::Mount));
+    }
+    let relative;
+    let relative_path;
+    let source = if entry.relative {
+        relative = root.target(entry.source.to_bytes()).map_err(at(Step::Mount))?;
+        relative_path = FdPath::of(&relative);
+        relative_path.c()
+    } else {
+        entry.source
+    };
+    if bind {
+        let how = flags & (MsFlags::MS_BIND | MsFlags::MS_REC);
+        mount_on(&place, Some(source), None, how, None).map_err(at(Step::Mount))?;
+    } else {
+        mount_on(&place, Some(source), Some(entry.fstype), flags, entry.options.data).map_err(at(Step::Mount))?;
+    }
+    let more = flags - (MsFlags::MS_BIND | MsFlags::MS_REC);
+    if (!bind || more.is_empty()) && entry.options.propagation == 0 {
+        return Ok(());
+    }
+    // The descriptor still means what is covered now; looked up again, the path means the new mount.
+    let mounted = root.target(target).map_err(at(Step::MountTarget))?;
+    let mounted = FdPath::of(&mounted);
+    if bind && !more.is_empty() {
+        // A bind takes its flags only in a second step, which must repeat those that the source already has.
+        let kept = inherited(mounted.c());
+        let again = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | more | kept;
+        mount(None::<&CStr>, mounted.c(), None::<&CStr>, again, None::<&CStr>).map_err(at(Step::MountFlags))?;
+    }
+    if entry.options.propagation != 0 {
+        let propagation = MsFlags::from_bits_truncate(entry.options.propagation as _);
+        mount(None::<&CStr>, mounted.c(), None::<&CStr>, propagation, None::<&CStr>)
+            .map_err(at(Step::MountPropagation))?;
+    }
+    Ok(())
+}
+
+/// Restrictions that a mount has already and a remount must not lift.
+fn inherited(path: &CStr) -> MsFlags {
+    let Ok(stat) = statvfs(path) else { return MsFlags::empty() };
+    [
+        (FsFlags::ST_RDONLY, MsFlags::MS_RDONLY),
+        (FsFlags::ST_NOSUID, MsFlags::MS_NOSUID),
+        (FsFlags::ST_NODEV, MsFlags::MS_NODEV),
+        (FsFlags::ST_NOEXEC, MsFlags::MS_NOEXEC),
+    ]
+    .into_iter()
+    .filter(|(has, _)| stat.flags().contains(*has))
+    .fold(MsFlags::empty(), |all, (_, flag)| all | flag)
+}

@@ -1,0 +1,186 @@
+//! The container's view of the filesystem, made by the child in its own mount namespace (lxc.md rows 97-108).
+//!
+//! The order is LXC's: slave mounts, pre-mount hook, rootfs, /dev, proc and sys, fstab and entries, cgroups, mount hook,
+//! autodev hook, device nodes, devpts, console and ttys, links, pivot_root.
+//!
+//! Everything here runs between clone and exec: no heap, no log, no unbounded wait. What fails is a `Report`.
+
+use crate::cgroup::find::Hierarchies;
+use crate::config::{AutoProc, AutoSys, Config, HookKind, RootfsKind};
+use crate::error::{Error, Result};
+use crate::hooks::{self, Environment};
+use crate::spawn::barrier::{Report, Step, hook_step};
+use crate::text::shown;
+use beneath::Root;
+use core::ffi::CStr;
+use nix::errno::Errno;
+use nix::mount::{MsFlags, mount};
+use nix::sys::stat::{SFlag, stat};
+use std::os::fd::BorrowedFd;
+use terminals::Terminals;
+
+pub mod auto;
+pub mod beneath;
+pub mod dev;
+pub mod entries;
+pub mod pivot;
+pub mod terminals;
+
+/// What the child is told about the rootfs; looked at by the supervisor, so that a missing one is refused before anything
+/// is made.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'t> {
+    /// The directory or block device.
+    pub path: &'t CStr,
+    /// Where it is mounted before pivot_root: the directory itself unless the config names one.
+    pub mountpoint: &'t CStr,
+    /// A filesystem on a block device.
+    pub device: bool,
+}
+
+/// Looks at the configured rootfs.
+pub fn source<'t>(config: &Config<'t>, state_directory: &'t CStr) -> Result<Source<'t>> {
+    let Some(path) = config.rootfs.path else {
+        let source = Source { path: c"/", mountpoint: c"/", device: false };
+        return Ok(source);
+    };
+    let place = config.place(path.at);
+    let refuse = |errno: Errno| Error::os("rootfs", errno, format_args!("{place}: {}", shown(path.value)));
+    let kind = stat(path.value).map_err(refuse)?.st_mode & libc::S_IFMT;
+    let device = match SFlag::from_bits_truncate(kind) {
+        SFlag::S_IFDIR => false,
+        SFlag::S_IFBLK if config.rootfs.kind == RootfsKind::Plain => true,
+        SFlag::S_IFBLK => return Err(refuse(Errno::ENOTDIR)),
+        SFlag::S_IFREG => {
+            return Err(Error::new(
+                "rootfs",
+                format_args!("{place}: {} is a file: write loop:{} for an image", shown(path.value), shown(path.value)),
+            ));
+        }
+        _ => return Err(refuse(Errno::ENOTDIR)),
+    };
+    let mountpoint = match config.rootfs.mount {
+        Some(mount) => {
+            let refuse = |errno| {
+                let place = config.place(mount.at);
+                Error::os("rootfs", errno, format_args!("{place}: lxc.rootfs.mount = {}", shown(mount.value)))
+            };
+            match SFlag::from_bits_truncate(stat(mount.value).map_err(refuse)?.st_mode & libc::S_IFMT) {
+                SFlag::S_IFDIR => mount.value,
+                _ => return Err(refuse(Errno::ENOTDIR)),
+            }
+        }
+        None if device => state_directory,
+        None => path.value,
+    };
+    Ok(Source { path: path.value, mountpoint, device })
+}
+
+/// What the child knows while it builds.
+pub struct Site<'a> {
+    /// The config.
+    pub config: &'a Config<'a>,
+    /// The rootfs.
+    pub source: Source<'a>,
+    /// The host's hierarchies.
+    pub hierarchies: &'a Hierarchies<'a>,
+    /// The container has a cgroup namespace of its own.
+    pub cgroup_namespace: bool,
+    /// A console is wanted.
+    pub console: bool,
+    /// Environments of the hooks that run here.
+    pub pre_mount: &'a Environment<'a>,
+    /// For mount hooks.
+    pub mount: &'a Environment<'a>,
+    /// For autodev hooks.
+    pub autodev: &'a Environment<'a>,
+    /// Where hooks write.
+    pub hook_output: BorrowedFd<'a>,
+    /// Signals to be set right for hooks.
+    pub ignored_signals: u64,
+    /// Called for what is optional and could not be had.
+    pub warn: &'a dyn Fn(Report),
+}
+
+/// Builds the view and goes into it. The ptys to be handed to the supervisor.
+pub fn build(site: &Site<'_>) -> core::result::Result<Terminals, Report> {
+    let config = site.config;
+    let fail = |step: Step| move |errno: Errno| Report::new(step, 0, errno);
+    mount(None::<&CStr>, c"/", None::<&CStr>, MsFlags::MS_SLAVE | MsFlags::MS_REC, None::<&CStr>)
+        .map_err(fail(Step::SlaveMounts))?;
+    run_hooks(site, HookKind::PreMount, site.pre_mount)?;
+    if config.rootfs.path.is_none() {
+        // No rootfs: the container shares the host's files, in mounts of its own.
+        let root = Root::open(c"/").map_err(fail(Step::Rootfs))?;
+        return terminals::open(site, &root);
+    }
+    mount_rootfs(site).map_err(fail(if site.source.device { Step::RootfsDevice } else { Step::Rootfs }))?;
+    let root = Root::open(site.source.mountpoint).map_err(fail(Step::Rootfs))?;
+    if config.autodev {
+        dev::mount_tmpfs(&root, config)?;
+    }
+    if config.mount_auto.proc != AutoProc::No {
+        auto::proc(&root, config.mount_auto.proc).map_err(fail(Step::AutoProc))?;
+    }
+    if config.mount_auto.sys != AutoSys::No {
+        auto::sys(&root, config.mount_auto.sys).map_err(fail(Step::AutoSys))?;
+    }
+    entries::mount_all(site, &root)?;
+    if let Some(cgroup) = config.mount_auto.cgroup {
+        auto::cgroup(site, &root, cgroup).map_err(fail(Step::AutoCgroup))?;
+    }
+    run_hooks(site, HookKind::Mount, site.mount)?;
+    if config.autodev {
+        run_hooks(site, HookKind::Autodev, site.autodev)?;
+        dev::populate(&root)?;
+    }
+    let terminals = terminals::open(site, &root)?;
+    dev::link_standard(&root).map_err(|errno| Report::new(Step::DevLink, 0, errno))?;
+    pivot::enter(&root).map_err(fail(Step::Pivot))?;
+    Ok(terminals)
+}
+
+fn run_hooks(site: &Site<'_>, kind: HookKind, words: &Environment<'_>) -> core::result::Result<(), Report> {
+    hooks::run_in_child(site.config, kind, words, site.hook_output, site.ignored_signals)
+        .map_err(|(index, failure)| Report::hook(hook_step(kind), index, failure))
+}
+
+/// A directory is bound with everything that pre-start hooks mounted below it; a block device is mounted, its type found by
+/// trying the ones the kernel knows.
+fn mount_rootfs(site: &Site<'_>) -> nix::Result<()> {
+    let options = site.config.rootfs.options.map(|options| options.value).unwrap_or_default();
+    let Source { path, mountpoint, device } = site.source;
+    let flags = MsFlags::from_bits_truncate(options.flags as _);
+    if device {
+        return mount_device(path, mountpoint, flags, options.data);
+    }
+    let bind = MsFlags::MS_BIND | MsFlags::MS_REC;
+    mount(Some(path), mountpoint, None::<&CStr>, bind, None::<&CStr>)?;
+    let flags = flags - bind;
+    if !flags.is_empty() {
+        let again = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | flags;
+        mount(None::<&CStr>, mountpoint, None::<&CStr>, again, None::<&CStr>)?;
+    }
+    if options.propagation != 0 {
+        let propagation = MsFlags::from_bits_truncate(options.propagation as _);
+        mount(None::<&CStr>, mountpoint, None::<&CStr>, propagation, None::<&CStr>)?;
+    }
+    Ok(())
+}
+
+/// Filesystems that Linux and Android root partitions have, the frequent ones first.
+const DEVICE_TYPES: [&CStr; 8] = [c"ext4", c"f2fs", c"erofs", c"squashfs", c"btrfs", c"xfs", c"ext3", c"ext2"];
+
+fn mount_device(path: &CStr, mountpoint: &CStr, flags: MsFlags, data: Option<&CStr>) -> nix::Result<()> {
+    let mut last = Errno::ENODEV;
+    for fstype in DEVICE_TYPES {
+        match mount(Some(path), mountpoint, Some(fstype), flags, data) {
+            Ok(()) => return Ok(()),
+            // Not this type, or a type this kernel does not have.
+            Err(Errno::EINVAL) => last = Errno::EINVAL,
+            Err(Errno::ENODEV) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Err(last)
+}

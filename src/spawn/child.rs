@@ -1,0 +1,255 @@
+//! The child's half: from clone to exec, one step a line (lxc.md rows 64-91, 95-110).
+//!
+//! Nothing here allocates, locks, logs or returns into the supervisor's code. A step that fails ends in a `Report`.
+
+use super::barrier::{Report, Step};
+use super::namespaces;
+use crate::cgroup::Group;
+use crate::config::{Config, HookKind};
+use crate::hooks::{self, Environment};
+use crate::rootfs::terminals::Terminals;
+use crate::rootfs::{self, Site};
+use crate::sys::process::{self, exit_now};
+use crate::sys::{caps, fds, rights, signals};
+use crate::text::PathText;
+use core::convert::Infallible;
+use core::ffi::CStr;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, socket};
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::{Gid, Uid, chdir, setgid, sethostname, setsid, setuid};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+
+/// Everything the child needs, made by the supervisor before the clone.
+pub struct Plan<'a> {
+    /// Config, rootfs and hooks inside the container.
+    pub site: Site<'a>,
+    /// Where it belongs.
+    pub group: &'a Group<'a, 'a>,
+    /// clone3 put it into the v2 group already.
+    pub born_in_v2: bool,
+    /// Its namespaces.
+    pub namespaces: namespaces::Plan,
+    /// init's command line.
+    pub argv: &'a [&'a CStr],
+    /// init's environment.
+    pub environment: &'a Environment<'a>,
+    /// The start hooks' environment.
+    pub start: &'a Environment<'a>,
+    /// The kernel cannot tell a container's reboot from the host's: CAP_SYS_BOOT goes.
+    pub drop_sys_boot: bool,
+}
+
+const SYS_BOOT: u32 = 22;
+
+/// Sends a report; there is nobody to tell if that fails.
+pub fn tell(barrier: BorrowedFd<'_>, report: Report) {
+    let _ = rights::send(barrier, &report.to_bytes(), &[]);
+}
+
+/// Runs the child to its exec, or to its report.
+pub fn run(plan: &Plan<'_>, barrier: BorrowedFd<'_>) -> ! {
+    let Err(report) = become_init(plan, barrier);
+    tell(barrier, report);
+    exit_now(255)
+}
+
+fn become_init(plan: &Plan<'_>, barrier: BorrowedFd<'_>) -> Result<Infallible, Report> {
+    let config = plan.site.config;
+    let fail = |step: Step| move |errno: Errno| Report::new(step, 0, errno);
+
+    // The signal does not come if the supervisor died before this call: the barrier's other end tells.
+    process::set_parent_death_signal(libc::SIGKILL).map_err(fail(Step::ParentDeath))?;
+    if !supervisor_lives(barrier) {
+        return Err(Report::new(Step::ParentGone, 0, Errno::ESRCH));
+    }
+    plan.group.enter(plan.born_in_v2).map_err(|(index, errno)| Report::new(Step::EnterCgroup, index, errno))?;
+    if plan.namespaces.cgroup {
+        unshare_cgroups().map_err(fail(Step::CgroupNamespace))?;
+    }
+    umask(Mode::from_bits_truncate(0o022));
+    write_sysctls(config)?;
+    let streams = if plan.site.console { None } else { Some(open_null().map_err(fail(Step::StandardStreams))?) };
+    let terminals = rootfs::build(&plan.site)?;
+    if let Some(name) = config.uts_name.filter(|_| plan.namespaces.has_uts()) {
+        sethostname(std::ffi::OsStr::from_bytes(name.value.to_bytes())).map_err(fail(Step::Hostname))?;
+    }
+    if plan.namespaces.has_net() {
+        loopback_up().map_err(fail(Step::Loopback))?;
+    }
+    let streams = streams.as_ref().or(terminals.console.as_ref().map(|console| &console.slave));
+    if let Some(streams) = streams {
+        (0..3).try_for_each(|number| fds::dup_onto(streams.as_fd(), number)).map_err(fail(Step::StandardStreams))?;
+    }
+    hand_up(barrier, &terminals).map_err(fail(Step::Ready))?;
+    wait_for_go(barrier)?;
+    drop(terminals);
+
+    set_limits(config)?;
+    if let Some(persona) = config.personality {
+        process::set_personality(persona.value).map_err(fail(Step::Personality))?;
+    }
+    drop_capabilities(config, plan.drop_sys_boot)?;
+    if config.no_new_privs {
+        nix::sys::prctl::set_no_new_privs().map_err(fail(Step::NoNewPrivs))?;
+    }
+    let start = HookKind::Start;
+    hooks::run_in_child(config, start, plan.start, plan.site.hook_output, plan.site.ignored_signals)
+        .map_err(|(index, failure)| Report::hook(Step::StartHook, index, failure))?;
+    setsid().map_err(fail(Step::Session))?;
+    if let Some(directory) = config.init.cwd {
+        chdir(directory).map_err(fail(Step::WorkingDirectory))?;
+    }
+    become_user(config)?;
+    // A change of ids clears it, and the config may want another one than the start needs.
+    process::set_parent_death_signal(config.pdeath_signal).map_err(fail(Step::ParentDeath))?;
+    signals::reset_ignored(plan.site.ignored_signals);
+    signals::unblock_all().map_err(fail(Step::Exec))?;
+    Err(Report::new(Step::Exec, 0, exec(plan.argv, plan.environment)))
+}
+
+fn supervisor_lives(barrier: BorrowedFd<'_>) -> bool {
+    let mut byte = [0u8; 1];
+    let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+    recv(barrier.as_raw_fd(), &mut byte, flags) == Err(Errno::EAGAIN)
+}
+
+/// Before Linux 4.6 there is no such namespace; the container sees the host's paths then, as it would under LXC.
+fn unshare_cgroups() -> nix::Result<()> {
+    match unshare(CloneFlags::CLONE_NEWCGROUP) {
+        Err(Errno::EINVAL) => Ok(()),
+        other => other,
+    }
+}
+
+/// `lxc.sysctl.*`, through the host's procfs: a sysctl that belongs to a namespace is looked up in the writer's, and the
+/// container's own /proc/sys may be read-only or not there.
+fn write_sysctls(config: &Config<'_>) -> Result<(), Report> {
+    for (index, sysctl) in (0u16..).zip(&config.sysctls) {
+        let write = || {
+            let mut path = PathText::join(&[b"/proc/sys/"]).map_err(|_| Errno::ENAMETOOLONG)?;
+            for part in sysctl.name.to_bytes().split(|b| *b == b'.').enumerate().flat_map(|(n, part)| {
+                [if n == 0 { &b""[..] } else { b"/" }, part]
+            }) {
+                path.push(part).map_err(|_| Errno::ENAMETOOLONG)?;
+            }
+            crate::cgroup::limit::write_file(path.c(), sysctl.value.to_bytes())
+        };
+        write().map_err(|errno| Report::new(Step::Sysctl, index, errno))?;
+    }
+    Ok(())
+}
+
+fn open_null() -> nix::Result<OwnedFd> {
+    open(c"/dev/null", OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC, Mode::empty())
+}
+
+fn loopback_up() -> nix::Result<()> {
+    let any = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None);
+    match any {
+        Ok(socket) => crate::sys::netdev::bring_up(socket.as_fd(), c"lo"),
+        // A kernel without IPv4: there is no address that lo could have.
+        Err(Errno::EAFNOSUPPORT) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// One message: "ready", with the console's two ends and the ttys' masters beside it.
+fn hand_up(barrier: BorrowedFd<'_>, terminals: &Terminals) -> nix::Result<()> {
+    let mut descriptors: heapless::Vec<BorrowedFd<'_>, { rights::MOST + 1 }> = heapless::Vec::new();
+    if let Some(console) = &terminals.console {
+        let _ = descriptors.push(console.master.as_fd());
+        let _ = descriptors.push(console.slave.as_fd());
+    }
+    for tty in &terminals.ttys {
+        let _ = descriptors.push(tty.as_fd());
+    }
+    rights::send(barrier, &Report::ready().to_bytes(), &descriptors)
+}
+
+/// The supervisor's "go". The end of the connection instead of it means that the start was called off.
+fn wait_for_go(barrier: BorrowedFd<'_>) -> Result<(), Report> {
+    let mut byte = [0u8; 1];
+    match recv(barrier.as_raw_fd(), &mut byte, MsgFlags::empty()) {
+        Ok(1) => Ok(()),
+        Ok(_) => exit_now(255),
+        Err(errno) => Err(Report::new(Step::ParentGone, 0, errno)),
+    }
+}
+
+fn set_limits(config: &Config<'_>) -> Result<(), Report> {
+    for (index, limit) in (0u16..).zip(&config.prlimits) {
+        process::set_limit(limit.resource, limit.soft, limit.hard)
+            .map_err(|errno| Report::new(Step::Limit, index, errno))?;
+    }
+    Ok(())
+}
+
+/// The bounding set as configured, nothing inheritable, nothing ambient.
+fn drop_capabilities(config: &Config<'_>, drop_sys_boot: bool) -> Result<(), Report> {
+    let fail = |number: u32| move |errno: Errno| Report::new(Step::Capabilities, number as u16, errno);
+    let mut drop = config.caps.drop;
+    if drop_sys_boot {
+        drop |= 1 << SYS_BOOT;
+    }
+    if let Some(keep) = config.caps.keep {
+        drop |= !keep;
+    }
+    for number in (0..64).filter(|number| drop >> number & 1 == 1) {
+        match caps::drop_bounding(number) {
+            Ok(()) => {}
+            // The first number that the kernel does not know ends the list of those that it has. A capability that was
+            // asked for by name and that an old kernel does not have cannot be held either.
+            Err(Errno::EINVAL) => break,
+            Err(errno) => return Err(fail(number)(errno)),
+        }
+    }
+    let sets = caps::get().map_err(fail(0))?;
+    if sets.inheritable != 0 {
+        caps::set(caps::Sets { inheritable: 0, ..sets }).map_err(fail(0))?;
+    }
+    match caps::clear_ambient() {
+        Ok(()) | Err(Errno::EINVAL) => Ok(()),
+        Err(errno) => Err(fail(0)(errno)),
+    }
+}
+
+fn become_user(config: &Config<'_>) -> Result<(), Report> {
+    let fail = |step: Step| move |errno: Errno| Report::new(step, 0, errno);
+    let init = &config.init;
+    // Our caller's supplementary groups are none of the guest's business.
+    process::set_groups(&init.groups).map_err(fail(Step::Groups))?;
+    if init.gid != 0 {
+        setgid(Gid::from_raw(init.gid)).map_err(fail(Step::Gid))?;
+    }
+    if init.uid != 0 {
+        setuid(Uid::from_raw(init.uid)).map_err(fail(Step::Uid))?;
+        // Or its own /proc/self would belong to root.
+        process::set_dumpable().map_err(fail(Step::Uid))?;
+    }
+    Ok(())
+}
+
+/// Where a command without a slash is looked for: the usual directories, Android's last.
+const SEARCH: [&[u8]; 7] =
+    [b"/usr/local/sbin/", b"/usr/local/bin/", b"/usr/sbin/", b"/usr/bin/", b"/sbin/", b"/bin/", b"/system/bin/"];
+
+fn exec(argv: &[&CStr], environment: &Environment<'_>) -> Errno {
+    let command = argv.first().copied().unwrap_or(c"");
+    if command.to_bytes().contains(&b'/') {
+        return process::exec(command, argv, environment);
+    }
+    let mut last = Errno::ENOENT;
+    for directory in SEARCH {
+        if let Ok(path) = PathText::join(&[directory, command.to_bytes()]) {
+            match process::exec(path.c(), argv, environment) {
+                Errno::ENOENT | Errno::ENOTDIR => {}
+                errno => last = errno,
+            }
+        }
+    }
+    last
+}

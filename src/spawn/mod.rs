@@ -1,0 +1,344 @@
+//! The supervisor's half of a start: cgroups, clone, barriers, until init runs (lxc.md rows 46-94).
+
+use crate::cgroup::{Group, find::Hierarchies};
+use crate::config::{Config, HookKind};
+use crate::error::{Error, Result};
+use crate::hooks::{self, Environment, Moment, Output};
+use crate::prepare::console::ConsoleSide;
+use crate::prepare::host::{Event, Host, Source, now_ms};
+use crate::rootfs::{self, Site};
+use crate::state::State;
+use crate::supervise::console::Console;
+use crate::supervise::lifecycle::Asked;
+use crate::sys::clone::{Fork, clone, clone_into_cgroup};
+use crate::sys::{process, rights};
+use crate::text::{Arena, PathText, shown};
+use barrier::{Report, Step};
+use core::ffi::CStr;
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::epoll::EpollFlags;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use nix::unistd::pipe2;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+pub mod barrier;
+pub mod child;
+pub mod namespaces;
+
+/// What stays the same from life to life.
+pub struct Blueprint<'t> {
+    /// Where the rootfs is.
+    pub source: rootfs::Source<'t>,
+    /// The namespaces.
+    pub namespaces: namespaces::Plan,
+    /// init's command line.
+    pub argv: &'t [&'t CStr],
+    /// init's environment.
+    pub environment: Environment<'t>,
+    /// See `prepare::reboot_probe`.
+    pub drop_sys_boot: bool,
+}
+
+/// One life of the container. Whatever of it exists is taken down by `teardown`.
+#[must_use = "a life is ended by teardown"]
+pub struct Life<'h, 't> {
+    /// Its cgroups.
+    pub group: Group<'h, 't>,
+    /// init, until it is reaped.
+    pub pid: Option<i32>,
+    /// Its console.
+    pub console: Option<Console>,
+    /// Masters of its ttys.
+    pub ttys: heapless::Vec<OwnedFd, { rights::MOST }>,
+    /// Its namespaces, held for the stop hook.
+    pub namespaces: heapless::Vec<(&'static str, OwnedFd), 8>,
+    /// When init was executed.
+    pub began_ms: Option<u64>,
+}
+
+impl<'h, 't> Life<'h, 't> {
+    /// Nothing of it exists yet.
+    pub fn new(hierarchies: &'h Hierarchies<'t>, name: &'t CStr) -> Self {
+        Life {
+            group: Group::new(hierarchies, name),
+            pid: None,
+            console: None,
+            ttys: heapless::Vec::new(),
+            namespaces: heapless::Vec::new(),
+            began_ms: None,
+        }
+    }
+}
+
+/// Starts a life: from the pre-start hooks to the exec of init.
+pub fn spawn<'t>(
+    life: &mut Life<'_, 't>,
+    blueprint: &Blueprint<'t>,
+    side: &mut ConsoleSide<'t>,
+    host: &mut Host<'t>,
+) -> Result<()> {
+    host.set_state(State::Starting);
+    hooks::run_on_host(host, HookKind::PreStart, &Moment::default())?;
+    life.group.create(host.config)?;
+    let mut start = Start::clone_child(life, blueprint, side, host)?;
+    let result = start.follow(life, blueprint, side, host);
+    host.forget(&start.barrier);
+    if let Some(output) = &start.hook_output {
+        host.forget(output);
+        start.hook_lines.read(output.as_fd());
+        start.hook_lines.finish();
+    }
+    result
+}
+
+/// The time between clone and exec.
+struct Start {
+    barrier: OwnedFd,
+    hook_output: Option<OwnedFd>,
+    hook_lines: Output,
+    deadline: Option<u64>,
+}
+
+/// What the barrier said.
+enum Heard {
+    Ready,
+    Executed,
+}
+
+impl Start {
+    fn clone_child<'t>(
+        life: &mut Life<'_, 't>,
+        blueprint: &Blueprint<'t>,
+        side: &ConsoleSide<'t>,
+        host: &mut Host<'t>,
+    ) -> Result<Start> {
+        let failed = |what: &'static str| move |errno: Errno| Error::os("start", errno, format_args!("{what}"));
+        let config = host.config;
+        let flags = SockFlag::SOCK_CLOEXEC;
+        let (ours, theirs) =
+            socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags).map_err(failed("socketpair"))?;
+        let inside = [HookKind::PreMount, HookKind::Mount, HookKind::Autodev, HookKind::Start];
+        let hooked = inside.iter().any(|kind| config.hooks(*kind).next().is_some());
+        let pipe = if hooked { Some(pipe2(OFlag::O_CLOEXEC).map_err(failed("pipe"))?) } else { None };
+        let mut storage = [0u8; 8192];
+        let arena = Arena::new(&mut storage);
+        let moment = Moment::default();
+        let words = |kind| {
+            if config.hooks(kind).next().is_some() {
+                hooks::environment(host, kind, &moment, &arena)
+            } else {
+                Ok(Environment::new())
+            }
+        };
+        let (pre_mount, mount) = (words(HookKind::PreMount)?, words(HookKind::Mount)?);
+        let (autodev, start) = (words(HookKind::Autodev)?, words(HookKind::Start)?);
+        let warn = |report: Report| child::tell(theirs.as_fd(), report);
+        let mut plan = child::Plan {
+            site: Site {
+                config,
+                source: blueprint.source,
+                hierarchies: &host.hierarchies,
+                cgroup_namespace: blueprint.namespaces.cgroup,
+                console: side.wanted,
+                pre_mount: &pre_mount,
+                mount: &mount,
+                autodev: &autodev,
+                hook_output: pipe.as_ref().map_or(theirs.as_fd(), |(_, input)| input.as_fd()),
+                ignored_signals: host.ignored_signals,
+                warn: &warn,
+            },
+            group: &life.group,
+            born_in_v2: true,
+            namespaces: blueprint.namespaces,
+            argv: blueprint.argv,
+            environment: &blueprint.environment,
+            start: &start,
+            drop_sys_boot: blueprint.drop_sys_boot,
+        };
+        let (side_of_fork, born_in_v2) =
+            fork_off(blueprint.namespaces.clone, life.group.v2_directory()).map_err(|errno| {
+                Error::os("clone", errno, format_args!("namespaces {:#x}", blueprint.namespaces.clone))
+            })?;
+        match side_of_fork {
+            Fork::Child => {
+                // The other end must close here too, or the child would never notice the supervisor's death.
+                drop(ours);
+                plan.born_in_v2 = born_in_v2;
+                child::run(&plan, theirs.as_fd())
+            }
+            Fork::Parent(pid) => {
+                life.pid = Some(pid);
+                host.set_init(pid, blueprint.namespaces.flags());
+                host.watch(&ours, Source::Barrier, EpollFlags::EPOLLIN).map_err(failed("epoll_ctl"))?;
+                let hook_output = pipe.map(|(output, _)| output);
+                if let Some(output) = &hook_output {
+                    nix::fcntl::fcntl(output, nix::fcntl::FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
+                        .map_err(failed("fcntl"))?;
+                    host.watch(output, Source::Hook, EpollFlags::EPOLLIN).map_err(failed("epoll_ctl"))?;
+                }
+                let limit = config.timeouts.start_ms;
+                let deadline = (limit > 0).then(|| now_ms() + limit);
+                Ok(Start { barrier: ours, hook_output, hook_lines: Output::new(HookKind::Mount), deadline })
+            }
+        }
+    }
+
+    fn follow<'t>(
+        &mut self,
+        life: &mut Life<'_, 't>,
+        blueprint: &Blueprint<'t>,
+        side: &ConsoleSide<'t>,
+        host: &mut Host<'t>,
+    ) -> Result<()> {
+        let config = host.config;
+        if let Heard::Executed = self.hear(life, blueprint, host)? {
+            return Err(self.died(life));
+        }
+        if side.wanted {
+            attach_console(life, side, host)?;
+        }
+        life.group.limit_devices(config)?;
+        let pid = life.pid.unwrap_or(0);
+        write_proc(config, pid)?;
+        hold_namespaces(life, config);
+        hooks::run_on_host(host, HookKind::StartHost, &Moment { pid: Some(pid), ..Moment::default() })?;
+        rights::send(self.barrier.as_fd(), b"g", &[])
+            .map_err(|errno| Error::os("start", errno, format_args!("let the container's process go on")))?;
+        while let Heard::Ready = self.hear(life, blueprint, host)? {}
+        life.group.started();
+        life.began_ms = Some(now_ms());
+        host.set_state(State::Running);
+        Ok(())
+    }
+
+    /// Waits for the child's next word. Its warnings and its hooks' output are logged on the way.
+    fn hear(&mut self, life: &mut Life<'_, '_>, blueprint: &Blueprint<'_>, host: &mut Host<'_>) -> Result<Heard> {
+        loop {
+            match host.next(self.deadline) {
+                Event::Ready(Source::Barrier) => {
+                    let mut bytes = [0u8; 8];
+                    let length = match rights::receive(self.barrier.as_fd(), &mut bytes, &mut life.ttys) {
+                        Ok(0) | Err(Errno::ECONNRESET) => return Ok(Heard::Executed),
+                        Err(Errno::EAGAIN) => continue,
+                        Ok(length) => length,
+                        Err(errno) => return Err(Error::os("start", errno, format_args!("read the barrier"))),
+                    };
+                    let Some(report) = Report::from_bytes(bytes.get(..length).unwrap_or(&[])) else {
+                        return Err(Error::new("start", format_args!("the container's process sent an unknown report")));
+                    };
+                    if report.step == Step::Ready {
+                        return Ok(Heard::Ready);
+                    }
+                    let init = blueprint.argv.first().copied().unwrap_or(c"");
+                    let error = report.describe(host.config, init, life.group.place(report.item));
+                    if !report.warning {
+                        return Err(self.with_last_words(error));
+                    }
+                    log::info!("optional: {error}");
+                }
+                Event::Ready(Source::Hook) => {
+                    if let Some(output) = &self.hook_output
+                        && !self.hook_lines.read(output.as_fd())
+                    {
+                        host.forget(output);
+                    }
+                }
+                Event::Deadline => {
+                    return Err(Error::new(
+                        "start",
+                        format_args!(
+                            "not done after {} ms (monopod.timeout.start), a hook in the container may hang",
+                            host.config.timeouts.start_ms
+                        ),
+                    ));
+                }
+                Event::Order(_) | Event::Signal(libc::SIGTERM | libc::SIGINT | libc::SIGQUIT | libc::SIGHUP) => {
+                    host.asked = Asked::Stop;
+                    return Err(Error::new("start", format_args!("called off")));
+                }
+                Event::Child | Event::Ready(_) | Event::Signal(_) => {}
+            }
+        }
+    }
+
+    /// A failed hook's own words are the best explanation there is.
+    fn with_last_words(&mut self, error: Error) -> Error {
+        if error.step() != "hook" {
+            return error;
+        }
+        if let Some(output) = &self.hook_output {
+            self.hook_lines.read(output.as_fd());
+            self.hook_lines.finish();
+        }
+        error.with_suffix(self.hook_lines.last_words().text())
+    }
+
+    /// The child ended without a report: somebody killed it.
+    fn died(&self, life: &mut Life<'_, '_>) -> Error {
+        let ended = life.pid.map(process::wait);
+        life.pid = None;
+        match ended {
+            Some(Ok(process::Exit::Signal(signal))) => {
+                Error::new("start", format_args!("the container's process was killed by signal {signal} before exec"))
+            }
+            _ => Error::new("start", format_args!("the container's process ended before exec")),
+        }
+    }
+}
+
+/// Clones into the v2 group where the kernel can do that, otherwise the old way. Whether the v2 group was entered.
+fn fork_off(flags: u64, v2: Option<BorrowedFd<'_>>) -> nix::Result<(Fork, bool)> {
+    if let Some(directory) = v2 {
+        match clone_into_cgroup(flags, directory) {
+            Ok(fork) => return Ok((fork, true)),
+            // No clone3, no such flag, a policy around us that forbids it, or a group that takes no process this way (a
+            // threaded one): the old way says which.
+            Err(_) => log::debug!("clone3 into the cgroup is not possible, entering it by name"),
+        }
+    }
+    Ok((clone(flags)?, false))
+}
+
+fn attach_console(life: &mut Life<'_, '_>, side: &ConsoleSide<'_>, host: &Host<'_>) -> Result<()> {
+    let missing = || Error::new("console", format_args!("the container's process did not hand up its console"));
+    if life.ttys.len() < 2 {
+        return Err(missing());
+    }
+    let slave = life.ttys.remove(1);
+    let master = life.ttys.remove(0);
+    let console = Console::attach(master, slave, side, host)
+        .map_err(|errno| Error::os("console", errno, format_args!("attach")))?;
+    life.console = Some(console);
+    Ok(())
+}
+
+/// `lxc.proc.*`: files of /proc/PID, written for the child while it waits.
+fn write_proc(config: &Config<'_>, pid: i32) -> Result<()> {
+    for file in &config.procs {
+        let refuse = |errno| {
+            let place = config.place(file.at);
+            Error::os("proc", errno, format_args!("{place}: lxc.proc.{} = {}", shown(file.name), shown(file.value)))
+        };
+        let path = PathText::format(format_args!("/proc/{pid}/{}", shown(file.name)))
+            .map_err(|_| refuse(Errno::ENAMETOOLONG))?;
+        crate::cgroup::limit::write_file(path.c(), file.value.to_bytes()).map_err(refuse)?;
+    }
+    Ok(())
+}
+
+/// Opens the container's namespaces while they are sure to exist, for stop hooks only.
+fn hold_namespaces(life: &mut Life<'_, '_>, config: &Config<'_>) {
+    if config.hooks(HookKind::Stop).next().is_none() {
+        return;
+    }
+    let pid = life.pid.unwrap_or(0);
+    for name in ["mnt", "pid", "uts", "ipc", "net", "cgroup"] {
+        let opened = PathText::format(format_args!("/proc/{pid}/ns/{name}")).map_err(|_| Errno::ENAMETOOLONG).and_then(
+            |path| nix::fcntl::open(path.c(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty()),
+        );
+        if let Ok(fd) = opened {
+            let _ = life.namespaces.push((name, fd));
+        }
+    }
+}

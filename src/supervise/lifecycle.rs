@@ -1,0 +1,189 @@
+//! Whether and when an ended life is followed by another. Pure: time is passed in, nothing is waited for.
+//!
+//! LXC restarts for ever and at once. So do we, as long as lives are long enough; lives that end within
+//! `monopod.restart.uptime` are a crash loop: the first is followed by an immediate restart, then each waits longer, up to a
+//! cap, and an optional budget ends it.
+
+use super::outcome::Outcome;
+use crate::config::{Restart, RestartWhen};
+
+/// What somebody asked for while the container ran.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// Nothing: whatever happens is the guest's doing.
+    Nothing,
+    /// To stop: however it ends now, it ends well and for good.
+    Stop,
+}
+
+/// What follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Start again after so many milliseconds.
+    Restart {
+        /// 0 = at once.
+        after_ms: u64,
+    },
+    /// End with this exit code.
+    Leave {
+        /// Our exit code.
+        code: i32,
+    },
+    /// The restart budget is spent.
+    GiveUp,
+}
+
+/// The memory of past lives.
+#[derive(Clone, Copy, Debug)]
+pub struct Lifecycle {
+    policy: Restart,
+    restarts: u32,
+    short_lives: u32,
+    window_began_ms: u64,
+    in_window: u32,
+}
+
+impl Lifecycle {
+    /// No life yet.
+    pub fn new(policy: Restart) -> Self {
+        Lifecycle { policy, restarts: 0, short_lives: 0, window_began_ms: 0, in_window: 0 }
+    }
+
+    /// Restarts so far.
+    pub fn restarts(&self) -> u32 {
+        self.restarts
+    }
+
+    /// Whether `outcome` calls for a restart at all; hooks are told so (LXC_TARGET) before `ended` decides when.
+    pub fn wants_restart(&self, outcome: Outcome, asked: Asked) -> bool {
+        let by_policy = match self.policy.when {
+            RestartWhen::Never => false,
+            RestartWhen::Reboot => outcome == Outcome::Reboot,
+            RestartWhen::Failure => outcome == Outcome::Reboot || outcome.is_failure(),
+            RestartWhen::Always => true,
+        };
+        asked == Asked::Nothing && by_policy
+    }
+
+    /// A life of `uptime_ms` has ended at `now_ms`.
+    pub fn ended(&mut self, outcome: Outcome, asked: Asked, uptime_ms: u64, now_ms: u64) -> Next {
+        if asked == Asked::Stop {
+            return Next::Leave { code: 0 };
+        }
+        if !self.wants_restart(outcome, asked) {
+            return Next::Leave { code: outcome.code() };
+        }
+        if uptime_ms >= self.policy.uptime_ms {
+            self.short_lives = 0;
+            self.in_window = 0;
+        } else {
+            self.short_lives = self.short_lives.saturating_add(1);
+        }
+        if self.in_window == 0 || now_ms.saturating_sub(self.window_began_ms) > self.policy.window_ms {
+            self.window_began_ms = now_ms;
+            self.in_window = 0;
+        }
+        self.in_window = self.in_window.saturating_add(1);
+        if self.policy.budget > 0 && self.in_window > self.policy.budget {
+            return Next::GiveUp;
+        }
+        self.restarts = self.restarts.saturating_add(1);
+        Next::Restart { after_ms: self.delay() }
+    }
+
+    /// 0 for the first short life, then delay, delay * factor, ... up to the cap.
+    fn delay(&self) -> u64 {
+        let Some(steps) = self.short_lives.checked_sub(2) else { return 0 };
+        let factor = u64::from(self.policy.factor.max(1)).saturating_pow(steps.min(64));
+        self.policy.delay_ms.saturating_mul(factor).min(self.policy.cap_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POLICY: Restart = Restart {
+        when: RestartWhen::Reboot,
+        delay_ms: 1_000,
+        factor: 2,
+        cap_ms: 60_000,
+        budget: 0,
+        window_ms: 600_000,
+        uptime_ms: 10_000,
+    };
+
+    fn delays(policy: Restart, uptimes: &[u64]) -> Vec<Next> {
+        let mut life = Lifecycle::new(policy);
+        let mut now = 0;
+        let mut next = |up: &u64| {
+            now += up;
+            life.ended(Outcome::Reboot, Asked::Nothing, *up, now)
+        };
+        uptimes.iter().map(&mut next).collect()
+    }
+
+    fn restart(after_ms: u64) -> Next {
+        Next::Restart { after_ms }
+    }
+
+    #[test]
+    fn ended_long_lives_restart_at_once_for_ever() {
+        assert_eq!(delays(POLICY, &[10_000; 50]), vec![restart(0); 50]);
+    }
+
+    #[test]
+    fn ended_short_lives_back_off_up_to_the_cap() {
+        let seen = delays(POLICY, &[5; 10]);
+        let expected = [0, 1, 2, 4, 8, 16, 32, 60, 60, 60].map(|s| restart(s * 1000));
+        assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn ended_one_long_life_resets_the_back_off() {
+        assert_eq!(delays(POLICY, &[5, 5, 5, 20_000, 5]), [0, 1000, 2000, 0, 0].map(restart));
+    }
+
+    #[test]
+    fn ended_budget_spent_gives_up() {
+        let policy = Restart { budget: 3, delay_ms: 0, ..POLICY };
+        let seen = delays(policy, &[5; 4]);
+        assert_eq!(seen, [restart(0), restart(0), restart(0), Next::GiveUp]);
+    }
+
+    #[test]
+    fn ended_budget_is_counted_inside_its_window() {
+        let policy = Restart { budget: 2, window_ms: 10, delay_ms: 0, ..POLICY };
+        assert_eq!(delays(policy, &[8; 6]), vec![restart(0); 6]);
+    }
+
+    #[test]
+    fn ended_delays_never_overflow() {
+        let policy = Restart { delay_ms: u64::MAX, factor: u32::MAX, cap_ms: u64::MAX, ..POLICY };
+        assert_eq!(delays(policy, &[1; 100]).last(), Some(&restart(u64::MAX)));
+    }
+
+    #[test]
+    fn ended_each_policy_restarts_what_it_says() {
+        use Outcome::{Exit, Halt, Reboot, Signal};
+        let outcomes = [Reboot, Halt, Exit(0), Exit(7), Signal(9)];
+        let table = [
+            (RestartWhen::Reboot, [true, false, false, false, false]),
+            (RestartWhen::Failure, [true, false, false, true, true]),
+            (RestartWhen::Always, [true, true, true, true, true]),
+            (RestartWhen::Never, [false, false, false, false, false]),
+        ];
+        for (when, expected) in table {
+            let life = Lifecycle::new(Restart { when, ..POLICY });
+            assert_eq!(outcomes.map(|outcome| life.wants_restart(outcome, Asked::Nothing)), expected);
+            assert_eq!(outcomes.map(|outcome| life.wants_restart(outcome, Asked::Stop)), [false; 5]);
+        }
+    }
+
+    #[test]
+    fn ended_asked_to_stop_leaves_with_zero_whatever_killed_it() {
+        let mut life = Lifecycle::new(POLICY);
+        assert_eq!(life.ended(Outcome::Signal(9), Asked::Stop, 5, 5), Next::Leave { code: 0 });
+        assert_eq!(life.ended(Outcome::Signal(9), Asked::Nothing, 5, 5), Next::Leave { code: 137 });
+    }
+}

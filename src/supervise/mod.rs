@@ -1,0 +1,175 @@
+//! A life from init's exec to its end: an epoll loop that dispatches and never decides (lxc.md rows 111-117).
+//!
+//! `outcome` says what an end means, `lifecycle` what follows; both are pure. `console` relays.
+
+use crate::control::server::{Order, StopMode};
+use crate::prepare::console::ConsoleSide;
+use crate::prepare::host::{Event, Host, Source, now_ms};
+use crate::spawn::Life;
+use crate::sys::process::{self, Exit};
+use lifecycle::Asked;
+use outcome::Outcome;
+
+pub mod console;
+pub mod lifecycle;
+pub mod outcome;
+
+/// What a stop order is waiting for.
+struct Stopping {
+    /// When init is killed; None = never.
+    kill_at: Option<u64>,
+}
+
+/// Supervises until init has ended, and reaps it.
+pub fn run(life: &mut Life<'_, '_>, side: &mut ConsoleSide<'_>, host: &mut Host<'_>) -> Outcome {
+    let Some(pid) = life.pid else { return Outcome::Exit(0) };
+    let mut stopping: Option<Stopping> = None;
+    loop {
+        if let Ok(Some(exit)) = process::try_wait(pid) {
+            return ended(life, side, host, exit);
+        }
+        let patience = life.console.as_ref().and_then(console::Console::deadline);
+        let kill_at = stopping.as_ref().and_then(|stopping| stopping.kill_at);
+        match host.next([patience, kill_at].into_iter().flatten().min()) {
+            Event::Child => {}
+            Event::Ready(source) => relay(life, side, host, source),
+            Event::Signal(libc::SIGWINCH) => {
+                if let Some(console) = &life.console {
+                    console.resized(side);
+                }
+            }
+            // Writing to a mirror that is gone; the write itself says so.
+            Event::Signal(libc::SIGPIPE) => {}
+            Event::Signal(signal) => forward(pid, signal),
+            Event::Order(order) => stopping = obey(host, pid, order).or(stopping),
+            Event::Deadline => {
+                let now = now_ms();
+                if patience.is_some_and(|at| at <= now)
+                    && let Some(console) = life.console.as_mut()
+                {
+                    console.lose_patience(host);
+                }
+                if kill_at.is_some_and(|at| at <= now) {
+                    log::warn!("stop: init did not end in time and is killed");
+                    let _ = process::kill(pid, libc::SIGKILL);
+                    stopping = None;
+                }
+            }
+        }
+    }
+}
+
+fn ended(life: &mut Life<'_, '_>, side: &mut ConsoleSide<'_>, host: &mut Host<'_>, exit: Exit) -> Outcome {
+    life.pid = None;
+    let outcome = Outcome::of(exit);
+    let tail = life.console.take().map(|console| console.drain(side, host));
+    if outcome.is_failure() && host.asked == Asked::Nothing {
+        log::error!("init {outcome}");
+        if let Some(tail) = tail {
+            tail.log();
+        }
+    } else {
+        log::info!("init {outcome}");
+    }
+    outcome
+}
+
+fn relay(life: &mut Life<'_, '_>, side: &mut ConsoleSide<'_>, host: &Host<'_>, source: Source) {
+    let Some(console) = life.console.as_mut() else { return };
+    match source {
+        Source::Console => console.read_guest(side, host),
+        Source::PeerInput => console.read_mirror(side, host),
+        Source::PeerOutput => console.mirror_ready(side, host),
+        Source::Signals | Source::Barrier | Source::Hook => {}
+    }
+}
+
+/// As lxc-start does: SIGHUP, which would mean "re-read your configuration" to many inits when our terminal goes away,
+/// becomes SIGTERM; everything else is passed on as it is.
+fn forward(pid: i32, signal: i32) {
+    let signal = if signal == libc::SIGHUP { libc::SIGTERM } else { signal };
+    if let Err(errno) = process::kill(pid, signal) {
+        log::warn!("signal {signal} could not be forwarded: {}", errno.desc());
+    }
+}
+
+fn obey(host: &mut Host<'_>, pid: i32, order: Order) -> Option<Stopping> {
+    let signals = host.config.signals;
+    let (signal, kill_at) = match order {
+        Order::Kill => (signals.stop, None),
+        Order::Stop { mode, never_kill, timeout_ms } => {
+            let wait = u64::try_from(timeout_ms).unwrap_or(host.config.timeouts.stop_ms);
+            let kill_at = (!never_kill && mode != StopMode::Reboot).then(|| now_ms().saturating_add(wait));
+            match mode {
+                StopMode::Halt => (halt_signal(pid, signals.halt, signals.halt_set), kill_at),
+                StopMode::Reboot => (signals.reboot, None),
+                StopMode::Kill => (libc::SIGKILL, None),
+            }
+        }
+    };
+    if !matches!(order, Order::Stop { mode: StopMode::Reboot, .. }) {
+        host.asked = Asked::Stop;
+    }
+    log::info!("sending signal {signal} to init as a client asked");
+    if let Err(errno) = process::kill(pid, signal) {
+        log::warn!("signal {signal} could not be sent: {}", errno.desc());
+    }
+    if signal == libc::SIGKILL {
+        // A frozen v1 task dies only when it is thawed.
+        thaw(host);
+    }
+    Some(Stopping { kill_at })
+}
+
+fn thaw(host: &Host<'_>) {
+    if let Some(freezer) = host.hierarchies.iter().find(|hierarchy| hierarchy.has(b"freezer"))
+        && let Ok(path) = crate::text::PathText::join(&[
+            freezer.mountpoint.to_bytes(),
+            crate::cgroup::PARENT,
+            host.config.name.to_bytes(),
+            b"/freezer.state",
+        ])
+    {
+        let _ = crate::cgroup::limit::write_file(path.c(), b"THAWED");
+    }
+}
+
+/// systemd halts on SIGRTMIN+3 (37, as the kernel counts) and ignores SIGPWR; like LXC, an init that blocks 37 is taken for
+/// one that waits for it, unless the config says which signal it wants.
+fn halt_signal(pid: i32, configured: i32, was_configured: bool) -> i32 {
+    const RTMIN_3: i32 = 37;
+    if was_configured {
+        return configured;
+    }
+    let mut text = [0u8; 4096];
+    let flags = nix::fcntl::OFlag::O_RDONLY | nix::fcntl::OFlag::O_CLOEXEC;
+    let read = crate::text::PathText::format(format_args!("/proc/{pid}/status"))
+        .map_err(|_| nix::errno::Errno::ENAMETOOLONG)
+        .and_then(|path| nix::fcntl::open(path.c(), flags, nix::sys::stat::Mode::empty()))
+        .and_then(|file| nix::unistd::read(&file, &mut text));
+    let text = text.get(..read.unwrap_or(0)).unwrap_or(&[]);
+    let blocked = memchr::memmem::find(text, b"SigBlk:").and_then(|at| text.get(at + 7..at + 7 + 17));
+    let mask = blocked
+        .and_then(|hex| core::str::from_utf8(hex).ok())
+        .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok());
+    match mask {
+        Some(mask) if mask >> (RTMIN_3 - 1) & 1 == 1 => RTMIN_3,
+        _ => configured,
+    }
+}
+
+/// Waits for the next life; clients are answered meanwhile, and a stop ends the wait. False if there shall be no next life.
+pub fn idle(host: &mut Host<'_>, after_ms: u64) -> bool {
+    let until = now_ms().saturating_add(after_ms);
+    while host.asked == Asked::Nothing {
+        match host.next(Some(until)) {
+            Event::Deadline => return true,
+            Event::Order(Order::Stop { mode: StopMode::Reboot, .. }) => return true,
+            Event::Order(_) | Event::Signal(libc::SIGTERM | libc::SIGINT | libc::SIGQUIT | libc::SIGHUP) => {
+                host.asked = Asked::Stop;
+            }
+            Event::Child | Event::Ready(_) | Event::Signal(_) => {}
+        }
+    }
+    false
+}

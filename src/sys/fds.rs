@@ -1,0 +1,107 @@
+//! Descriptors in bulk, and the few calls on one that nix makes with a heap or not at all.
+
+use super::check;
+use core::ffi::CStr;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+/// Marks every descriptor from `first` on close-on-exec (Linux 5.11); ENOSYS or EINVAL before.
+pub fn cloexec_from(first: u32) -> nix::Result<()> {
+    const CLOSE_RANGE_CLOEXEC: u32 = 4;
+    // SAFETY: no memory is passed; flags of descriptors change, none is closed.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, CLOSE_RANGE_CLOEXEC) }).map(drop)
+}
+
+/// Sets close-on-exec on a descriptor number that nobody in this program owns (one that we inherited).
+pub fn cloexec(fd: RawFd) -> nix::Result<()> {
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) }.into()).map(drop)
+}
+
+/// Closes an inherited descriptor that nobody in this program owns.
+pub fn close_inherited(fd: RawFd) {
+    // SAFETY: called before anything of ours is open, or for a number found in /proc/self/fd and known not to be ours.
+    unsafe { libc::close(fd) };
+}
+
+/// Whether descriptor number `fd` is open.
+pub fn is_open(fd: RawFd) -> bool {
+    // SAFETY: no memory is passed.
+    unsafe { libc::fcntl(fd, libc::F_GETFD) >= 0 }
+}
+
+/// Makes descriptor number `to` (0, 1 or 2) a copy of `from`, closing what it was.
+pub fn dup_onto(from: BorrowedFd<'_>, to: RawFd) -> nix::Result<()> {
+    if from.as_raw_fd() == to {
+        // SAFETY: no memory is passed; dup2 onto itself would leave close-on-exec set.
+        return check(unsafe { libc::fcntl(to, libc::F_SETFD, 0) }.into()).map(drop);
+    }
+    // SAFETY: no memory is passed; 0-2 are owned by no OwnedFd of this program.
+    check(unsafe { libc::dup2(from.as_raw_fd(), to) }.into()).map(drop)
+}
+
+/// `dup_onto` for a number that is about to be left to an exec.
+pub fn dup_number(from: RawFd, to: RawFd) -> nix::Result<()> {
+    // SAFETY: no memory is passed; 0-2 are owned by no OwnedFd of this program.
+    check(unsafe { libc::dup2(from, to) }.into()).map(drop)
+}
+
+/// Takes ownership of a descriptor that the kernel has just handed to us in a message.
+///
+/// # Safety
+/// `fd` must be open and owned by nobody else.
+pub unsafe fn adopt(fd: RawFd) -> OwnedFd {
+    // SAFETY: passed on to the caller.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+/// Borrows standard input, output or error.
+///
+/// The program makes sure at its start that 0-2 are open (`prepare::inherited`), so the numbers stay valid.
+pub fn standard(number: RawFd) -> BorrowedFd<'static> {
+    // SAFETY: see above; -1 is never passed.
+    unsafe { BorrowedFd::borrow_raw(number.clamp(0, 2)) }
+}
+
+/// Calls `each` with the name of every directory in `directory` (but `.` and `..`), without a heap.
+///
+/// Names are those of one getdents64(2) after the other; entries that `each` removes meanwhile do no harm.
+pub fn for_each_directory(directory: BorrowedFd<'_>, each: &mut dyn FnMut(&CStr)) -> nix::Result<()> {
+    for_each_entry(directory, &mut |name, kind| {
+        if kind == libc::DT_DIR {
+            each(name);
+        }
+    })
+}
+
+/// Calls `each` with name and DT_* kind of every entry in `directory` but `.` and `..`, without a heap.
+pub fn for_each_entry(directory: BorrowedFd<'_>, each: &mut dyn FnMut(&CStr, u8)) -> nix::Result<()> {
+    // struct linux_dirent64: 8 bytes inode, 8 bytes offset, 2 bytes record length, 1 byte kind, then the name.
+    const LENGTH_AT: usize = 16;
+    const KIND_AT: usize = 18;
+    const NAME_AT: usize = 19;
+    let mut buffer = [0u8; 2048];
+    loop {
+        // SAFETY: the kernel writes at most `len` bytes into the buffer.
+        let got = check(unsafe {
+            libc::syscall(libc::SYS_getdents64, directory.as_raw_fd(), buffer.as_mut_ptr(), buffer.len())
+        })?;
+        let mut rest = buffer.get(..got as usize).unwrap_or(&[]);
+        if rest.is_empty() {
+            return Ok(());
+        }
+        while let Some(&[low, high]) = rest.get(LENGTH_AT..LENGTH_AT + 2) {
+            let length = usize::from(u16::from_ne_bytes([low, high]));
+            let name = rest.get(NAME_AT..length).and_then(|bytes| CStr::from_bytes_until_nul(bytes).ok());
+            if let (Some(name), Some(kind)) = (name, rest.get(KIND_AT))
+                && name != c"."
+                && name != c".."
+            {
+                each(name, *kind);
+            }
+            match rest.get(length..) {
+                Some(tail) if length > 0 => rest = tail,
+                _ => break,
+            }
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! openat2(2): looking a path up beneath a directory, so that nothing in a rootfs can lead outside of it.
+
+use super::{check, fds};
+use core::ffi::CStr;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+/// `struct open_how` of openat2(2).
+#[repr(C)]
+struct How {
+    flags: u64,
+    mode: u64,
+    resolve: u64,
+}
+
+const RESOLVE_NO_MAGICLINKS: u64 = 0x02;
+const RESOLVE_NO_SYMLINKS: u64 = 0x04;
+const RESOLVE_IN_ROOT: u64 = 0x10;
+
+/// Opens `path` as if `root` were `/`, refusing every symbolic link on the way (ELOOP). ENOSYS before Linux 5.6.
+pub fn open_in_root(root: BorrowedFd<'_>, path: &CStr, flags: i32) -> nix::Result<OwnedFd> {
+    let how = How {
+        flags: (flags | libc::O_CLOEXEC) as u32 as u64,
+        mode: 0,
+        resolve: RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS,
+    };
+    // SAFETY: `path` is a C string and `how` an open_how of the size passed; both outlive the call.
+    let fd = check(unsafe {
+        libc::syscall(libc::SYS_openat2, root.as_raw_fd(), path.as_ptr(), &how as *const How, size_of::<How>())
+    })?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    Ok(unsafe { fds::adopt(fd as i32) })
+}
+
+/// pivot_root(".", "."): the current directory becomes the root, and the old root is stacked on top of it.
+pub fn pivot_here() -> nix::Result<()> {
+    // SAFETY: both arguments are constant C strings.
+    check(unsafe { libc::syscall(libc::SYS_pivot_root, c".".as_ptr(), c".".as_ptr()) }).map(drop)
+}

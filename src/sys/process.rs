@@ -1,0 +1,133 @@
+//! Waiting, signalling, exec, limits: what nix has only with a heap, or not for realtime signals.
+
+use super::check;
+use core::ffi::{CStr, c_char};
+use core::ptr;
+use nix::errno::Errno;
+
+/// How a child ended, from its wait status: never guessed from an exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// exit(2) with this code, 0-255.
+    Code(i32),
+    /// Killed by this signal, realtime signals included.
+    Signal(i32),
+}
+
+/// Asks whether child `pid` has ended, without blocking, and reaps it if so. EINTR is retried.
+///
+/// nix's waitid and waitpid lose a child that a realtime signal killed, so this is libc's.
+pub fn try_wait(pid: i32) -> nix::Result<Option<Exit>> {
+    wait_with(pid, libc::WEXITED | libc::WNOHANG)
+}
+
+/// Waits until child `pid` has ended.
+pub fn wait(pid: i32) -> nix::Result<Exit> {
+    loop {
+        if let Some(exit) = wait_with(pid, libc::WEXITED)? {
+            return Ok(exit);
+        }
+    }
+}
+
+fn wait_with(pid: i32, options: i32) -> nix::Result<Option<Exit>> {
+    loop {
+        // SAFETY: siginfo_t is plain data for which all zeroes is a valid value.
+        let mut info: libc::siginfo_t = unsafe { core::mem::zeroed() };
+        // SAFETY: `info` outlives the call and is of the type that the call fills.
+        match check(unsafe { libc::waitid(libc::P_PID, pid as libc::id_t, &mut info, options) }.into()) {
+            Err(Errno::EINTR) => continue,
+            Err(errno) => return Err(errno),
+            Ok(_) => {}
+        }
+        // SAFETY: waitid filled the SIGCHLD members, or left them zero when nothing had ended.
+        let (ended, status) = unsafe { (info.si_pid(), info.si_status()) };
+        return Ok(match (ended, info.si_code) {
+            (0, _) => None,
+            (_, libc::CLD_EXITED) => Some(Exit::Code(status)),
+            _ => Some(Exit::Signal(status)),
+        });
+    }
+}
+
+/// kill(2) with any signal number; a negative pid is a process group.
+pub fn kill(pid: i32, signal: i32) -> nix::Result<()> {
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::kill(pid, signal) }.into()).map(drop)
+}
+
+/// Ends this process at once: no destructors, no buffers, the only way out of the child before exec.
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: _exit takes no memory and does not return.
+    unsafe { libc::_exit(code) }
+}
+
+/// Words that one exec may have, in argv and in the environment each (with the closing NULL).
+const WORDS: usize = 512;
+
+/// execve(2). Returns only its error; E2BIG when argv or the environment has more words than fit.
+pub fn exec(path: &CStr, argv: &[&CStr], environment: &[&CStr]) -> Errno {
+    let mut argv_pointers = [ptr::null::<c_char>(); WORDS];
+    let mut environment_pointers = [ptr::null::<c_char>(); WORDS];
+    for (words, pointers) in [(argv, &mut argv_pointers), (environment, &mut environment_pointers)] {
+        if words.len() >= WORDS {
+            return Errno::E2BIG;
+        }
+        for (word, pointer) in words.iter().zip(pointers.iter_mut()) {
+            *pointer = word.as_ptr();
+        }
+    }
+    // SAFETY: both arrays hold pointers to C strings that outlive the call and end with a null, because they are longer
+    // than their words.
+    unsafe { libc::execve(path.as_ptr(), argv_pointers.as_ptr(), environment_pointers.as_ptr()) };
+    Errno::last()
+}
+
+/// `struct rlimit64` of prlimit64(2).
+#[repr(C)]
+struct Limit {
+    soft: u64,
+    hard: u64,
+}
+
+/// Sets one limit of this process; u64::MAX is "unlimited".
+pub fn set_limit(resource: u32, soft: u64, hard: u64) -> nix::Result<()> {
+    let limit = Limit { soft, hard };
+    // SAFETY: the kernel reads one rlimit64 from `limit` and writes nothing, as the old-limit pointer is null.
+    check(unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource, &limit as *const Limit, ptr::null_mut::<Limit>()) })
+        .map(drop)
+}
+
+/// setgroups(2) for this thread, the process's only one (the C library's would signal other threads).
+pub fn set_groups(groups: &[u32]) -> nix::Result<()> {
+    #[cfg(target_arch = "arm")]
+    const SETGROUPS: libc::c_long = libc::SYS_setgroups32;
+    #[cfg(not(target_arch = "arm"))]
+    const SETGROUPS: libc::c_long = libc::SYS_setgroups;
+    // SAFETY: the kernel reads `len` gids from the slice.
+    check(unsafe { libc::syscall(SETGROUPS, groups.len(), groups.as_ptr()) }).map(drop)
+}
+
+/// personality(2): sets the execution domain, e.g. PER_LINUX32 (8).
+pub fn set_personality(persona: u64) -> nix::Result<()> {
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::personality(persona as libc::c_ulong) }.into()).map(drop)
+}
+
+/// prctl(PR_SET_PDEATHSIG): this signal when the thread that created us ends; 0 = none.
+pub fn set_parent_death_signal(signal: i32) -> nix::Result<()> {
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal as libc::c_ulong, 0, 0, 0) }.into()).map(drop)
+}
+
+/// prctl(PR_SET_DUMPABLE, 1): readable through /proc by its own uid again, after a change of ids took that away.
+pub fn set_dumpable() -> nix::Result<()> {
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1 as libc::c_ulong, 0, 0, 0) }.into()).map(drop)
+}
+
+/// reboot(2) with `command`. Harmless only where the caller knows that it is: in a pid namespace, or with CAD_ON/OFF.
+pub fn reboot(command: i32) -> nix::Result<()> {
+    // SAFETY: these commands take no argument.
+    check(unsafe { libc::reboot(command) }.into()).map(drop)
+}

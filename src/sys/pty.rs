@@ -1,0 +1,61 @@
+//! Pseudo terminals of one devpts instance, by descriptor: never by a path that a rootfs could plant.
+
+use super::{check, fds};
+use nix::errno::Errno;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+/// `TIOCGPTPEER` (Linux 4.13): the slave of a master, opened without a path.
+#[cfg(not(any(target_arch = "mips", target_arch = "powerpc64")))]
+const TIOCGPTPEER: u32 = 0x5441;
+
+/// Unlocks the slave of `master` and says its number, `/dev/pts/N`.
+pub fn unlock(master: BorrowedFd<'_>) -> nix::Result<u32> {
+    let mut number: libc::c_uint = 0;
+    let unlocked: libc::c_int = 0;
+    // SAFETY: TIOCSPTLCK reads one int, TIOCGPTN writes one unsigned int; both outlive the calls.
+    unsafe {
+        check(libc::ioctl(master.as_raw_fd(), libc::TIOCSPTLCK as _, &unlocked as *const libc::c_int).into())?;
+        check(libc::ioctl(master.as_raw_fd(), libc::TIOCGPTN as _, &mut number as *mut libc::c_uint).into())?;
+    }
+    Ok(number)
+}
+
+/// Opens the slave of `master`; ENOTTY or EINVAL before Linux 4.13.
+pub fn open_peer(master: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
+    let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
+    // SAFETY: the argument is a number, not a pointer.
+    let fd = check(unsafe { libc::ioctl(master.as_raw_fd(), TIOCGPTPEER as _, flags as libc::c_ulong) }.into())?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    Ok(unsafe { fds::adopt(fd as i32) })
+}
+
+/// Makes `terminal` the controlling terminal of this session; `steal` takes it from another session (needs CAP_SYS_ADMIN).
+pub fn set_controlling(terminal: BorrowedFd<'_>, steal: bool) -> nix::Result<()> {
+    // SAFETY: the argument is a number.
+    check(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSCTTY as _, libc::c_ulong::from(steal)) }.into()).map(drop)
+}
+
+/// Copies the window size of one terminal to another. ENOTTY when either is none.
+pub fn copy_window_size(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> nix::Result<()> {
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: both ioctls take a pointer to one winsize, which outlives them.
+    unsafe {
+        check(libc::ioctl(from.as_raw_fd(), libc::TIOCGWINSZ as _, &mut size as *mut libc::winsize).into())?;
+        check(libc::ioctl(to.as_raw_fd(), libc::TIOCSWINSZ as _, &size as *const libc::winsize).into())?;
+    }
+    Ok(())
+}
+
+/// Whether `fd` is a terminal.
+pub fn is_terminal(fd: BorrowedFd<'_>) -> bool {
+    // SAFETY: isatty takes a number.
+    unsafe { libc::isatty(fd.as_raw_fd()) == 1 }
+}
+
+/// The `/dev/pts/N` a pty slave is known by inside its devpts, as a device number check: is `fd` a pty slave at all?
+pub fn is_slave(fd: BorrowedFd<'_>) -> nix::Result<bool> {
+    // Unix98 slaves have the major numbers 136-143 (Documentation/admin-guide/devices.txt).
+    let stat = nix::sys::stat::fstat(fd).map_err(|errno| if errno == Errno::EBADF { Errno::ENOTTY } else { errno })?;
+    let major = nix::sys::stat::major(stat.st_rdev as _);
+    Ok(stat.st_mode & libc::S_IFMT == libc::S_IFCHR && (136..=143).contains(&major))
+}
