@@ -7,11 +7,14 @@
 
 mod report;
 
+use nix::mount::{MsFlags, mount};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::stat::{self, Mode, SFlag};
+use nix::unistd::ForkResult;
 use std::fs;
 use std::io::{self, BufRead, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::ptr;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -49,7 +52,7 @@ fn run(verb: &str, args: &[&str]) {
         ("mknod", [path, major, minor]) => {
             say(&format!("mknod {path}: {}", outcome(mknod(path, number(major), number(minor)))))
         }
-        ("sethostname", [name]) => say(&format!("sethostname: {}", outcome(sethostname(name)))),
+        ("sethostname", [name]) => say(&format!("sethostname: {}", outcome(done(nix::unistd::sethostname(name))))),
 
         // The console.
         ("print", words) => println!("{}", words.join(" ")),
@@ -96,12 +99,15 @@ fn errno_text(e: &io::Error) -> String {
     e.raw_os_error().map_or_else(|| e.to_string(), |errno| nix::errno::Errno::from_raw(errno).desc().to_owned())
 }
 
-fn checked(result: libc::c_int) -> io::Result<String> {
-    if result == -1 { Err(io::Error::last_os_error()) } else { Ok("ok".into()) }
+fn done<T>(result: nix::Result<T>) -> io::Result<String> {
+    result.map(|_| "ok".into()).map_err(io::Error::from)
 }
 
-fn c(text: &str) -> std::ffi::CString {
-    std::ffi::CString::new(text).unwrap()
+/// True in the child.
+fn fork() -> bool {
+    // SAFETY: this program has one thread.
+    let forked = unsafe { nix::unistd::fork() };
+    forked.unwrap().is_child()
 }
 
 fn write(path: &str, text: &str) -> io::Result<String> {
@@ -112,35 +118,30 @@ fn write(path: &str, text: &str) -> io::Result<String> {
 }
 
 fn remount_rw(path: &str) -> io::Result<String> {
-    let path = c(path);
-    checked(unsafe {
-        libc::mount(ptr::null(), path.as_ptr(), ptr::null(), libc::MS_REMOUNT | libc::MS_BIND, ptr::null())
-    })
+    let flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND;
+    done(mount(None::<&str>, path, None::<&str>, flags, None::<&str>))
 }
 
-fn mknod(path: &str, major: u32, minor: u32) -> io::Result<String> {
-    let path = c(path);
-    checked(unsafe { libc::mknod(path.as_ptr(), libc::S_IFCHR | 0o600, libc::makedev(major, minor)) })
-}
-
-fn sethostname(name: &str) -> io::Result<String> {
-    checked(unsafe { libc::sethostname(name.as_ptr().cast(), name.len()) })
+fn mknod(path: &str, major: u64, minor: u64) -> io::Result<String> {
+    done(stat::mknod(path, SFlag::S_IFCHR, Mode::S_IRUSR | Mode::S_IWUSR, stat::makedev(major, minor)))
 }
 
 /// Waits and reaps, as an init should.
 fn forever() {
     loop {
-        while unsafe { libc::waitpid(-1, ptr::null_mut(), 0) } > 0 {}
+        while nix::sys::wait::wait().is_ok() {}
         sleep(Duration::from_secs(3600));
     }
 }
 
 /// Dies by SIGSEGV. (Signals that pid 1 sends to itself with kill are ignored; a fault is not.)
 fn crash() {
-    unsafe { ptr::null_mut::<u8>().write_volatile(1) }
+    // SAFETY: none, that is the purpose: the kernel ends the process here.
+    unsafe { std::ptr::null_mut::<u8>().write_volatile(1) }
 }
 
 fn reboot(how: &str) {
+    // SAFETY: the magic numbers and the command are the kernel's, the text ends with a NUL.
     let result = unsafe {
         match how {
             "restart" => libc::reboot(libc::RB_AUTOBOOT),
@@ -155,18 +156,18 @@ fn reboot(how: &str) {
             ) as libc::c_int,
         }
     };
-    say(&format!("{how}: {}", outcome(checked(result))));
+    say(&format!("{how}: {}", outcome(done(nix::errno::Errno::result(result)))));
     // The kernel kills pid 1 on its own time.
     forever();
 }
 
 /// Calls reboot(2) from a process whose parent is gone, not from pid 1.
 fn by_grandchild(how: &str) {
-    if unsafe { libc::fork() } == 0 {
-        if unsafe { libc::fork() } == 0 {
+    if fork() {
+        if fork() {
             reboot(how);
         }
-        unsafe { libc::_exit(0) };
+        std::process::exit(0);
     }
     forever();
 }
@@ -200,35 +201,30 @@ fn echo(lines: usize) {
 
 /// Says `ready`, then `signal N` for each of the next `count` signals.
 fn signals(count: u32) {
-    unsafe {
-        let mut all: libc::sigset_t = std::mem::zeroed();
-        libc::sigfillset(&mut all);
-        libc::sigdelset(&mut all, libc::SIGCHLD);
-        libc::sigprocmask(libc::SIG_BLOCK, &all, ptr::null_mut());
-        say("ready");
-        for _ in 0..count {
-            let mut signal = 0;
-            libc::sigwait(&all, &mut signal);
-            say(&format!("signal {signal}"));
-        }
+    let mut all = SigSet::all();
+    all.remove(Signal::SIGCHLD);
+    all.thread_block().unwrap();
+    say("ready");
+    for _ in 0..count {
+        let mut signal = 0;
+        // SAFETY: both point to live values of the right type. (SigSet::wait knows no realtime signals.)
+        unsafe { libc::sigwait(all.as_ref(), &mut signal) };
+        say(&format!("signal {signal}"));
     }
 }
 
-/// Says how many of `count` sleeping children fork lets it have. They ignore every signal they can.
+/// Says how many of `count` sleeping children fork lets it have. They block every signal they can.
 fn forks(count: u32) {
     let mut made = 0;
     for _ in 0..count {
-        match unsafe { libc::fork() } {
-            0 => unsafe {
-                for signal in 1..32 {
-                    libc::signal(signal, libc::SIG_IGN);
-                }
-                loop {
-                    libc::pause();
-                }
-            },
-            -1 => break,
-            _ => made += 1,
+        // SAFETY: this program has one thread.
+        match unsafe { nix::unistd::fork() } {
+            Ok(ForkResult::Child) => {
+                SigSet::all().thread_block().unwrap();
+                forever();
+            }
+            Ok(ForkResult::Parent { .. }) => made += 1,
+            Err(_) => break,
         }
     }
     say(&format!("forked {made}"));

@@ -1,11 +1,13 @@
 //! `report`: everything a process can tell about the world it was started in, one `key: value` line a fact.
 
-use crate::{c, mode, text};
+use crate::{mode, text};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sys::stat::{Mode, umask};
+use nix::unistd;
 use std::fmt::Write;
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
-use std::ptr;
 
 /// Writes the report to `path`, all or nothing.
 pub fn write(path: &str) {
@@ -22,25 +24,20 @@ pub fn write(path: &str) {
 /// What system calls say about ourselves.
 fn process(out: &mut String) {
     let mut line = |key: &str, value: String| writeln!(out, "{key}: {value}").unwrap();
-    unsafe {
-        line("pid", libc::getpid().to_string());
-        line("sid", libc::getsid(0).to_string());
-        line("uid", libc::getuid().to_string());
-        line("gid", libc::getgid().to_string());
-        let mut groups = [0; 64];
-        let count = libc::getgroups(64, groups.as_mut_ptr());
-        line("groups", format!("{:?}", &groups[..count as usize]));
-        line("personality", format!("{:#x}", libc::personality(0xffff_ffff)));
-        line("pdeath", pdeath().to_string());
-        line("dumpable", libc::prctl(libc::PR_GET_DUMPABLE).to_string());
-        let mask = libc::umask(0);
-        libc::umask(mask);
-        line("umask", format!("{mask:03o}"));
-        let mut uts: libc::utsname = std::mem::zeroed();
-        libc::uname(&mut uts);
-        line("hostname", std::ffi::CStr::from_ptr(uts.nodename.as_ptr()).to_string_lossy().into_owned());
-        line("machine", std::ffi::CStr::from_ptr(uts.machine.as_ptr()).to_string_lossy().into_owned());
-    }
+    line("pid", unistd::getpid().to_string());
+    line("sid", unistd::getsid(None).unwrap().to_string());
+    line("uid", unistd::getuid().to_string());
+    line("gid", unistd::getgid().to_string());
+    let groups: Vec<u32> = unistd::getgroups().unwrap().into_iter().map(unistd::Gid::as_raw).collect();
+    line("groups", format!("{groups:?}"));
+    line("personality", format!("{:#x}", personality()));
+    line("pdeath", pdeath().to_string());
+    let mask = umask(Mode::empty());
+    umask(mask);
+    line("umask", format!("{:03o}", mask.bits()));
+    let uts = nix::sys::utsname::uname().unwrap();
+    line("hostname", uts.nodename().to_string_lossy().into_owned());
+    line("machine", uts.machine().to_string_lossy().into_owned());
     line("cwd", std::env::current_dir().map_or_else(|e| e.to_string(), |dir| dir.display().to_string()));
     for arg in std::env::args() {
         line("arg", arg);
@@ -50,8 +47,16 @@ fn process(out: &mut String) {
     }
 }
 
-unsafe fn pdeath() -> i32 {
+/// The whole of it; nix knows the flags only.
+fn personality() -> i32 {
+    // SAFETY: this value asks and changes nothing.
+    unsafe { libc::personality(0xffff_ffff) }
+}
+
+/// PR_GET_PDEATHSIG.
+fn pdeath() -> i32 {
     let mut signal = 0;
+    // SAFETY: the kernel writes one int, where there is one.
     unsafe { libc::prctl(libc::PR_GET_PDEATHSIG, &mut signal) };
     signal
 }
@@ -62,8 +67,7 @@ fn proc_files(out: &mut String) {
     let proc = if own { "/.proc" } else { "/proc" };
     if own {
         let _ = fs::create_dir(proc);
-        let dir = c(proc);
-        unsafe { libc::mount(c"proc".as_ptr(), dir.as_ptr(), c"proc".as_ptr(), 0, ptr::null()) };
+        let _ = mount(Some("proc"), proc, Some("proc"), MsFlags::empty(), None::<&str>);
     }
     let mut lines = |key: &str, text: String| {
         for line in text.lines() {
@@ -96,8 +100,7 @@ fn proc_files(out: &mut String) {
         }
     }
     if own {
-        let dir = c(proc);
-        unsafe { libc::umount2(dir.as_ptr(), libc::MNT_DETACH) };
+        let _ = umount2(proc, MntFlags::MNT_DETACH);
         let _ = fs::remove_dir(proc);
     }
 }
@@ -105,10 +108,11 @@ fn proc_files(out: &mut String) {
 /// `NAME up` or `NAME down` of a line of /proc/net/dev.
 fn iface(line: &str) -> String {
     let name = line.split(':').next().unwrap_or("").trim();
+    // SAFETY: the request is a whole `ifreq`, zeroed, its name shorter than the field and so ended by a NUL.
     let up = unsafe {
         let socket = libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0);
         let mut request: libc::ifreq = std::mem::zeroed();
-        for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
+        for (to, from) in request.ifr_name.iter_mut().zip(name.bytes().take(15)) {
             *to = from as libc::c_char;
         }
         libc::ioctl(socket, libc::SIOCGIFFLAGS as _, &mut request);
@@ -145,13 +149,17 @@ fn devices(out: &mut String, dir: &Path, depth: u32) {
 
 /// Which of 0, 1, 2 are terminals, the size of the first, and whether it is our controlling one.
 fn terminal(out: &mut String) {
-    unsafe {
-        for fd in 0..3 {
-            writeln!(out, "isatty: {fd} {}", libc::isatty(fd)).unwrap();
-        }
-        let mut size: libc::winsize = std::mem::zeroed();
-        libc::ioctl(0, libc::TIOCGWINSZ, &mut size);
-        writeln!(out, "winsize: {}x{}", size.ws_col, size.ws_row).unwrap();
-        writeln!(out, "controlling: {}", libc::tcgetsid(0) == libc::getsid(0)).unwrap();
+    for fd in 0..3 {
+        // SAFETY: isatty only looks.
+        let tty = unsafe { libc::isatty(fd) };
+        writeln!(out, "isatty: {fd} {tty}").unwrap();
     }
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: the kernel writes one `winsize`, where there is one; tcgetsid only looks.
+    let session = unsafe {
+        libc::ioctl(0, libc::TIOCGWINSZ, &mut size);
+        libc::tcgetsid(0)
+    };
+    writeln!(out, "winsize: {}x{}", size.ws_col, size.ws_row).unwrap();
+    writeln!(out, "controlling: {}", session == unistd::getsid(None).unwrap().as_raw()).unwrap();
 }

@@ -227,11 +227,6 @@ impl Guest {
         &self.name
     }
 
-    /// Its lxcpath.
-    pub fn lxcpath(&self) -> &Path {
-        &self.lxcpath
-    }
-
     /// Its directory, lxcpath/NAME.
     pub fn dir(&self) -> PathBuf {
         self.lxcpath.join(&self.name)

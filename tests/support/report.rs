@@ -55,7 +55,7 @@ impl Report {
     /// A capability set of /proc/self/status as a mask.
     #[track_caller]
     pub fn capabilities(&self, set: &str) -> u64 {
-        u64::from_str_radix(self.entry("status", &format!("{set}")), 16).unwrap()
+        u64::from_str_radix(self.entry("status", set), 16).unwrap()
     }
 
     /// The topmost mount on `target`.

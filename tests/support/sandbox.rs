@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
@@ -16,9 +16,10 @@ pub struct Sandbox {
 impl Sandbox {
     /// A new namespace. Only children of the test process enter it, never the test process itself.
     pub fn new() -> Self {
-        assert!(unsafe { libc::geteuid() } == 0, "these tests start containers: run them as root");
+        assert!(nix::unistd::geteuid().is_root(), "these tests start containers: run them as root");
         let mut holder = Command::new("sleep");
         holder.arg("60").stdin(Stdio::null());
+        // SAFETY: one system call between fork and exec.
         unsafe { holder.pre_exec(|| check(libc::unshare(libc::CLONE_NEWNS))) };
         let mut holder = holder.spawn().unwrap();
         let namespace = File::open(format!("/proc/{}/ns/mnt", holder.id())).unwrap();
@@ -73,35 +74,36 @@ fn check(result: libc::c_int) -> io::Result<()> {
 
 /// Sends a signal; a process that is gone already is no error.
 pub fn kill(pid: i32, signal: i32) {
+    // SAFETY: kill touches no memory. (nix has no realtime signals.)
     unsafe { libc::kill(pid, signal) };
 }
 
 /// A pty pair: (ours, the side to hand to a command).
 pub fn pty(columns: u16, rows: u16) -> (OwnedFd, OwnedFd) {
-    let (mut ours, mut theirs) = (0, 0);
     let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-    let made = unsafe { libc::openpty(&mut ours, &mut theirs, std::ptr::null_mut(), std::ptr::null(), &size) };
-    check(made).unwrap();
-    unsafe {
-        libc::fcntl(ours, libc::F_SETFD, libc::FD_CLOEXEC);
-        libc::fcntl(theirs, libc::F_SETFD, libc::FD_CLOEXEC);
-        (OwnedFd::from_raw_fd(ours), OwnedFd::from_raw_fd(theirs))
+    let pair = nix::pty::openpty(&size, None).unwrap();
+    for fd in [&pair.master, &pair.slave] {
+        nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC)).unwrap();
     }
+    (pair.master, pair.slave)
 }
 
 /// Makes stdin the controlling terminal of the session that [`Sandbox::enter`] opened. Call it after `enter`.
 pub fn control_terminal(command: &mut Command) {
+    // SAFETY: one system call between fork and exec.
     unsafe { command.pre_exec(|| check(libc::ioctl(0, libc::TIOCSCTTY, 0))) };
 }
 
 /// Lets `command` inherit `fd` as descriptor `number`.
 pub fn inherit(command: &mut Command, fd: &impl AsRawFd, number: i32) {
     let fd = fd.as_raw_fd();
+    // SAFETY: one system call between fork and exec, on a descriptor that the caller keeps until then.
     unsafe { command.pre_exec(move || check(libc::dup2(fd, number))) };
 }
 
 /// Closes descriptors 0, 1 and 2 in the command, as some boot scripts do.
 pub fn close_stdio(command: &mut Command) {
+    // SAFETY: only system calls between fork and exec.
     unsafe {
         command.pre_exec(|| {
             for fd in 0..3 {
@@ -115,5 +117,6 @@ pub fn close_stdio(command: &mut Command) {
 /// Gives a terminal another size.
 pub fn resize(terminal: &impl AsRawFd, columns: u16, rows: u16) {
     let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: the kernel reads one `winsize`.
     check(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ, &size) }).unwrap();
 }
