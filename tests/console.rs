@@ -98,6 +98,17 @@ fn logfile_gets_the_console_output() {
 }
 
 #[test]
+fn console_options_of_the_command_line_win_over_the_config() {
+    let guest = Guest::new("console_options").config("lxc.console.logfile = {dir}/other");
+    let file = guest.dir().join("console.log").to_string_lossy().into_owned();
+    let guest = guest.config("lxc.console.path =").options(&["-L", &file]);
+    let ended = guest.run("print to the log , exit 0");
+    assert_eq!(ended.code, Some(0), "{ended}");
+    assert!(guest.file("console.log").contains("to the log"), "{ended}");
+    assert!(!guest.dir().join("other").exists());
+}
+
+#[test]
 fn logfile_is_bounded_and_rotated() {
     let guest = Guest::new("console_rotate").config(
         "lxc.console.path =

@@ -287,6 +287,31 @@ fn define_wins_over_the_file_and_rcfile_over_the_default() {
 }
 
 #[test]
+fn log_options_of_the_command_line_win_over_the_config() {
+    // The harness always passes -o and -l.
+    let guest = Guest::new("log").config("lxc.log.file = {dir}/other");
+    assert_eq!(guest.run("exit 0").code, Some(0));
+    assert!(!guest.dir().join("other").exists());
+    assert!(guest.file("log").contains(guest.name()), "{}", guest.file("log"));
+}
+
+#[test]
+fn stopped_and_continued_init_is_no_ended_init() {
+    let guest = Guest::new("stopped");
+    let mut running = guest.start("signals 1 , exit 7");
+    guest.wait_said("ready");
+    let init = guest.pids()[0];
+    for signal in [libc::SIGSTOP, libc::SIGCONT] {
+        sandbox::kill(init, signal);
+        assert_eq!(guest.client("info", &["-s", "-H"]).stdout, "RUNNING\n");
+    }
+    assert!(running.is_running());
+    running.signal(libc::SIGUSR1);
+    assert_eq!(running.wait().code, Some(7));
+    guest.assert_nothing_left();
+}
+
+#[test]
 fn no_config_and_no_command_is_refused() {
     let guest = Guest::new("no_config");
     let ended = support::Running::new(&guest, guest.tool("start", &["-F"])).wait();
