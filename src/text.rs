@@ -161,7 +161,9 @@ impl PathText {
 
     /// Appends bytes to the path.
     pub fn push(&mut self, part: &[u8]) -> Result<(), TooLong> {
-        let _ = self.bytes.pop_if(|last| *last == 0);
+        if self.bytes.last() == Some(&0) {
+            self.bytes.pop();
+        }
         if memchr::memchr(0, part).is_some() || self.bytes.len() + part.len() >= PATH_BYTES {
             return Err(TooLong);
         }

@@ -265,7 +265,8 @@ fn with_config<T>(
 ) -> Result<T, Error> {
     let mut storage = vec![0; crate::limits::TEXT_BYTES];
     let arena = crate::text::Arena::new(&mut storage);
-    let config = crate::config::load(&target.name, &target.lxcpath, rcfile, defines, &arena)?;
+    let sources = crate::config::Sources { name: &target.name, lxcpath: &target.lxcpath, rcfile, defines };
+    let config = crate::config::load(&arena, &sources)?;
     Ok(then(&config))
 }
 

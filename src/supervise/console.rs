@@ -128,9 +128,9 @@ impl Console {
     /// The mirror has room.
     pub fn mirror_ready(&mut self, side: &mut ConsoleSide<'_>, host: &Host<'_>) {
         let Some(output) = side.peer.output() else { return };
-        let written = write_some(output, &self.mirror.pending);
-        let left = self.mirror.pending.len() - written.min(self.mirror.pending.len());
-        self.mirror.pending.rotate_left(written.min(self.mirror.pending.len()));
+        let written = write_some(output, &self.mirror.pending).min(self.mirror.pending.len());
+        let left = self.mirror.pending.len() - written;
+        self.mirror.pending.rotate_left(written);
         self.mirror.pending.truncate(left);
         if !self.mirror.pending.is_empty() {
             return;
@@ -232,7 +232,7 @@ impl Tail {
     pub fn log(&self) {
         const LINES: usize = 8;
         let mut bytes: heapless::Vec<u8, TAIL> = heapless::Vec::new();
-        self.0.iter().for_each(|byte| drop(bytes.push(*byte)));
+        bytes.extend(self.0.iter().copied());
         let lines = || bytes.split(|b| *b == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
         for line in lines().skip(lines().count().saturating_sub(LINES)) {
             log::error!("console: {}", crate::text::Shown(line));

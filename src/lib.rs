@@ -1,0 +1,47 @@
+//! monopod boots one container, Android's or any other Linux userspace, from an LXC config and supervises it.
+//!
+//! The start sequence, and where to find each step:
+//!
+//! 1. `cli` reads the command line (also under the names of the lxc tools), `start` is the sequence as one screen.
+//! 2. `config` reads the LXC config: one table of keys, both vocabularies. It makes no system call but reading files.
+//! 3. `prepare` puts the host side in order: inherited descriptors, daemon, lock, command socket, signals, console.
+//! 4. `hooks` runs pre-start hooks; `cgroup` makes `lxc/NAME` in every hierarchy and applies limits.
+//! 5. `spawn` clones. `spawn/child` is the child's half, one step a line; `spawn/barrier` the protocol between the halves.
+//! 6. `rootfs` is what the child does to the filesystem, up to pivot_root; then it executes init.
+//! 7. `supervise` is the epoll loop until init has ended; `lifecycle` and `outcome` decide, purely, what that means.
+//! 8. `teardown` cleans up; then the next life begins at 4, or the program ends.
+//!
+//! Beside the sequence: `control` is LXC's command socket, `logging` the log, `state` LXC's states, `sys` all unsafe code,
+//! `text`, `limits` and `error` what everything stands on.
+
+pub mod cgroup;
+pub mod cli;
+pub mod config;
+pub mod control;
+pub mod error;
+pub mod hooks;
+pub mod limits;
+pub mod logging;
+pub mod prepare;
+pub mod rootfs;
+pub mod spawn;
+pub mod start;
+pub mod state;
+pub mod supervise;
+pub mod sys;
+pub mod teardown;
+pub mod text;
+
+pub use logging::complain;
+pub use start::FAILED;
+
+/// Runs the program: `args` is the whole command line, the program's name first. Its exit code.
+pub fn run(args: &[&core::ffi::CStr]) -> i32 {
+    cli::run(args)
+}
+
+/// From here on, through every restart, neither supervisor nor child allocates. The audit build proves it.
+fn arm() {
+    #[cfg(feature = "alloc-audit")]
+    sys::audit::arm();
+}

@@ -1,0 +1,362 @@
+//! `start`: from a config on disk to a running init, a supervised life, and a clean end.
+
+use crate::cgroup::{self, find};
+use crate::config::{At, Config, ConsolePath, DEFAULT, LogLevel, Sources};
+use crate::error::{Error, Result};
+use crate::hooks::Environment;
+use crate::limits;
+use crate::logging;
+use crate::prepare::console::ConsoleSide;
+use crate::prepare::daemon::{self, Caller, Side};
+use crate::prepare::host::Host;
+use crate::prepare::lock::{self, Taken};
+use crate::prepare::{inherited, reboot_probe};
+use crate::rootfs;
+use crate::spawn::{self, Blueprint, Life, namespaces};
+use crate::supervise::lifecycle::{Lifecycle, Next};
+use crate::supervise::{self, lifecycle::Asked};
+use crate::teardown;
+use crate::text::{Arena, Full, Line, shown};
+use core::ffi::CStr;
+use core::fmt::Write;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+use nix::unistd::{UnlinkatFlags, unlinkat};
+use std::os::unix::ffi::OsStrExt;
+
+/// Exit code of a failure of ours: bad config, refused start.
+pub const FAILED: i32 = 255;
+/// Exit code when the restart budget is spent.
+pub const GAVE_UP: i32 = 254;
+
+/// What the command line asks for.
+pub struct Options<'a> {
+    /// `-n`
+    pub name: &'a CStr,
+    /// `-P`
+    pub lxcpath: &'a CStr,
+    /// `-f`
+    pub rcfile: Option<&'a CStr>,
+    /// `-s KEY=VALUE`, in order.
+    pub defines: heapless::Vec<&'a [u8], { limits::DEFINES }>,
+    /// What stands behind `--`: init's command line instead of the config's.
+    pub command: &'a [&'a CStr],
+    /// `-d`
+    pub daemon: bool,
+    /// `-p`
+    pub pidfile: Option<&'a CStr>,
+    /// `-c`
+    pub console: Option<&'a CStr>,
+    /// `-L`
+    pub console_log: Option<&'a CStr>,
+    /// `-C`
+    pub close_fds: bool,
+    /// `-o`
+    pub logfile: Option<&'a CStr>,
+    /// `-l`
+    pub loglevel: Option<LogLevel>,
+    /// `-q`
+    pub quiet: bool,
+    /// Under which name we were called.
+    pub program: &'a CStr,
+}
+
+/// Runs the verb; its exit code.
+pub fn run(options: Options<'_>) -> i32 {
+    inherited::open_standard();
+    inherited::hear_of_children();
+    let result = inherited::settle(options.close_fds).and_then(|()| read_and_run(&options));
+    result.unwrap_or_else(|error| {
+        logging::complain(format_args!("{error}"));
+        FAILED
+    })
+}
+
+fn read_and_run(options: &Options<'_>) -> Result<i32> {
+    // Texts and config live as long as the process: both are leaked on purpose, and nothing of them is ever freed.
+    let arena = Arena::new(vec![0u8; limits::TEXT_BYTES].leak());
+    let sources = Sources {
+        name: options.name,
+        lxcpath: options.lxcpath,
+        rcfile: options.rcfile,
+        defines: &options.defines,
+    };
+    let mut config = crate::config::load(&arena, &sources)?;
+    if let Some(path) = options.console {
+        let copy = text(arena.copy(path.to_bytes()))?;
+        config.console.path = if path == c"none" { ConsolePath::None } else { ConsolePath::Path(copy) };
+    }
+    if let Some(path) = options.console_log {
+        config.console.logfile = Some(At { value: text(arena.copy(path.to_bytes()))?, at: DEFAULT });
+    }
+    let config: &'static Config<'static> = Box::leak(config);
+    let argv = Box::leak(Box::new(init_command(config, options, &arena)?));
+    refuse_not_built(config)?;
+    if !options.daemon {
+        return container(config, options, argv, &arena, Caller::none());
+    }
+    match daemon::daemonize()? {
+        Side::Caller(code) => Ok(code),
+        Side::Supervisor(caller) => container(config, options, argv, &arena, caller),
+    }
+}
+
+type Words<'a> = heapless::Vec<&'a CStr, { limits::ARGS }>;
+
+/// The command line's command, else the config's, else /sbin/init (lxc.md rows 6, 14).
+fn init_command<'t>(config: &Config<'t>, options: &Options<'_>, arena: &Arena<'t>) -> Result<Words<'t>> {
+    let mut words = Words::new();
+    let chosen: &[&CStr] = if options.command.is_empty() { &config.init.cmd } else { options.command };
+    for word in chosen {
+        if words.push(text(arena.copy(word.to_bytes()))?).is_err() {
+            return Err(Error::new("start", format_args!("init's command has more than {} words", limits::ARGS)));
+        }
+    }
+    if words.is_empty() {
+        let _ = words.push(c"/sbin/init");
+    }
+    if config.rootfs.path.is_none() && words.first() == Some(&c"/sbin/init") {
+        return Err(Error::new(
+            "start",
+            format_args!(
+                "{} has no rootfs (no config at {}/{}/config?): running /sbin/init on the host's own files may crash it",
+                shown(config.name),
+                shown(config.lxcpath),
+                shown(config.name)
+            ),
+        ));
+    }
+    Ok(words)
+}
+
+/// All or nothing: what is asked for and cannot be given is refused by name and line.
+fn refuse_not_built(config: &Config<'_>) -> Result<()> {
+    match config.not_built.first() {
+        None => Ok(()),
+        Some(key) => Err(Error::new(
+            "config",
+            format_args!("{}: {} needs a feature that is not built yet", config.place(key.at), shown(key.key)),
+        )),
+    }
+}
+
+/// Everything that needs the name's lock.
+fn container<'t>(
+    config: &'t Config<'t>,
+    options: &Options<'_>,
+    argv: &'t [&'t CStr],
+    arena: &Arena<'t>,
+    mut caller: Caller,
+) -> Result<i32> {
+    let result = prepare_and_run(config, options, argv, arena, &mut caller);
+    match &result {
+        Err(error) if caller.failed(FAILED, Some(error)) => Ok(FAILED),
+        Ok(code) => {
+            caller.failed(*code, None);
+            result
+        }
+        _ => result,
+    }
+}
+
+fn prepare_and_run<'t>(
+    config: &'t Config<'t>,
+    options: &Options<'_>,
+    argv: &'t [&'t CStr],
+    arena: &Arena<'t>,
+    caller: &mut Caller,
+) -> Result<i32> {
+    open_log(config, options)?;
+    let (lock, dead) = match lock::take(config.name)? {
+        Taken::Ours { lock, dead } => (lock, dead),
+        Taken::Busy => return Ok(already_running(config)),
+    };
+    let state_directory = text(arena.copy(lock.directory().to_bytes()))?;
+    let source = rootfs::source(config, state_directory)?;
+    let namespaces = namespaces::plan(config)?;
+    let environment = init_environment(config, arena)?;
+    let caller_environment = caller_environment(arena)?;
+    let hierarchies = find_hierarchies(arena)?;
+    let Some(mut host) = Host::open(config, lock, Lifecycle::new(config.restart))? else {
+        return Ok(already_running(config));
+    };
+    host.hierarchies = hierarchies;
+    host.environment = Box::leak(Box::new(caller_environment));
+    host.ignored_signals = inherited::ignored_signals();
+    host.daemon = options.daemon;
+    clean_up_after_the_dead(&host, dead)?;
+    let pidfile = options.pidfile.map(write_pidfile).transpose()?;
+    let mut side = ConsoleSide::open(config, options.daemon)?;
+    let blueprint =
+        Blueprint { source, namespaces, argv, environment, drop_sys_boot: reboot_probe::must_drop_sys_boot() };
+    let hierarchies = host.hierarchies.clone();
+    crate::arm();
+    let result = run_container(&blueprint, &hierarchies, &mut side, &mut host, caller);
+    drop(pidfile);
+    drop(side);
+    host.close();
+    result
+}
+
+/// Life after life.
+fn run_container<'t>(
+    blueprint: &Blueprint<'t>,
+    hierarchies: &find::Hierarchies<'t>,
+    side: &mut ConsoleSide<'t>,
+    host: &mut Host<'t>,
+    caller: &mut Caller,
+) -> Result<i32> {
+    let mut lives = 0u32;
+    loop {
+        let mut life = Life::new(hierarchies, host.config.name);
+        let result = spawn::spawn(&mut life, blueprint, side, host).map(|()| {
+            caller.running();
+            lives = lives.saturating_add(1);
+            supervise::run(&mut life, side, host)
+        });
+        let outcome = result.as_ref().ok().copied();
+        let next = match teardown::teardown(life, result, side, host) {
+            Ok(next) => next,
+            Err(error) => match teardown::after_failed_start(host, lives) {
+                Next::Leave { code: FAILED } => return Err(error),
+                next => {
+                    log::error!("{error}");
+                    next
+                }
+            },
+        };
+        let after_ms = match next {
+            Next::Leave { code } => return Ok(code),
+            Next::GiveUp => {
+                let policy = host.config.restart;
+                log::error!("restart: given up after {} restarts in {} ms", policy.budget, policy.window_ms);
+                return Ok(GAVE_UP);
+            }
+            Next::Restart { after_ms } => after_ms,
+        };
+        if let Some(outcome) = outcome {
+            log::info!("restart: init {outcome}, starting again in {after_ms} ms");
+            host.set_next(outcome, (after_ms > 0).then(|| crate::prepare::host::now_ms() + after_ms));
+        }
+        if after_ms > 0 && !supervise::idle(host, after_ms) || host.asked == Asked::Stop {
+            return Ok(0);
+        }
+        if let Some(outcome) = outcome {
+            host.set_next(outcome, None);
+        }
+    }
+}
+
+fn open_log(config: &Config<'_>, options: &Options<'_>) -> Result<()> {
+    let file = options.logfile.or(config.log.file);
+    let settings = logging::Settings {
+        program: options.program,
+        name: config.name,
+        level: options.loglevel.or(config.log.level),
+        quiet: options.quiet,
+        file,
+        syslog: config.log.syslog.map(|facility| facility.value),
+        kmsg: config.log.kmsg,
+    };
+    logging::open_sinks(&settings)
+        .map_err(|errno| Error::os("log", errno, format_args!("open {}", shown(file.unwrap_or(c"?")))))
+}
+
+/// As lxc-start: a container that runs already is no failure of this start.
+fn already_running(config: &Config<'_>) -> i32 {
+    logging::complain(format_args!("{} is already running", shown(config.name)));
+    0
+}
+
+fn text<T>(result: core::result::Result<T, Full>) -> Result<T> {
+    result.map_err(|Full| {
+        Error::new("start", format_args!("config, argv and environment need more than {} bytes", limits::TEXT_BYTES))
+    })
+}
+
+/// `container=lxc`, the ttys for systemd's getty generator, and what the config adds.
+fn init_environment<'t>(config: &Config<'t>, arena: &Arena<'t>) -> Result<Environment<'t>> {
+    let mut words = Environment::new();
+    let mut add = |word| {
+        words.push(word).map_err(|_| {
+            Error::new("start", format_args!("init's environment has more than {} words", limits::HOOK_ENVIRONMENT))
+        })
+    };
+    add(c"container=lxc")?;
+    if config.tty_max > 0 {
+        let mut ttys = Line::<1024>::new();
+        let _ = ttys.write_str("container_ttys=");
+        for number in 1..=config.tty_max {
+            let blank = if number > 1 { " " } else { "" };
+            let _ = match config.tty_dir.filter(|directory| !directory.is_empty()) {
+                Some(directory) => write!(ttys, "{blank}{}/tty{number}", shown(directory)),
+                None => write!(ttys, "{blank}tty{number}"),
+            };
+        }
+        add(text(arena.copy(ttys.bytes()))?)?;
+    }
+    config.environment.iter().chain(&config.environment_runtime).try_for_each(|word| add(word))?;
+    Ok(words)
+}
+
+type CallerEnvironment<'t> = heapless::Vec<&'t CStr, { limits::CALLER_ENVIRONMENT }>;
+
+/// Our own environment, for hooks, which inherit it as they do from lxc-start.
+fn caller_environment<'t>(arena: &Arena<'t>) -> Result<CallerEnvironment<'t>> {
+    let mut words = CallerEnvironment::new();
+    for (name, value) in std::env::vars_os() {
+        let word = text(arena.join(&[name.as_bytes(), b"=", value.as_bytes()]))?;
+        if words.push(word).is_err() {
+            let most = limits::CALLER_ENVIRONMENT;
+            return Err(Error::new("start", format_args!("our own environment has more than {most} words")));
+        }
+    }
+    Ok(words)
+}
+
+fn find_hierarchies<'t>(arena: &Arena<'t>) -> Result<find::Hierarchies<'t>> {
+    let mut found = find::Hierarchies::new();
+    // Without /proc there are no cgroups to be found; a config that needs them is refused where it asks for them.
+    let Ok(table) = std::fs::read("/proc/self/mountinfo") else { return Ok(found) };
+    for line in table.split(|b| *b == b'\n') {
+        find::take_line(line, &mut found, arena).map_err(|problem| match problem {
+            find::Problem::TooMany => Error::new(
+                "cgroup",
+                format_args!("this host has more than {} cgroup hierarchies mounted", limits::HIERARCHIES),
+            ),
+            find::Problem::Full => Error::new("cgroup", format_args!("out of text memory ({})", limits::TEXT_BYTES)),
+        })?;
+    }
+    cgroup::usable(&mut found);
+    Ok(found)
+}
+
+/// A supervisor that was killed takes its container with it, but not its cgroups.
+fn clean_up_after_the_dead(host: &Host<'_>, dead: Option<i32>) -> Result<()> {
+    let removed = cgroup::remove_stale(&host.hierarchies, host.config.name)?;
+    match (dead, removed) {
+        (Some(pid), _) => log::warn!("cleaned up after supervisor {pid}, which was killed: {removed} cgroups removed"),
+        (None, 1..) => log::warn!("cleaned up {removed} cgroups that an earlier container left behind"),
+        (None, 0) => {}
+    }
+    Ok(())
+}
+
+/// A pid file, removed at the end.
+struct PidFile<'a>(&'a CStr);
+
+fn write_pidfile(path: &CStr) -> Result<PidFile<'_>> {
+    let refuse = |errno| Error::os("pidfile", errno, format_args!("{}", shown(path)));
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+    let file = open(path, flags, Mode::from_bits_truncate(0o600)).map_err(refuse)?;
+    let mut line = Line::<16>::new();
+    let _ = write!(line, "{}", nix::unistd::getpid());
+    nix::unistd::write(&file, line.bytes()).map_err(refuse)?;
+    Ok(PidFile(path))
+}
+
+impl Drop for PidFile<'_> {
+    fn drop(&mut self) {
+        let _ = unlinkat(nix::fcntl::AT_FDCWD, self.0, UnlinkatFlags::NoRemoveDir);
+    }
+}
