@@ -10,6 +10,8 @@ pub const TEXT_BYTES: usize = 256 * 1024;
 pub const LINE_BYTES: usize = 4096;
 /// Longest path, with its NUL: the kernel's PATH_MAX.
 pub const PATH_BYTES: usize = 4096;
+/// Largest config or fstab file read, in bytes. Anything larger is not a config.
+pub const CONFIG_FILE_BYTES: u64 = 1024 * 1024;
 /// Config files that may take part through `lxc.include`, the first one counted.
 pub const FILES: usize = 64;
 /// How deep `lxc.include` may nest before it is taken for a cycle.

@@ -161,12 +161,11 @@ impl PathText {
 
     /// Appends bytes to the path.
     pub fn push(&mut self, part: &[u8]) -> Result<(), TooLong> {
-        if self.bytes.last() == Some(&0) {
-            self.bytes.pop();
-        }
-        if memchr::memchr(0, part).is_some() || self.bytes.len() + part.len() >= PATH_BYTES {
+        let length = self.bytes.len() - usize::from(self.bytes.last() == Some(&0));
+        if memchr::memchr(0, part).is_some() || length + part.len() >= PATH_BYTES {
             return Err(TooLong);
         }
+        self.bytes.truncate(length);
         self.bytes.extend_from_slice(part).map_err(|_| TooLong)?;
         self.bytes.push(0).map_err(|_| TooLong)
     }
@@ -243,6 +242,8 @@ mod tests {
     fn path_pushed_twice_has_one_terminator() {
         let mut path = PathText::join(&[b"/a", b"/b"]).unwrap();
         path.push(b"/c").unwrap();
+        assert_eq!(path.c(), c"/a/b/c");
+        assert_eq!(path.push(&[b'x'; PATH_BYTES]), Err(TooLong));
         assert_eq!(path.c(), c"/a/b/c");
         assert!(PathText::join(&[b"a\0b"]).is_err());
         assert!(PathText::join(&[&[b'x'; PATH_BYTES]]).is_err());

@@ -2,7 +2,7 @@
 
 use super::prepass::Operands;
 use super::{Call, Target, c_string, fail, parse, print, with_config};
-use crate::config::print::print as print_config;
+use crate::config::print as print_config;
 use argh::{ArgsInfo, FromArgs};
 
 /// Prints the effective config of a container: includes followed, old key names replaced, defaults left out.

@@ -1,5 +1,6 @@
 //! `info`: what is known of a container, in LXC's lines or as JSON.
 
+use super::addresses;
 use super::prepass::Operands;
 use super::{Call, FAILED, Messages, Target, c_string, log_level, parse, print, with_config};
 use crate::config::LogLevel;
@@ -22,7 +23,7 @@ struct Args {
     /// show init's pid
     #[argh(switch, short = 'p')]
     pid: bool,
-    /// accepted for LXC's sake: addresses are not shown
+    /// show the addresses
     #[argh(switch, short = 'i')]
     ips: bool,
     /// show the use of resources
@@ -60,7 +61,7 @@ struct Lines {
     text: String,
     /// Numbers with units.
     human: bool,
-    /// Only the value: -H and one selector.
+    /// Only the value: -H and exactly one selector.
     bare: bool,
 }
 
@@ -105,7 +106,7 @@ pub fn run(call: &Call<'_>) -> i32 {
     if !running && nix::sys::stat::stat(&*file).is_err() {
         // LXC's words, with no program's name before them: scripts look for them.
         if !args.quiet {
-            let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("{name} doesn't exist\n").as_bytes());
+            stderr(&format!("{name} doesn't exist\n"));
         }
         return FAILED;
     }
@@ -116,9 +117,9 @@ pub fn run(call: &Call<'_>) -> i32 {
         return print(&json(&target.name, state, pid, &status));
     }
     let selectors = [args.state, args.pid, args.ips, args.stats].into_iter().filter(|selected| *selected).count();
-    let all = selectors + args.config.len() == 0;
+    let all = selectors == 0 && args.config.is_empty();
     let human = !args.no_humanize;
-    let mut lines = Lines { text: String::new(), human, bare: !human && selectors + args.config.len() == 1 };
+    let mut lines = Lines { text: String::new(), human, bare: !human && selectors == 1 };
     if all {
         lines.add("Name:", format_args!("{name}"));
     }
@@ -128,7 +129,14 @@ pub fn run(call: &Call<'_>) -> i32 {
     if let Some(pid) = pid.filter(|_| all || args.pid) {
         lines.add("PID:", format_args!("{pid}"));
     }
+    if let Some(pid) = pid.filter(|_| all || args.ips) {
+        for address in addresses::of(pid) {
+            lines.add("IP:", format_args!("{address}"));
+        }
+    }
     if running && (all || args.stats) {
+        // Several lines, so LXC never leaves out their labels.
+        lines.bare = false;
         stats(&mut lines, &container);
     }
     if all {
@@ -136,17 +144,22 @@ pub fn run(call: &Call<'_>) -> i32 {
     }
     for key in &args.config {
         match value(&target, rcfile.as_deref(), running, key) {
-            Some(value) if human => {
-                let _ = writeln!(lines.text, "{key} = {}", Shown(value.as_bytes()));
+            Some(value) if human || args.config.len() > 1 => {
+                let _ = writeln!(lines.text, "{key} = {}", Shown(value.trim_end().as_bytes()));
             }
             Some(value) => {
                 let _ = writeln!(lines.text, "{}", value.trim_end());
             }
-            // LXC prints this and goes on.
-            None => drop(messages.fail(format_args!("{key} invalid"))),
+            // LXC prints this, without its own name before it, and goes on.
+            None if args.quiet => {}
+            None => stderr(&format!("{key} invalid\n")),
         }
     }
     print(&lines.text)
+}
+
+fn stderr(text: &str) {
+    let _ = std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes());
 }
 
 /// The value of a key: the running container's, else the config file's.
@@ -198,6 +211,10 @@ fn stats(lines: &mut Lines, container: &Container<'_>) {
             false => lines.add("CPU use:", format_args!("{nanoseconds}")),
         }
     }
+    let blocks = file(c"blkio", "blkio.throttle.io_service_bytes", "io.stat");
+    if let Some(bytes) = blocks.map(|text| block_bytes(&text)) {
+        lines.bytes("BlkIO use:", bytes);
+    }
     let memory = file(c"memory", "memory.usage_in_bytes", "memory.current");
     if let Some(bytes) = memory.and_then(|text| number(text.trim().as_bytes())) {
         lines.bytes("Memory use:", bytes);
@@ -215,6 +232,14 @@ fn cpu(text: &str) -> Option<u64> {
         Some(microseconds) => number(microseconds.as_bytes())?.checked_mul(1_000),
         None => number(text.trim().as_bytes()),
     }
+}
+
+/// Bytes read and written, from v1's `Total N` line or v2's `rbytes=N` and `wbytes=N` words.
+fn block_bytes(text: &str) -> u64 {
+    let total = text.lines().filter_map(|line| line.strip_prefix("Total "));
+    let words = text.split_whitespace();
+    let each = words.filter_map(|word| word.strip_prefix("rbytes=").or(word.strip_prefix("wbytes=")));
+    total.chain(each).filter_map(|value| number(value.as_bytes())).fold(0, u64::saturating_add)
 }
 
 /// The value of a `key=value` line.
@@ -309,6 +334,13 @@ mod tests {
         assert_eq!(cpu("12345\n"), Some(12_345));
         assert_eq!(cpu("usage_usec 7\nuser_usec 3\n"), Some(7_000));
         assert_eq!(cpu("nonsense"), None);
+    }
+
+    #[test]
+    fn block_use_is_read_from_both_versions() {
+        assert_eq!(block_bytes("8:0 Read 4\n8:0 Total 9\nTotal 9\n"), 9);
+        assert_eq!(block_bytes("8:0 rbytes=3 wbytes=4 rios=9\n8:16 rbytes=1 wbytes=0\n"), 8);
+        assert_eq!(block_bytes(""), 0);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! A verb is called as `monopod VERB` or by the name of LXC's tool (`lxc-start`, a symlink). `prepass` brings getopt's
 //! forms into argh's, each verb has a file of its own, `help` prints what there is.
 
+mod addresses;
 mod config;
 mod help;
 mod info;
@@ -12,7 +13,7 @@ mod stop;
 mod version;
 mod wait;
 
-use crate::config::LogLevel;
+use crate::config::{LogLevel, Sources};
 use crate::control::client::Container;
 use crate::error::Error;
 use crate::text::{number, shown};
@@ -265,7 +266,7 @@ fn with_config<T>(
 ) -> Result<T, Error> {
     let mut storage = vec![0; crate::limits::TEXT_BYTES];
     let arena = crate::text::Arena::new(&mut storage);
-    let sources = crate::config::Sources { name: &target.name, lxcpath: &target.lxcpath, rcfile, defines };
+    let sources = Sources { name: &target.name, lxcpath: &target.lxcpath, rcfile, defines };
     let config = crate::config::load(&arena, &sources)?;
     Ok(then(&config))
 }

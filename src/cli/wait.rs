@@ -42,7 +42,7 @@ struct Args {
 /// argh: the states of 'A|B'.
 fn wanted(text: &str) -> Result<Wanted, String> {
     text.split('|').try_fold(Wanted::default(), |wanted, word| {
-        let state = State::from_name(word.trim().as_bytes());
+        let state = State::from_name(word.as_bytes());
         state.map(|state| wanted.with(state)).ok_or_else(|| format!("'{word}' is no state"))
     })
 }

@@ -3,9 +3,13 @@
 //! * `lex` cuts a file into `key = value` lines, `include` follows `lxc.include`,
 //! * `keys` is the one table of all keys: old name, new name, setter, printer,
 //! * `mounts` reads fstab lines and mount options, `values` the small grammars (sizes, signals, capabilities, arch names),
+//! * `nics` reads the network links in both vocabularies,
 //! * `print` writes the effective config in today's vocabulary.
 //!
 //! Nothing here makes a system call but reading config files, so all of it is tested and fuzzed as plain functions.
+
+pub use include::{Sources, load};
+pub use print::{get, print};
 
 use crate::limits;
 use core::ffi::CStr;
@@ -15,7 +19,10 @@ pub mod include;
 pub mod keys;
 pub mod lex;
 pub mod mounts;
+mod nics;
 pub mod print;
+#[cfg(test)]
+mod tests;
 pub mod values;
 
 /// Where a setting was written. Errors name it.
@@ -63,10 +70,16 @@ pub struct Rootfs<'t> {
     pub path: Option<At<&'t CStr>>,
     /// The driver.
     pub kind: RootfsKind,
+    /// The driver's name as written (`overlayfs`), for printing; empty if none was.
+    pub driver: &'t CStr,
     /// `lxc.rootfs.mount`: where the rootfs is mounted before pivot_root. None: the rootfs directory itself.
     pub mount: Option<At<&'t CStr>>,
     /// `lxc.rootfs.options` as mount flags and the data that is left (`idmap=` is refused as not built).
     pub options: Option<At<MountOptions<'t>>>,
+    /// `lxc.rootfs.options` as written, for printing.
+    pub options_text: Option<&'t CStr>,
+    /// `idmap=` stands in the options.
+    pub idmap: bool,
 }
 
 /// Mount options, decoded.
@@ -108,6 +121,10 @@ pub struct MountEntry<'t> {
     pub optional: bool,
     /// `relative`: the source is looked up under the rootfs.
     pub relative: bool,
+    /// `idmap=` was asked for: refused at a start as not built.
+    pub idmap: bool,
+    /// The whole line as written.
+    pub text: &'t CStr,
     /// Where it stands.
     pub at: Origin,
 }
@@ -169,8 +186,22 @@ pub struct MountAuto<'t> {
     pub cgroup: Option<AutoCgroup>,
     /// `shmounts:HOSTPATH[:CONTAINERPATH]`: parsed; refused at a start as not built.
     pub shmounts: Option<&'t CStr>,
+    /// No access form was written for cgroup: `Rw` if the container keeps CAP_SYS_ADMIN, else `Mixed`, as LXC decides.
+    pub cgroup_by_caps: bool,
     /// Where the last of them stands.
     pub at: Origin,
+}
+
+impl MountAuto<'_> {
+    /// Nothing is mounted.
+    pub const NONE: Self = MountAuto {
+        proc: AutoProc::No,
+        sys: AutoSys::No,
+        cgroup: None,
+        shmounts: None,
+        cgroup_by_caps: false,
+        at: DEFAULT,
+    };
 }
 
 /// `lxc.console.*`
@@ -419,6 +450,19 @@ pub struct Restart {
     pub uptime_ms: u64,
 }
 
+impl Restart {
+    /// What holds where nothing is written.
+    pub const DEFAULT: Restart = Restart {
+        when: RestartWhen::Reboot,
+        delay_ms: 1_000,
+        factor: 2,
+        cap_ms: 60_000,
+        budget: 0,
+        window_ms: 600_000,
+        uptime_ms: 10_000,
+    };
+}
+
 /// `monopod.timeout.*` in milliseconds; 0 = wait for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
@@ -428,6 +472,11 @@ pub struct Timeouts {
     pub start_ms: u64,
     /// `monopod.timeout.stop`: what `stop` waits after the halt signal when it names no time. Default 60 s.
     pub stop_ms: u64,
+}
+
+impl Timeouts {
+    /// What holds where nothing is written.
+    pub const DEFAULT: Timeouts = Timeouts { hook_ms: 60_000, start_ms: 120_000, stop_ms: 60_000 };
 }
 
 /// A key whose feature is not built yet, set to something that would need it: a start is refused by name and line.
@@ -542,29 +591,25 @@ impl<'t> Config<'t> {
             personality: None,
             arch: None,
             uts_name: None,
-            rootfs: Rootfs { path: None, kind: RootfsKind::Plain, mount: None, options: None },
+            rootfs: Rootfs {
+                path: None,
+                kind: RootfsKind::Plain,
+                driver: c"",
+                mount: None,
+                options: None,
+                options_text: None,
+                idmap: false,
+            },
             fstab: None,
             mounts: Vec::new(),
             fstab_mounts: 0,
-            mount_auto: MountAuto {
-                proc: AutoProc::No,
-                sys: AutoSys::No,
-                cgroup: None,
-                shmounts: None,
-                at: DEFAULT,
-            },
+            mount_auto: MountAuto::NONE,
             autodev: true,
             autodev_size: 500_000,
             tty_max: 0,
             tty_dir: None,
             pty_max: 1024,
-            console: Console {
-                path: ConsolePath::Auto,
-                logfile: None,
-                log_size: 0,
-                rotate: false,
-                buffer_size: 0,
-            },
+            console: Console { path: ConsolePath::Auto, logfile: None, log_size: 0, rotate: false, buffer_size: 0 },
             caps: Caps { drop: 0, keep: None, at: DEFAULT },
             hooks: Vec::new(),
             hook_version: 0,
@@ -584,16 +629,8 @@ impl<'t> Config<'t> {
             log: Log { level: None, file: None, syslog: None, kmsg: false },
             kept: Vec::new(),
             not_built: Vec::new(),
-            restart: Restart {
-                when: RestartWhen::Reboot,
-                delay_ms: 1_000,
-                factor: 2,
-                cap_ms: 60_000,
-                budget: 0,
-                window_ms: 600_000,
-                uptime_ms: 10_000,
-            },
-            timeouts: Timeouts { hook_ms: 60_000, start_ms: 120_000, stop_ms: 60_000 },
+            restart: Restart::DEFAULT,
+            timeouts: Timeouts::DEFAULT,
         }
     }
 

@@ -1,0 +1,136 @@
+# monopod: what can be built, tried and tested here. `make help` lists it.
+#
+# Each file in targets/ is one machine that monopod is built for: its linker, flags, size limits and emulator.
+# What is fetched goes to .cache, what is left for you to out; cargo's own files stay in target.
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS   += --no-print-directory
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help demo test test-deps start-all check fmt clippy deny build small size check-sizes toolchain started clean FORCE
+
+# A shell without a login has no ~/.cargo/bin; flags from outside would replace those of targets/.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+unexport RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_TARGET
+TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
+export CARGO_TARGET_DIR := $(TARGET_DIR)
+
+TARGETS := $(patsubst targets/%.mk,%,$(wildcard targets/*.mk))
+include $(wildcard targets/*.mk)
+# TARGET=... builds one of them; without it, all.
+WANTED  := $(or $(TARGET),$(TARGETS))
+MACHINE := $(shell uname -m)
+HOST    := $(or $(filter $(patsubst armv7%,armv7,$(MACHINE))-%,$(TARGETS)),$(MACHINE))
+RUSTC   := $(shell PATH="$(PATH)" rustc --version 2>/dev/null | cut -d' ' -f2)
+RUSTLIB := $(shell PATH="$(PATH)" rustc --print sysroot 2>/dev/null)/lib/rustlib
+KEEP    := .cache/rust-$(RUSTC)
+DENY    := 0.20.2
+upper    = $(shell echo $1 | tr a-z- A-Z_)
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 16
+
+demo: out/$(HOST)/monopod ## boot a small Android-like system in a container (DEMO=interactive: log in to it)
+	@targets/need.sh busybox:busybox-static readelf:binutils
+	@tests/demo/run.sh out/$(HOST)/monopod
+
+# ---- building ----
+
+build: $(WANTED:%=out/%/monopod) ## the static binaries, out/TRIPLE/monopod (TARGET=TRIPLE for one)
+
+small: $(WANTED:%=out/%/monopod-small) ## the same with std rebuilt for size, out/TRIPLE/monopod-small
+
+# How std comes to a build is one word in a file: "prebuilt" (rustup has it) or "rebuilt" (the target's fallback).
+out/%/monopod: FORCE $(KEEP)/%
+	@$(call cargo-build,$*,$(file < $(KEEP)/$*),$(filter-out prebuilt,$(file < $(KEEP)/$*)))
+
+out/%/monopod-small: FORCE $(KEEP)/%
+	@$(call cargo-build,$*,$(file < $(KEEP)/$*),small)
+
+# $(call cargo-build,TRIPLE,prebuilt|rebuilt,WHY): WHY, if any, builds std too. RUSTC_BOOTSTRAP lets the stable toolchain do
+# that, in a directory of its own, because build scripts ask for the variable. Such a std needs an unwinder only to print
+# the backtrace of a panic; src/sys/unwind.rs answers "none", and an empty archive keeps libunwind's 100 KB out.
+cargo-build = $(if $3,$(rebuild-tools)) \
+  CARGO_TARGET_$(call upper,$1)_RUSTFLAGS="$(strip $(flags.$1) $(flags-$2.$1) $(if $3,$(rebuild-flags)))" \
+  $(if $3,RUSTC_BOOTSTRAP=1 $(env.$1)) cargo build --locked --release --target $1 $(if $3,$(rebuild-std)); \
+  install -D -m 755 $(if $3,$(REBUILT),$(TARGET_DIR))/$1/release/monopod $@
+REBUILT       := $(TARGET_DIR)/rebuilt-std
+rebuild-std   := -Zbuild-std=std,panic_abort -Zbuild-std-features=optimize_for_size --target-dir $(REBUILT)
+rebuild-flags := --cfg=unwind_stub -Lnative=$(CURDIR)/.cache/no-unwind
+rebuild-tools  = mkdir -p .cache/no-unwind; printf '!<arch>\n' > .cache/no-unwind/libunwind.a; \
+  test -e $(RUSTLIB)/src/rust/library/Cargo.lock || rustup -q component add rust-src || \
+  { echo "rust-src is missing and rustup could not add it: rustup component add rust-src"; exit 1; };
+
+.PRECIOUS: $(KEEP)/%
+$(KEEP)/%: FORCE | toolchain
+	@test -e targets/$*.mk || { echo "no target $*: targets/ has $(TARGETS)"; exit 1; }
+	@mkdir -p $(@D)
+	@if test -d $(RUSTLIB)/$*/lib || rustup target add $* 2> .cache/rustup.log; then echo prebuilt > $@; \
+	elif test -n "$(fallback.$*)"; then $(or $(fallback.$*),false) && echo rebuilt > $@; \
+	else echo "rustup could not add the target $* (.cache/rustup.log says why; is the network down?)"; exit 1; fi
+
+toolchain:
+	@command -v rustup > /dev/null && rustc --version > /dev/null || \
+	  { echo "rustup with a stable toolchain is missing: install it from its home page, then come back"; exit 1; }
+	@targets/need.sh cc:gcc readelf:binutils
+
+# ---- testing ----
+
+AS_ROOT = $(if $(filter 0,$(shell id -u)),,sudo -E)
+
+# The program under test is the one that is shipped; cargo's own copy is only built beside it.
+test: test-deps fmt clippy check-sizes start-all ## install what the tests need and run all of them
+	@if command -v cargo-deny > /dev/null; then $(MAKE) deny; else echo "skipped: cargo-deny, make check installs it"; fi
+	cargo build --locked --release --target $(HOST) --features alloc-audit --target-dir $(TARGET_DIR)/audit
+	MONOPOD_BIN=$(CURDIR)/out/$(HOST)/monopod MONOPOD_AUDIT_BIN=$(TARGET_DIR)/audit/$(HOST)/release/monopod \
+	  $(if $(AS_ROOT),CARGO_TARGET_$(call upper,$(HOST))_RUNNER="$(AS_ROOT)") cargo test --locked --target $(HOST)
+	@echo; $(MAKE) size
+	@echo "all tests of $(HOST) passed, and the rest started where \"started\" is said above"
+
+test-deps: | toolchain
+	@test "$$(id -u)" = 0 || command -v sudo > /dev/null || { echo "make test needs root or sudo: its tests make \
+	namespaces, mounts and cgroups. Without either: cargo test --lib"; exit 1; }
+	@targets/need.sh busybox:busybox-static strace:strace bwrap:bubblewrap ip:iproute2
+	@NEED=optional targets/need.sh lxc-start:lxc $(foreach t,$(filter-out $(HOST),$(TARGETS)),$(runner.$t):qemu-user-static)
+
+# The binaries of other machines, started under qemu-user: a wrong C library or ABI shows here.
+start-all: $(TARGETS:%=out/%/monopod) $(TARGETS:%=out/%/monopod-small)
+	@for t in $(TARGETS); do for b in monopod monopod-small; do $(MAKE) started BIN=out/$$t/$$b T=$$t; done; done
+
+started:
+	@if [ "$T" = "$(HOST)" ]; then run=; else run=$(runner.$T); fi; \
+	if [ -n "$$run" ] && ! command -v $$run > /dev/null; then echo "skipped: $(BIN), $$run is missing"; \
+	else echo "started: $(BIN): $$($$run $(BIN) --version | head -n 1)"; fi
+
+# ---- checking ----
+
+check: fmt clippy deny check-sizes ## rustfmt, clippy with warnings denied, cargo-deny, size limits
+
+fmt: | toolchain
+	@cargo fmt --version > /dev/null 2>&1 || rustup component add rustfmt
+	cargo fmt --check
+
+clippy: $(KEEP)/$(HOST)
+	@cargo clippy --version > /dev/null 2>&1 || rustup component add clippy
+	cargo clippy --locked --all-targets --target $(HOST) -- -D warnings
+
+# The advisories need their database from the network; bans, licences and sources are judged by Cargo.lock alone.
+deny: | toolchain
+	@command -v cargo-deny > /dev/null || test -x .cache/tools/bin/cargo-deny || \
+	  cargo install --locked --root .cache/tools cargo-deny@$(DENY)
+	@PATH="$$PATH:$(CURDIR)/.cache/tools/bin"; cargo deny --log-level error check bans licenses sources; \
+	if cargo deny --log-level off fetch db > /dev/null 2>&1; then cargo deny --log-level error check advisories; \
+	else echo "skipped: cargo deny check advisories, their database cannot be fetched from here"; fi
+
+check-sizes: $(TARGETS:%=out/%/monopod) $(TARGETS:%=out/%/monopod-small)
+	@targets/sizes.sh $(foreach t,$(TARGETS),out/$t/monopod:$(limit.$t) out/$t/monopod-small:$(limit-small.$t))
+
+size: ## how large the binaries in out/ are, as a table
+	@printf '| binary | bytes | limit |\n|---|---|---|\n'
+	@for each in $(foreach t,$(TARGETS),out/$t/monopod:$(limit.$t) out/$t/monopod-small:$(limit-small.$t)); do \
+	  test ! -e $${each%:*} || echo "| $${each%:*} | $$(stat -c %s $${each%:*}) | $${each#*:} |"; done
+
+clean: ## remove out/ and cargo's files; .cache stays
+	rm -rf out
+	cargo clean

@@ -1,0 +1,1131 @@
+//! Every key there is, in one table: today's name, older names, how it is set, how it is shown.
+//!
+//! The table is in the order in which a config is printed. A `Family` answers to what stands behind its name and a dot;
+//! its bare name means all members. Older names are those of LXC 1.x and 2.0 and follow what `lxc-update-config` makes
+//! of them. An empty value puts a key back to its default or clears a list; a repeated list key appends, any other
+//! key's last value wins.
+
+use super::values::{self, Fault};
+use super::{
+    At, AutoProc, AutoSys, CgroupSetting, Config, ConsolePath, Hook, HookKind, Kept, MountAuto, NamedValue, Origin,
+    Prlimit, RestartWhen, RootfsKind, lex, mounts, nics,
+};
+use crate::limits;
+use crate::text::{Arena, Line, Shown, shown};
+use core::ffi::CStr;
+use core::fmt::{self, Write};
+
+/// One row of the table.
+pub struct Key {
+    /// Today's name.
+    pub name: &'static CStr,
+    /// Names of older LXC versions.
+    pub old: &'static [&'static str],
+    /// What the key does.
+    pub kind: Kind,
+}
+
+/// Sets a key from what was given.
+pub type Set = for<'g, 't> fn(&mut Config<'t>, &Given<'g, 't>) -> Result<(), Fault>;
+/// Shows a key's values.
+pub type Show = fn(&Config<'_>, &mut Out<'_>) -> fmt::Result;
+/// Shows one member of a family, or all if none is named.
+pub type ShowMember = fn(&Config<'_>, &[u8], &mut Out<'_>) -> fmt::Result;
+
+/// What a key does.
+pub enum Kind {
+    /// One value.
+    One(Set, Show),
+    /// A list; for a client each value ends its line.
+    List(Set, Show),
+    /// A name with members behind it.
+    Family(Set, ShowMember),
+    /// The network links, whose older keys have another form.
+    Links,
+    /// Only clears what it heads.
+    Head(for<'t> fn(&mut Config<'t>)),
+    /// Kept to be shown again. The first function checks a value, the second says whether it needs what is not built.
+    Kept(Keep, fn(&[u8]) -> Result<(), Fault>, fn(&[u8]) -> bool),
+    /// Read by `include`.
+    Include,
+    /// Removed from LXC long ago, still found in files, without effect.
+    Ignored,
+}
+
+/// How a kept key adds up.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// The last value wins.
+    Last,
+    /// Each line is a value.
+    Lines,
+    /// Each word is a value.
+    Words,
+    /// A family; each member's last value wins.
+    Members,
+}
+
+/// What a setter gets.
+pub struct Given<'g, 't> {
+    /// What stands behind a family's name and dot; empty for its bare name and for any other key.
+    pub sub: &'g [u8],
+    /// An older name was used.
+    pub old: bool,
+    /// The value, without blanks and quotes round it.
+    pub value: &'g [u8],
+    /// Where it stands.
+    pub at: Origin,
+    /// Where text goes.
+    pub arena: &'g Arena<'t>,
+}
+
+impl<'t> Given<'_, 't> {
+    /// The value as text; None if it is empty.
+    fn text(&self) -> Result<Option<&'t CStr>, Fault> {
+        if self.value.is_empty() { Ok(None) } else { Ok(Some(self.arena.copy(self.value)?)) }
+    }
+
+    /// The value as text with its place; None if it is empty.
+    fn text_at(&self) -> Result<Option<At<&'t CStr>>, Fault> {
+        Ok(self.text()?.map(|value| self.at(value)))
+    }
+
+    /// A value with the place of this line.
+    fn at<T>(&self, value: T) -> At<T> {
+        At { value, at: self.at }
+    }
+
+    /// What `read` makes of the value, or `default` if it is empty.
+    fn or<T>(&self, default: T, read: impl FnOnce(&[u8]) -> Result<T, Fault>) -> Result<T, Fault> {
+        if self.value.is_empty() { Ok(default) } else { read(self.value) }
+    }
+}
+
+/// Text as it is in the file, but for bytes that are not UTF-8 and control codes other than the tab: those would not
+/// survive a terminal or end the line, and become `?`.
+pub struct Raw<'a>(&'a CStr);
+
+/// `Raw` of a C string.
+pub fn raw(text: &CStr) -> Raw<'_> {
+    Raw(text)
+}
+
+impl fmt::Display for Raw<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, part) in self.0.to_bytes().split(|byte| *byte == b'\t').enumerate() {
+            if index > 0 {
+                f.write_char('\t')?;
+            }
+            write!(f, "{}", Shown(part))?;
+        }
+        Ok(())
+    }
+}
+
+/// What a shower writes to: it calls `one` or `member` for each value.
+pub struct Out<'a> {
+    /// The whole config is printed, to be loaded again; else a client asked for one key.
+    pub printing: bool,
+    /// Gets a member's name behind its family's (empty for other keys) and a value.
+    pub each: &'a mut dyn FnMut(fmt::Arguments<'_>, fmt::Arguments<'_>) -> fmt::Result,
+}
+
+impl Out<'_> {
+    /// A value.
+    pub fn one(&mut self, value: impl fmt::Display) -> fmt::Result {
+        (self.each)(format_args!(""), format_args!("{value}"))
+    }
+
+    /// A member of a family and its value.
+    pub fn member(&mut self, name: fmt::Arguments<'_>, value: fmt::Arguments<'_>) -> fmt::Result {
+        (self.each)(name, value)
+    }
+
+    fn text(&mut self, text: Option<&CStr>) -> fmt::Result {
+        text.map_or(Ok(()), |text| self.one(raw(text)))
+    }
+
+    fn text_at(&mut self, text: Option<At<&CStr>>) -> fmt::Result {
+        self.text(text.map(|text| text.value))
+    }
+
+    fn flag(&mut self, flag: bool) -> fmt::Result {
+        self.one(u8::from(flag))
+    }
+
+    fn texts(&mut self, texts: &[&CStr]) -> fmt::Result {
+        texts.iter().try_for_each(|text| self.one(raw(text)))
+    }
+
+    /// A size that can be written only if it is not 0: LXC reads 0 as one page.
+    fn size(&mut self, bytes: u64) -> fmt::Result {
+        if self.printing && bytes == 0 { Ok(()) } else { self.one(bytes) }
+    }
+
+    /// A time in seconds, or in milliseconds if it is not whole.
+    fn ms(&mut self, ms: u64) -> fmt::Result {
+        if ms.is_multiple_of(1000) { self.one(ms / 1000) } else { self.one(format_args!("{ms}ms")) }
+    }
+}
+
+const fn row(name: &'static CStr, old: &'static [&'static str], kind: Kind) -> Key {
+    Key { name, old, kind }
+}
+
+/// A kept key that takes any text and always needs what is not built.
+const UNBUILT: Kind = Kind::Kept(Keep::Last, any, always);
+/// A kept switch that needs what is not built once it is on.
+const UNBUILT_FLAG: Kind = Kind::Kept(Keep::Last, flag, |value| value == b"1");
+/// A kept switch without effect.
+const KEPT_FLAG: Kind = Kind::Kept(Keep::Last, flag, never);
+
+fn any(_: &[u8]) -> Result<(), Fault> {
+    Ok(())
+}
+
+fn flag(value: &[u8]) -> Result<(), Fault> {
+    values::flag(value).map(drop)
+}
+
+fn always(_: &[u8]) -> bool {
+    true
+}
+
+fn never(_: &[u8]) -> bool {
+    false
+}
+
+/// All keys.
+pub static TABLE: &[Key] = &[
+    row(c"lxc.include", &[], Kind::Include),
+    row(
+        c"lxc.arch",
+        &[],
+        Kind::One(
+            |c, g| {
+                c.personality = g.or(None, |v| Ok(Some(g.at(values::personality(v)?))))?;
+                c.arch = g.text()?;
+                Ok(())
+            },
+            |c, out| out.text(c.arch),
+        ),
+    ),
+    row(
+        c"lxc.uts.name",
+        &["lxc.utsname"],
+        Kind::One(
+            |c, g| {
+                if g.value.len() > 64 {
+                    return Err(Fault::Expected("a host name of at most 64 bytes"));
+                }
+                c.uts_name = g.text_at()?;
+                Ok(())
+            },
+            |c, out| out.text_at(c.uts_name),
+        ),
+    ),
+    row(
+        c"lxc.rootfs.path",
+        &["lxc.rootfs"],
+        Kind::One(set_rootfs, |c, out| match c.rootfs.path {
+            Some(path) if out.printing && !c.rootfs.driver.is_empty() => {
+                out.one(format_args!("{}:{}", shown(c.rootfs.driver), raw(path.value)))
+            }
+            path => out.text_at(path),
+        }),
+    ),
+    row(
+        c"lxc.rootfs.mount",
+        &[],
+        Kind::One(|c, g| put(&mut c.rootfs.mount, g.text_at()), |c, out| out.text_at(c.rootfs.mount)),
+    ),
+    row(
+        c"lxc.rootfs.options",
+        &[],
+        Kind::One(
+            |c, g| {
+                let options = mounts::options(g.arena, g.value)?;
+                c.rootfs.options_text = g.text()?;
+                c.rootfs.options = c.rootfs.options_text.map(|_| g.at(options.mount));
+                c.rootfs.idmap = options.idmap;
+                Ok(())
+            },
+            |c, out| out.text(c.rootfs.options_text),
+        ),
+    ),
+    row(c"lxc.rootfs.managed", &[], KEPT_FLAG),
+    row(c"lxc.rootfs.backend", &[], Kind::Ignored),
+    row(c"lxc.pivotdir", &[], Kind::Ignored),
+    row(
+        c"lxc.mount.fstab",
+        &["lxc.mount"],
+        Kind::One(|c, g| put(&mut c.fstab, g.text_at()), |c, out| out.text_at(c.fstab)),
+    ),
+    row(
+        c"lxc.mount.auto",
+        &[],
+        Kind::One(
+            |c, g| {
+                if g.value.is_empty() {
+                    c.mount_auto = MountAuto::NONE;
+                }
+                for word in lex::words(g.value) {
+                    mounts::auto(g.arena, &mut c.mount_auto, word)?;
+                }
+                c.mount_auto.at = g.at;
+                Ok(())
+            },
+            |c, out| {
+                let auto = &c.mount_auto;
+                let nothing = auto.proc == AutoProc::No && auto.sys == AutoSys::No && auto.cgroup.is_none();
+                if nothing && auto.shmounts.is_none() { Ok(()) } else { out.one(auto) }
+            },
+        ),
+    ),
+    row(
+        c"lxc.mount.entry",
+        &[],
+        Kind::List(
+            |c, g| {
+                if g.value.is_empty() {
+                    c.mounts.clear();
+                    return Ok(());
+                }
+                let entry = mounts::entry(g.arena, g.value, g.at)?;
+                c.mounts.push(entry).map_err(|_| Fault::Full("mounts", limits::MOUNTS, "MOUNTS"))
+            },
+            |c, out| c.mounts.iter().skip(c.fstab_mounts).try_for_each(|entry| out.one(raw(entry.text))),
+        ),
+    ),
+    row(
+        c"lxc.autodev",
+        &[],
+        Kind::One(|c, g| put(&mut c.autodev, g.or(true, values::flag)), |c, out| out.flag(c.autodev)),
+    ),
+    row(
+        c"lxc.autodev.tmpfs.size",
+        &[],
+        Kind::One(|c, g| put(&mut c.autodev_size, g.or(500_000, values::size)), |c, out| out.one(c.autodev_size)),
+    ),
+    row(
+        c"lxc.tty.max",
+        &["lxc.tty"],
+        Kind::One(
+            |c, g| {
+                let max = g.or(0, values::whole32)?;
+                if usize::try_from(max).is_ok_and(|max| max <= limits::TTYS) {
+                    c.tty_max = max;
+                    Ok(())
+                } else {
+                    Err(Fault::Full("ttys", limits::TTYS, "TTYS"))
+                }
+            },
+            |c, out| out.one(c.tty_max),
+        ),
+    ),
+    row(
+        c"lxc.tty.dir",
+        &["lxc.devttydir"],
+        Kind::One(
+            |c, g| {
+                if g.value.split(|b| *b == b'/').any(|part| part == b"..") {
+                    return Err(Fault::Expected("a directory below /dev"));
+                }
+                c.tty_dir = g.text()?;
+                Ok(())
+            },
+            |c, out| out.text(c.tty_dir),
+        ),
+    ),
+    row(c"lxc.tty.min", &[], Kind::Ignored),
+    row(
+        c"lxc.pty.max",
+        &["lxc.pts"],
+        Kind::One(|c, g| put(&mut c.pty_max, g.or(1024, values::whole32)), |c, out| out.one(c.pty_max)),
+    ),
+    row(
+        c"lxc.console.path",
+        &["lxc.console"],
+        Kind::One(
+            |c, g| {
+                c.console.path = match g.text()? {
+                    None => ConsolePath::Auto,
+                    Some(path) if path == c"none" => ConsolePath::None,
+                    Some(path) => ConsolePath::Path(path),
+                };
+                Ok(())
+            },
+            |c, out| match c.console.path {
+                ConsolePath::Auto | ConsolePath::Stdio => Ok(()),
+                ConsolePath::None => out.one("none"),
+                ConsolePath::Path(path) => out.text(Some(path)),
+            },
+        ),
+    ),
+    row(
+        c"lxc.console.logfile",
+        &[],
+        Kind::One(|c, g| put(&mut c.console.logfile, g.text_at()), |c, out| out.text_at(c.console.logfile)),
+    ),
+    row(
+        c"lxc.console.size",
+        &[],
+        Kind::One(
+            |c, g| put(&mut c.console.log_size, g.or(0, values::console_size)),
+            |c, out| out.size(c.console.log_size),
+        ),
+    ),
+    row(
+        c"lxc.console.rotate",
+        &[],
+        Kind::One(|c, g| put(&mut c.console.rotate, g.or(false, values::flag)), |c, out| out.flag(c.console.rotate)),
+    ),
+    row(
+        c"lxc.console.buffer.size",
+        &[],
+        Kind::One(
+            |c, g| put(&mut c.console.buffer_size, g.or(0, values::console_size)),
+            |c, out| out.size(c.console.buffer_size),
+        ),
+    ),
+    row(c"lxc.kmsg", &[], Kind::Ignored),
+    row(
+        c"lxc.cap.drop",
+        &[],
+        Kind::List(
+            |c, g| {
+                if g.value.is_empty() {
+                    c.caps.drop = 0;
+                }
+                for word in lex::words(g.value) {
+                    if word == b"none" {
+                        return Err(Fault::Expected("capabilities to drop; none is a word of lxc.cap.keep"));
+                    }
+                    c.caps.drop |= values::capability(word)?;
+                }
+                c.caps.at = g.at;
+                Ok(())
+            },
+            |c, out| values::capabilities(c.caps.drop, &mut |name| out.one(name)),
+        ),
+    ),
+    row(
+        c"lxc.cap.keep",
+        &[],
+        Kind::List(
+            |c, g| {
+                if g.value.is_empty() {
+                    c.caps.keep = None;
+                }
+                for word in lex::words(g.value) {
+                    c.caps.keep = Some(match word {
+                        b"none" => 0,
+                        _ => c.caps.keep.unwrap_or(0) | values::capability(word)?,
+                    });
+                }
+                c.caps.at = g.at;
+                Ok(())
+            },
+            |c, out| match c.caps.keep {
+                None => Ok(()),
+                Some(0) => out.one("none"),
+                Some(keep) => values::capabilities(keep, &mut |name| out.one(name)),
+            },
+        ),
+    ),
+    row(c"lxc.hook", &[], Kind::Head(|c| c.hooks.clear())),
+    row(
+        c"lxc.hook.version",
+        &[],
+        Kind::One(
+            |c, g| put(&mut c.hook_version, g.or(0, |v| values::flag(v).map(u8::from))),
+            |c, out| out.one(c.hook_version),
+        ),
+    ),
+    row(
+        c"lxc.hook.pre-start",
+        &[],
+        Kind::List(|c, g| hook(c, g, HookKind::PreStart), |c, out| hooks(c, HookKind::PreStart, out)),
+    ),
+    row(
+        c"lxc.hook.pre-mount",
+        &[],
+        Kind::List(|c, g| hook(c, g, HookKind::PreMount), |c, out| hooks(c, HookKind::PreMount, out)),
+    ),
+    row(
+        c"lxc.hook.mount",
+        &[],
+        Kind::List(|c, g| hook(c, g, HookKind::Mount), |c, out| hooks(c, HookKind::Mount, out)),
+    ),
+    row(
+        c"lxc.hook.autodev",
+        &[],
+        Kind::List(|c, g| hook(c, g, HookKind::Autodev), |c, out| hooks(c, HookKind::Autodev, out)),
+    ),
+    row(
+        c"lxc.hook.start-host",
+        &[],
+        Kind::List(|c, g| hook(c, g, HookKind::StartHost), |c, out| hooks(c, HookKind::StartHost, out)),
+    ),
+    row(
+        c"lxc.hook.start",
+        &[],
+        Kind::List(|c, g| hook(c, g, HookKind::Start), |c, out| hooks(c, HookKind::Start, out)),
+    ),
+    row(c"lxc.hook.stop", &[], Kind::List(|c, g| hook(c, g, HookKind::Stop), |c, out| hooks(c, HookKind::Stop, out))),
+    row(
+        c"lxc.hook.post-stop",
+        &[],
+        Kind::List(|c, g| hook(c, g, HookKind::PostStop), |c, out| hooks(c, HookKind::PostStop, out)),
+    ),
+    row(
+        c"lxc.hook.clone",
+        &[],
+        Kind::List(|c, g| hook(c, g, HookKind::Clone), |c, out| hooks(c, HookKind::Clone, out)),
+    ),
+    row(
+        c"lxc.hook.destroy",
+        &[],
+        Kind::List(|c, g| hook(c, g, HookKind::Destroy), |c, out| hooks(c, HookKind::Destroy, out)),
+    ),
+    row(
+        c"lxc.init.cmd",
+        &["lxc.init_cmd"],
+        Kind::One(
+            |c, g| {
+                c.init.cmd.clear();
+                lex::command(g.value, &mut |word| {
+                    let word = g.arena.copy(word)?;
+                    c.init.cmd.push(word).map_err(|_| Fault::Full("words of a command", limits::ARGS, "ARGS"))
+                })
+            },
+            |c, out| if c.init.cmd.is_empty() { Ok(()) } else { out.one(Command(&c.init.cmd)) },
+        ),
+    ),
+    row(
+        c"lxc.init.uid",
+        &["lxc.init_uid"],
+        Kind::One(|c, g| put(&mut c.init.uid, g.or(0, values::whole32)), |c, out| out.one(c.init.uid)),
+    ),
+    row(
+        c"lxc.init.gid",
+        &["lxc.init_gid"],
+        Kind::One(|c, g| put(&mut c.init.gid, g.or(0, values::whole32)), |c, out| out.one(c.init.gid)),
+    ),
+    row(
+        c"lxc.init.groups",
+        &[],
+        Kind::One(
+            |c, g| {
+                if g.value.is_empty() {
+                    c.init.groups.clear();
+                    return Ok(());
+                }
+                for word in g.value.split(|b| *b == b',') {
+                    let group = values::whole32(word.trim_ascii())
+                        .map_err(|_| Fault::Expected("group numbers with commas between them"))?;
+                    c.init.groups.push(group).map_err(|_| Fault::Full("groups", limits::GROUPS, "GROUPS"))?;
+                }
+                Ok(())
+            },
+            |c, out| if c.init.groups.is_empty() { Ok(()) } else { out.one(Groups(&c.init.groups)) },
+        ),
+    ),
+    row(c"lxc.init.cwd", &[], Kind::One(|c, g| put(&mut c.init.cwd, g.text()), |c, out| out.text(c.init.cwd))),
+    row(c"lxc.execute.cmd", &[], Kind::Kept(Keep::Last, any, never)),
+    row(
+        c"lxc.signal.halt",
+        &["lxc.haltsignal"],
+        Kind::One(
+            |c, g| {
+                c.signals.halt = g.or(libc::SIGPWR, values::signal)?;
+                c.signals.halt_set = !g.value.is_empty();
+                Ok(())
+            },
+            |c, out| if out.printing && !c.signals.halt_set { Ok(()) } else { out.one(c.signals.halt) },
+        ),
+    ),
+    row(
+        c"lxc.signal.reboot",
+        &["lxc.rebootsignal"],
+        Kind::One(
+            |c, g| put(&mut c.signals.reboot, g.or(libc::SIGINT, values::signal)),
+            |c, out| out.one(c.signals.reboot),
+        ),
+    ),
+    row(
+        c"lxc.signal.stop",
+        &["lxc.stopsignal"],
+        Kind::One(
+            |c, g| put(&mut c.signals.stop, g.or(libc::SIGKILL, values::signal)),
+            |c, out| out.one(c.signals.stop),
+        ),
+    ),
+    row(
+        c"lxc.environment",
+        &[],
+        Kind::List(|c, g| environment(&mut c.environment, g), |c, out| out.texts(&c.environment)),
+    ),
+    row(
+        c"lxc.environment.runtime",
+        &[],
+        Kind::List(|c, g| environment(&mut c.environment_runtime, g), |c, out| out.texts(&c.environment_runtime)),
+    ),
+    row(
+        c"lxc.environment.hooks",
+        &[],
+        Kind::List(|c, g| environment(&mut c.environment_hooks, g), |c, out| out.texts(&c.environment_hooks)),
+    ),
+    row(c"lxc.cgroup.dir", &[], UNBUILT),
+    row(c"lxc.cgroup.dir.monitor", &[], UNBUILT),
+    row(c"lxc.cgroup.dir.monitor.pivot", &[], UNBUILT),
+    row(c"lxc.cgroup.dir.container", &[], UNBUILT),
+    row(c"lxc.cgroup.dir.container.inner", &[], UNBUILT),
+    row(c"lxc.cgroup.relative", &[], UNBUILT_FLAG),
+    row(
+        c"lxc.cgroup",
+        &[],
+        Kind::Family(|c, g| set_cgroup(c, g, false), |c, sub, out| show_cgroup(c, sub, false, out)),
+    ),
+    row(c"lxc.cgroup2", &[], Kind::Family(|c, g| set_cgroup(c, g, true), |c, sub, out| show_cgroup(c, sub, true, out))),
+    row(c"lxc.prlimit", &["lxc.limit"], Kind::Family(set_prlimit, show_prlimit)),
+    row(
+        c"lxc.sysctl",
+        &[],
+        Kind::Family(|c, g| set_named(&mut c.sysctls, g), |c, sub, out| show_named(&c.sysctls, sub, out)),
+    ),
+    row(
+        c"lxc.proc",
+        &[],
+        Kind::Family(|c, g| set_named(&mut c.procs, g), |c, sub, out| show_named(&c.procs, sub, out)),
+    ),
+    row(c"lxc.net", &["lxc.network"], Kind::Links),
+    row(
+        c"lxc.namespace.keep",
+        &[],
+        Kind::List(
+            |c, g| {
+                c.namespaces.keep = namespaces(c.namespaces.keep, g)?;
+                c.namespaces.at = g.at;
+                Ok(())
+            },
+            |c, out| values::namespace_names(c.namespaces.keep.unwrap_or(0)).try_for_each(|name| out.one(name)),
+        ),
+    ),
+    row(
+        c"lxc.namespace.clone",
+        &[],
+        Kind::List(
+            |c, g| {
+                c.namespaces.clone = namespaces(c.namespaces.clone, g)?;
+                c.namespaces.at = g.at;
+                Ok(())
+            },
+            |c, out| values::namespace_names(c.namespaces.clone.unwrap_or(0)).try_for_each(|name| out.one(name)),
+        ),
+    ),
+    row(c"lxc.namespace.share", &[], Kind::Kept(Keep::Members, any, always)),
+    row(c"lxc.time.offset.boot", &[], Kind::Kept(Keep::Last, time_offset, always)),
+    row(c"lxc.time.offset.monotonic", &[], Kind::Kept(Keep::Last, time_offset, always)),
+    row(c"lxc.idmap", &["lxc.id_map"], Kind::Kept(Keep::Lines, idmap, always)),
+    row(
+        c"lxc.no_new_privs",
+        &[],
+        Kind::One(|c, g| put(&mut c.no_new_privs, g.or(false, values::flag)), |c, out| out.flag(c.no_new_privs)),
+    ),
+    row(
+        c"lxc.apparmor.profile",
+        &["lxc.aa_profile"],
+        Kind::Kept(Keep::Last, any, |v| !matches!(v, b"unconfined" | b"unchanged")),
+    ),
+    row(c"lxc.apparmor.allow_incomplete", &["lxc.aa_allow_incomplete"], KEPT_FLAG),
+    row(c"lxc.apparmor.allow_nesting", &[], KEPT_FLAG),
+    row(c"lxc.apparmor.raw", &[], Kind::Kept(Keep::Lines, any, always)),
+    row(c"lxc.selinux.context", &["lxc.se_context"], UNBUILT),
+    row(c"lxc.selinux.context.keyring", &[], UNBUILT),
+    row(c"lxc.seccomp.profile", &["lxc.seccomp"], UNBUILT),
+    row(c"lxc.seccomp.allow_nesting", &[], UNBUILT_FLAG),
+    row(c"lxc.seccomp.notify.proxy", &[], UNBUILT),
+    row(c"lxc.seccomp.notify.cookie", &[], UNBUILT),
+    row(c"lxc.keyring.session", &[], UNBUILT_FLAG),
+    row(c"lxc.sched.core", &[], UNBUILT_FLAG),
+    row(c"lxc.ephemeral", &[], UNBUILT_FLAG),
+    row(c"lxc.monitor.unshare", &[], UNBUILT_FLAG),
+    row(
+        c"lxc.monitor.signal.pdeath",
+        &[],
+        Kind::One(
+            |c, g| {
+                put(
+                    &mut c.pdeath_signal,
+                    g.or(libc::SIGKILL, |value| match value {
+                        b"NONE" | b"none" | b"0" => Ok(0),
+                        _ => values::signal(value),
+                    }),
+                )
+            },
+            |c, out| out.one(c.pdeath_signal),
+        ),
+    ),
+    row(
+        c"lxc.log.level",
+        &["lxc.loglevel"],
+        Kind::One(
+            |c, g| put(&mut c.log.level, g.or(None, |v| values::log_level(v).map(Some))),
+            |c, out| c.log.level.map_or(Ok(()), |level| out.one(values::level_name(level))),
+        ),
+    ),
+    row(
+        c"lxc.log.file",
+        &["lxc.logfile"],
+        Kind::One(|c, g| put(&mut c.log.file, g.text()), |c, out| out.text(c.log.file)),
+    ),
+    row(
+        c"lxc.log.syslog",
+        &["lxc.syslog"],
+        Kind::One(
+            |c, g| {
+                g.or((), values::facility)?;
+                c.log.syslog = g.text_at()?;
+                Ok(())
+            },
+            |c, out| out.text_at(c.log.syslog),
+        ),
+    ),
+    row(c"lxc.start.auto", &[], KEPT_FLAG),
+    row(c"lxc.start.delay", &[], Kind::Kept(Keep::Last, |v| values::whole32(v).map(drop), never)),
+    row(c"lxc.start.order", &[], Kind::Kept(Keep::Last, |v| values::signed(v).map(drop), never)),
+    row(c"lxc.group", &[], Kind::Kept(Keep::Words, any, never)),
+    row(
+        c"monopod.console",
+        &[],
+        Kind::One(
+            |c, g| {
+                c.console.path = match g.value {
+                    b"stdio" => ConsolePath::Stdio,
+                    b"" | b"auto" => ConsolePath::Auto,
+                    _ => return Err(Fault::Expected("stdio or auto")),
+                };
+                Ok(())
+            },
+            |c, out| out.one(if c.console.path == ConsolePath::Stdio { "stdio" } else { "auto" }),
+        ),
+    ),
+    row(
+        c"monopod.log.kmsg",
+        &[],
+        Kind::One(|c, g| put(&mut c.log.kmsg, g.or(false, values::flag)), |c, out| out.flag(c.log.kmsg)),
+    ),
+    row(
+        c"monopod.restart.when",
+        &[],
+        Kind::One(
+            |c, g| {
+                c.restart.when = match g.value {
+                    b"" | b"reboot" => RestartWhen::Reboot,
+                    b"failure" => RestartWhen::Failure,
+                    b"always" => RestartWhen::Always,
+                    b"never" => RestartWhen::Never,
+                    _ => return Err(Fault::Expected("reboot, failure, always or never")),
+                };
+                Ok(())
+            },
+            |c, out| {
+                out.one(match c.restart.when {
+                    RestartWhen::Reboot => "reboot",
+                    RestartWhen::Failure => "failure",
+                    RestartWhen::Always => "always",
+                    RestartWhen::Never => "never",
+                })
+            },
+        ),
+    ),
+    row(
+        c"monopod.restart.delay",
+        &[],
+        Kind::One(
+            |c, g| put(&mut c.restart.delay_ms, g.or(super::Restart::DEFAULT.delay_ms, values::duration_ms)),
+            |c, out| out.ms(c.restart.delay_ms),
+        ),
+    ),
+    row(
+        c"monopod.restart.factor",
+        &[],
+        Kind::One(
+            |c, g| {
+                put(
+                    &mut c.restart.factor,
+                    g.or(super::Restart::DEFAULT.factor, |value| match values::whole32(value)? {
+                        0 => Err(Fault::Expected("a whole number from 1")),
+                        factor => Ok(factor),
+                    }),
+                )
+            },
+            |c, out| out.one(c.restart.factor),
+        ),
+    ),
+    row(
+        c"monopod.restart.cap",
+        &[],
+        Kind::One(
+            |c, g| put(&mut c.restart.cap_ms, g.or(super::Restart::DEFAULT.cap_ms, values::duration_ms)),
+            |c, out| out.ms(c.restart.cap_ms),
+        ),
+    ),
+    row(
+        c"monopod.restart.budget",
+        &[],
+        Kind::One(
+            |c, g| put(&mut c.restart.budget, g.or(super::Restart::DEFAULT.budget, values::whole32)),
+            |c, out| out.one(c.restart.budget),
+        ),
+    ),
+    row(
+        c"monopod.restart.window",
+        &[],
+        Kind::One(
+            |c, g| put(&mut c.restart.window_ms, g.or(super::Restart::DEFAULT.window_ms, values::duration_ms)),
+            |c, out| out.ms(c.restart.window_ms),
+        ),
+    ),
+    row(
+        c"monopod.restart.uptime",
+        &[],
+        Kind::One(
+            |c, g| put(&mut c.restart.uptime_ms, g.or(super::Restart::DEFAULT.uptime_ms, values::duration_ms)),
+            |c, out| out.ms(c.restart.uptime_ms),
+        ),
+    ),
+    row(
+        c"monopod.timeout.hook",
+        &[],
+        Kind::One(
+            |c, g| put(&mut c.timeouts.hook_ms, g.or(super::Timeouts::DEFAULT.hook_ms, values::duration_ms)),
+            |c, out| out.ms(c.timeouts.hook_ms),
+        ),
+    ),
+    row(
+        c"monopod.timeout.start",
+        &[],
+        Kind::One(
+            |c, g| put(&mut c.timeouts.start_ms, g.or(super::Timeouts::DEFAULT.start_ms, values::duration_ms)),
+            |c, out| out.ms(c.timeouts.start_ms),
+        ),
+    ),
+    row(
+        c"monopod.timeout.stop",
+        &[],
+        Kind::One(
+            |c, g| put(&mut c.timeouts.stop_ms, g.or(super::Timeouts::DEFAULT.stop_ms, values::duration_ms)),
+            |c, out| out.ms(c.timeouts.stop_ms),
+        ),
+    ),
+];
+
+/// Puts what was read in its place.
+fn put<T>(place: &mut T, read: Result<T, Fault>) -> Result<(), Fault> {
+    *place = read?;
+    Ok(())
+}
+
+fn set_rootfs<'t>(c: &mut Config<'t>, g: &Given<'_, 't>) -> Result<(), Fault> {
+    let colon = memchr::memchr2(b':', b'/', g.value).filter(|at| *at > 0 && g.value.get(*at) == Some(&b':'));
+    let (driver, path) = match colon.and_then(|at| g.value.split_at_checked(at)) {
+        Some((driver, path)) => (driver, path.strip_prefix(b":").unwrap_or(path)),
+        None => (&b""[..], g.value),
+    };
+    if path.is_empty() && !g.value.is_empty() {
+        return Err(Fault::Expected("a path behind the driver's name"));
+    }
+    c.rootfs.kind = match driver {
+        b"" => RootfsKind::Plain,
+        b"dir" => RootfsKind::Dir,
+        b"loop" => RootfsKind::Loop,
+        b"overlay" | b"overlayfs" | b"aufs" => RootfsKind::Overlay,
+        _ => RootfsKind::Other,
+    };
+    c.rootfs.driver = if driver.is_empty() { c"" } else { g.arena.copy(driver)? };
+    c.rootfs.path = if path.is_empty() { None } else { Some(g.at(g.arena.copy(path)?)) };
+    Ok(())
+}
+
+fn hook<'t>(c: &mut Config<'t>, g: &Given<'_, 't>, kind: HookKind) -> Result<(), Fault> {
+    match g.text()? {
+        None => {
+            c.hooks.retain(|hook| hook.kind != kind);
+            Ok(())
+        }
+        Some(command) => {
+            let hook = Hook { kind, command, at: g.at };
+            c.hooks.push(hook).map_err(|_| Fault::Full("hooks", limits::HOOKS, "HOOKS"))
+        }
+    }
+}
+
+fn hooks(c: &Config<'_>, kind: HookKind, out: &mut Out<'_>) -> fmt::Result {
+    c.hooks(kind).try_for_each(|hook| out.one(raw(hook.command)))
+}
+
+/// Init's words as one line that splits into the same words again.
+struct Command<'a>(&'a [&'a CStr]);
+
+impl fmt::Display for Command<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, word) in self.0.iter().enumerate() {
+            let bytes = word.to_bytes();
+            let plain = !bytes.is_empty()
+                && !bytes.iter().any(u8::is_ascii_whitespace)
+                && !bytes.starts_with(b"'")
+                && !bytes.starts_with(b"\"");
+            let quote = match (plain, bytes.contains(&b'"')) {
+                (true, _) => "",
+                (false, true) => "'",
+                (false, false) => "\"",
+            };
+            let gap = if index > 0 { " " } else { "" };
+            write!(f, "{gap}{quote}{}{quote}", raw(word))?;
+        }
+        Ok(())
+    }
+}
+
+/// Group numbers with commas between them.
+struct Groups<'a>(&'a [u32]);
+
+impl fmt::Display for Groups<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, group) in self.0.iter().enumerate() {
+            write!(f, "{}{group}", if index > 0 { "," } else { "" })?;
+        }
+        Ok(())
+    }
+}
+
+/// `KEY=VALUE`, or a bare KEY, whose value is that of our own environment.
+fn environment<'t>(
+    list: &mut heapless::Vec<&'t CStr, { limits::ENVIRONMENT }>,
+    g: &Given<'_, 't>,
+) -> Result<(), Fault> {
+    if g.value.is_empty() {
+        list.clear();
+        return Ok(());
+    }
+    let entry = if g.value.contains(&b'=') {
+        g.arena.copy(g.value)?
+    } else {
+        use std::os::unix::ffi::OsStrExt;
+        let value = std::env::var_os(std::ffi::OsStr::from_bytes(g.value))
+            .ok_or(Fault::Expected("KEY=VALUE, or a KEY that our own environment has"))?;
+        g.arena.join(&[g.value, b"=", value.as_bytes()])?
+    };
+    list.push(entry).map_err(|_| Fault::Full("environment entries", limits::ENVIRONMENT, "ENVIRONMENT"))
+}
+
+fn set_cgroup<'t>(c: &mut Config<'t>, g: &Given<'_, 't>, v2: bool) -> Result<(), Fault> {
+    if g.value.is_empty() {
+        c.cgroup.retain(|known| known.v2 != v2 || !g.sub.is_empty() && known.file.to_bytes() != g.sub);
+        return Ok(());
+    }
+    if g.sub.is_empty() || g.sub.contains(&b'/') {
+        return Err(Fault::Expected("a cgroup file's name behind the key, such as lxc.cgroup2.memory.max"));
+    }
+    let setting = CgroupSetting { v2, file: g.arena.copy(g.sub)?, value: g.arena.copy(g.value)?, at: g.at };
+    c.cgroup.push(setting).map_err(|_| Fault::Full("cgroup settings", limits::CGROUP_SETTINGS, "CGROUP_SETTINGS"))
+}
+
+fn show_cgroup(c: &Config<'_>, sub: &[u8], v2: bool, out: &mut Out<'_>) -> fmt::Result {
+    let wanted = |known: &&CgroupSetting<'_>| known.v2 == v2 && (sub.is_empty() || known.file.to_bytes() == sub);
+    c.cgroup
+        .iter()
+        .filter(wanted)
+        .try_for_each(|known| out.member(format_args!("{}", shown(known.file)), format_args!("{}", raw(known.value))))
+}
+
+fn set_prlimit<'t>(c: &mut Config<'t>, g: &Given<'_, 't>) -> Result<(), Fault> {
+    if g.sub.is_empty() {
+        c.prlimits.clear();
+        return g.or((), |_| Err(Fault::Expected("nothing, which clears")));
+    }
+    let Some(resource) = values::resource(g.sub) else {
+        let mut nearest = Line::new();
+        let _ = write!(nearest, "lxc.prlimit.{}", values::nearest_resource(g.sub));
+        return Err(Fault::Unknown(nearest));
+    };
+    c.prlimits.retain(|known| known.resource != resource);
+    if g.value.is_empty() {
+        return Ok(());
+    }
+    let (soft, hard) = values::limits(g.value)?;
+    let limit = Prlimit { resource, soft, hard, at: g.at };
+    c.prlimits.push(limit).map_err(|_| Fault::Full("resource limits", limits::PRLIMITS, "PRLIMITS"))
+}
+
+fn show_prlimit(c: &Config<'_>, sub: &[u8], out: &mut Out<'_>) -> fmt::Result {
+    for limit in &c.prlimits {
+        let name = values::resource_name(limit.resource);
+        if sub.is_empty() || name.as_bytes() == sub {
+            let (soft, hard) = (values::Limit(limit.soft), values::Limit(limit.hard));
+            let name = format_args!("{name}");
+            match limit.soft == limit.hard {
+                true => out.member(name, format_args!("{soft}"))?,
+                false => out.member(name, format_args!("{soft}:{hard}"))?,
+            }
+        }
+    }
+    Ok(())
+}
+
+fn set_named<'t>(
+    list: &mut heapless::Vec<NamedValue<'t>, { limits::SYSCTLS }>,
+    g: &Given<'_, 't>,
+) -> Result<(), Fault> {
+    if g.value.is_empty() {
+        list.retain(|known| !g.sub.is_empty() && known.name.to_bytes() != g.sub);
+        return Ok(());
+    }
+    if g.sub.is_empty() {
+        return Err(Fault::Expected("nothing, which clears; a name goes behind the key"));
+    }
+    list.retain(|known| known.name.to_bytes() != g.sub);
+    let named = NamedValue { name: g.arena.copy(g.sub)?, value: g.arena.copy(g.value)?, at: g.at };
+    list.push(named).map_err(|_| Fault::Full("settings of this family", limits::SYSCTLS, "SYSCTLS"))
+}
+
+fn show_named(list: &[NamedValue<'_>], sub: &[u8], out: &mut Out<'_>) -> fmt::Result {
+    let wanted = |known: &&NamedValue<'_>| sub.is_empty() || known.name.to_bytes() == sub;
+    list.iter()
+        .filter(wanted)
+        .try_for_each(|known| out.member(format_args!("{}", shown(known.name)), format_args!("{}", raw(known.value))))
+}
+
+fn namespaces(before: Option<u64>, g: &Given<'_, '_>) -> Result<Option<u64>, Fault> {
+    g.or(None, |value| Ok(Some(before.unwrap_or(0) | values::namespaces(value)?)))
+}
+
+fn time_offset(value: &[u8]) -> Result<(), Fault> {
+    let value = value.strip_prefix(b"-").unwrap_or(value);
+    let digits = value.iter().take_while(|b| b.is_ascii_digit()).count();
+    let (digits, unit) = value.split_at_checked(digits).unwrap_or_default();
+    match unit.trim_ascii() {
+        b"" | b"ns" | b"us" | b"ms" | b"s" | b"m" | b"h" if values::whole(digits).is_ok() => Ok(()),
+        _ => Err(Fault::Expected("a time such as 10s, -5m or 1h")),
+    }
+}
+
+fn idmap(value: &[u8]) -> Result<(), Fault> {
+    let mut words = lex::words(value);
+    let fine = matches!(words.next(), Some(b"u" | b"g"))
+        && words.by_ref().take(3).filter(|word| values::whole32(word).is_ok()).count() == 3
+        && words.next().is_none();
+    if fine { Ok(()) } else { Err(Fault::Expected("u or g, then first id inside, first id outside, count")) }
+}
+
+/// Puts a value of a kept key away.
+fn keep<'t>(c: &mut Config<'t>, g: &Given<'_, 't>, key: &'static CStr, keep: Keep) -> Result<(), Fault> {
+    let key: &'t CStr = match keep {
+        Keep::Members if g.sub.is_empty() => {
+            let family = [key.to_bytes(), b"."].concat();
+            c.kept.retain(|known| !known.key.to_bytes().starts_with(&family));
+            return g.or((), |_| Err(Fault::Expected("nothing, which clears")));
+        }
+        Keep::Members if values::namespace(g.sub).is_none() => {
+            let mut nearest = Line::new();
+            let _ = write!(nearest, "{}.net", shown(key));
+            return Err(Fault::Unknown(nearest));
+        }
+        Keep::Members => g.arena.join(&[key.to_bytes(), b".", g.sub])?,
+        _ => key,
+    };
+    if matches!(keep, Keep::Last | Keep::Members) || g.value.is_empty() {
+        c.kept.retain(|known| known.key != key);
+    }
+    if g.value.is_empty() {
+        return Ok(());
+    }
+    let mut push = |value: &[u8]| {
+        let kept = Kept { key, value: g.arena.copy(value)?, at: g.at };
+        c.kept.push(kept).map_err(|_| Fault::Full("kept values", limits::KEPT, "KEPT"))
+    };
+    if keep == Keep::Words { lex::words(g.value).try_for_each(push) } else { push(g.value) }
+}
+
+/// Finds the row of a key as written; with it what stands behind a family's name, and whether an older name was used.
+pub fn find(key: &[u8]) -> Option<(&'static Key, &[u8], bool)> {
+    let exact = |row: &'static Key| {
+        let old = row.old.iter().any(|old| old.as_bytes() == key);
+        (old || row.name.to_bytes() == key).then_some((row, &b""[..], old))
+    };
+    let behind = |name: &[u8]| key.strip_prefix(name).and_then(|rest| rest.strip_prefix(b"."));
+    let member = |row: &'static Key| {
+        if !row.is_family() {
+            return None;
+        }
+        let new = behind(row.name.to_bytes()).map(|sub| (row, sub, false));
+        new.or_else(|| row.old.iter().find_map(|old| behind(old.as_bytes()).map(|sub| (row, sub, true))))
+    };
+    TABLE.iter().find_map(exact).or_else(|| TABLE.iter().find_map(member)).filter(|(_, sub, _)| {
+        // `lxc.net.` is no key.
+        !sub.is_empty() || !key.ends_with(b".")
+    })
+}
+
+/// The name in the table that is nearest to a key that is not in it; None if not even half of it is alike.
+pub fn nearest(key: &[u8]) -> Option<&'static str> {
+    let names = TABLE.iter().flat_map(|row| row.name.to_str().into_iter().chain(row.old.iter().copied()));
+    let distances = names.map(|name| (values::distance(name.as_bytes(), key), name));
+    distances
+        .min_by_key(|(distance, _)| *distance)
+        .filter(|(distance, _)| *distance <= key.len() / 2)
+        .map(|(_, name)| name)
+}
+
+impl Key {
+    /// Whether members stand behind the name.
+    pub fn is_family(&self) -> bool {
+        matches!(self.kind, Kind::Family(..) | Kind::Links | Kind::Kept(Keep::Members, ..))
+    }
+
+    /// Sets the key.
+    pub fn set<'t>(&self, config: &mut Config<'t>, given: &Given<'_, 't>) -> Result<(), Fault> {
+        match &self.kind {
+            Kind::One(set, _) | Kind::List(set, _) | Kind::Family(set, _) => set(config, given),
+            Kind::Links => nics::set(config, given),
+            Kind::Head(clear) => {
+                clear(config);
+                given.or((), |_| Err(Fault::Expected("nothing, which clears")))
+            }
+            Kind::Kept(how, check, _) => {
+                given.or((), check)?;
+                keep(config, given, self.name, *how)
+            }
+            Kind::Include | Kind::Ignored => Ok(()),
+        }
+    }
+
+    /// Shows the key's values, of a family those of the member `sub` or of all.
+    pub fn show(&self, config: &Config<'_>, sub: &[u8], old: bool, out: &mut Out<'_>) -> fmt::Result {
+        match &self.kind {
+            Kind::One(_, show) | Kind::List(_, show) => show(config, out),
+            Kind::Family(_, show) => show(config, sub, out),
+            Kind::Links => nics::show(config, sub, old, out),
+            Kind::Kept(Keep::Members, ..) => config.kept.iter().try_for_each(|kept| {
+                let member = kept.key.to_bytes().strip_prefix(self.name.to_bytes()).and_then(|m| m.strip_prefix(b"."));
+                match member {
+                    Some(member) if sub.is_empty() || member == sub => {
+                        out.member(format_args!("{}", Shown(member)), format_args!("{}", raw(kept.value)))
+                    }
+                    _ => Ok(()),
+                }
+            }),
+            Kind::Kept(..) => {
+                config.kept.iter().filter(|kept| kept.key == self.name).try_for_each(|kept| out.one(raw(kept.value)))
+            }
+            Kind::Head(_) | Kind::Include | Kind::Ignored => Ok(()),
+        }
+    }
+
+    /// Whether a kept value needs what is not built.
+    pub fn needs_unbuilt(&self, value: &[u8]) -> bool {
+        matches!(self.kind, Kind::Kept(_, _, needs) if needs(value))
+    }
+}
