@@ -29,7 +29,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 /// No scenario takes this long unless something hangs.
-pub const DEADLINE: Duration = Duration::from_secs(30);
+pub const DEADLINE: Duration = Duration::from_secs(15);
 
 /// Polls until `ready`; a wait of more than [`DEADLINE`] fails the test.
 pub fn wait_until(what: &str, mut ready: impl FnMut() -> bool) {
@@ -349,7 +349,7 @@ impl Guest {
         let state = self.sandbox.sh("
             sed -E 's/^[0-9]+ [0-9]+/mount/' /proc/self/mountinfo
             ls /dev/pts | sed 's/^/pty /'
-            find /run -not -type d -not -path '/run/lxc/*' | sed 's/^/run file /'
+            find /run -xdev -not -type d -not -path '/run/lxc/*' | sed 's/^/run file /'
             losetup -a
         ");
         let ours = |line: &&str| !line.starts_with("/dev/loop") || line.contains(&*self.lxcpath.to_string_lossy());
