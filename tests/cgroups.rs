@@ -26,7 +26,7 @@ fn value(guest: &Guest, controller: &str, file: &str) -> String {
 
 /// Lines of /proc/PID/cgroup of the container's init.
 fn paths_of_init(guest: &Guest) -> Vec<(String, String)> {
-    let pid = guest.pids()[0];
+    let pid = guest.init();
     let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
     let field = |line: &str, n| line.splitn(3, ':').nth(n).unwrap_or("").to_owned();
     text.lines().map(|line| (field(line, 1), field(line, 2))).collect()

@@ -166,7 +166,7 @@ fn stock_tools_of_lxc_work_on_our_container() {
     let info = stock("info", &["-s", "-H"]);
     assert_eq!(info.stdout, "RUNNING\n", "{info}");
     let pid = stock("info", &["-p", "-H"]);
-    assert_eq!(pid.stdout, format!("{}\n", guest.pids()[0]), "{pid}");
+    assert_eq!(pid.stdout, format!("{}\n", guest.init()), "{pid}");
     let listed = stock("stop", &["-k"]);
     assert_eq!(listed.code, Some(0), "{listed}");
     assert_eq!(running.wait().code, Some(0));

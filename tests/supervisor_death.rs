@@ -8,7 +8,7 @@ fn starts_again(guest: &Guest) {
     let running = guest.start("signals 1 , report , exit 0");
     guest.wait_said("ready");
     let path = format!("/lxc/{}", guest.name());
-    let cgroup = std::fs::read_to_string(format!("/proc/{}/cgroup", guest.pids()[0])).unwrap();
+    let cgroup = std::fs::read_to_string(format!("/proc/{}/cgroup", guest.init())).unwrap();
     assert!(cgroup.lines().any(|line| line.ends_with(&path)), "{cgroup}");
     assert!(!cgroup.contains(&format!("{path}-")), "{cgroup}");
     running.signal(libc::SIGTERM);
@@ -37,7 +37,7 @@ fn killed_while_running_takes_the_container_along() {
 fn killed_while_a_hook_runs_recovers() {
     for kind in ["pre-start", "mount", "start-host", "post-stop"] {
         let guest = Guest::new("death_hook");
-        let hook = guest.script("hook", "[ -e $dir/hooked ] && exit 0\necho > $dir/hooked\nsleep 1000");
+        let hook = guest.script("hook", "[ -e $dir/hooked ] && exit 0\necho > $dir/hooked\nexec sleep 1000");
         let guest = guest.config(&format!("lxc.hook.{kind} = {hook}"));
         let running = guest.start("exit 0");
         wait_until("the hook", || guest.dir().join("hooked").exists());

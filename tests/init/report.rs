@@ -90,12 +90,13 @@ fn proc_files(out: &mut String) {
     lines("sysctl", format!("kernel.domainname={}", text(format!("{proc}/sys/kernel/domainname"))));
     lines("oom_score_adj", text(format!("{proc}/self/oom_score_adj")));
     for (key, dir) in [("ns", "ns"), ("fd", "fd")] {
-        let mut links: Vec<_> = fs::read_dir(format!("{proc}/self/{dir}")).unwrap().flatten().collect();
-        links.sort_by_key(|entry| entry.file_name());
-        for entry in links {
-            // The directory's own fd is gone by the time its link is read.
-            if let Ok(target) = fs::read_link(entry.path()) {
-                lines(key, format!("{} {}", entry.file_name().to_string_lossy(), target.display()));
+        // Names, not entries: those would keep the directory's own descriptor open.
+        let list = fs::read_dir(format!("{proc}/self/{dir}")).unwrap();
+        let mut names: Vec<_> = list.flatten().map(|entry| entry.file_name().into_string().unwrap()).collect();
+        names.sort();
+        for name in names {
+            if let Ok(target) = fs::read_link(format!("{proc}/self/{dir}/{name}")) {
+                lines(key, format!("{name} {}", target.display()));
             }
         }
     }

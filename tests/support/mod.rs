@@ -270,6 +270,17 @@ impl Guest {
         leaks::in_cgroup(self)
     }
 
+    /// Pid of the container's first process, seen from the host: pid 1 in a namespace one level down.
+    pub fn init(&self) -> i32 {
+        let is_first = |pid: &i32| {
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            let line = status.lines().find(|line| line.starts_with("NSpid:")).unwrap_or_default().to_owned();
+            line.split_whitespace().skip(2).eq(["1"])
+        };
+        let first = self.pids().into_iter().find(is_first);
+        first.unwrap_or_else(|| panic!("no init in {:?}\n{}", self.pids(), self.logs()))
+    }
+
     /// The log, for a failing test's output.
     pub fn logs(&self) -> String {
         let log = self.file("log");
