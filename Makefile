@@ -49,17 +49,20 @@ out/%/monopod-small: FORCE $(KEEP)/%
 	@$(call cargo-build,$*,$(file < $(KEEP)/$*),small)
 
 # $(call cargo-build,TRIPLE,prebuilt|rebuilt,WHY): WHY, if any, builds std too. RUSTC_BOOTSTRAP lets the stable toolchain do
-# that, in a directory of its own, because build scripts ask for the variable. Such a std needs an unwinder only to print
-# the backtrace of a panic; src/sys/unwind.rs answers "none", and an empty archive keeps libunwind's 100 KB out.
-cargo-build = $(if $3,$(rebuild-tools)) \
-  CARGO_TARGET_$(call upper,$1)_RUSTFLAGS="$(strip $(flags.$1) $(flags-$2.$1) $(if $3,$(rebuild-flags)))" \
-  $(if $3,RUSTC_BOOTSTRAP=1 $(env.$1)) cargo build --locked --release --target $1 $(if $3,$(rebuild-std)); \
-  install -D -m 755 $(if $3,$(REBUILT),$(TARGET_DIR))/$1/release/monopod $@
+# that, in a directory of its own, because build scripts ask for the variable.
+# In every build nothing unwinds: src/sys/unwind.rs answers for an unwinder, an empty archive keeps the real one out, and
+# the tables for it are discarded. That alone halves the binary.
+cargo-build = $(if $3,$(rebuild-tools)) mkdir -p .cache/no-unwind; printf '!<arch>\n' > .cache/no-unwind/libunwind.a; \
+  CARGO_TARGET_$(call upper,$1)_RUSTFLAGS="$(strip $(flags.$1) $(flags-$2.$1) $(no-unwind) $(if $(filter small,$3),$(small-flags)))" \
+  $(if $3,RUSTC_BOOTSTRAP=1 $(env.$1)) cargo build --locked --release --target $1 \
+  $(if $3,$(rebuild-std),--target-dir $(TARGET_DIR)/lean); \
+  install -D -m 755 $(if $3,$(REBUILT),$(TARGET_DIR)/lean)/$1/release/monopod $@
 REBUILT       := $(TARGET_DIR)/rebuilt-std
+no-unwind     := --cfg=unwind_stub -Lnative=$(CURDIR)/.cache/no-unwind -Clink-arg=--no-eh-frame-hdr \
+  -Clink-arg=$(CURDIR)/targets/no-unwind.ld
+small-flags   := -Zunstable-options -Cpanic=immediate-abort
 rebuild-std   := -Zbuild-std=std,panic_abort -Zbuild-std-features=optimize_for_size --target-dir $(REBUILT)
-rebuild-flags := --cfg=unwind_stub -Lnative=$(CURDIR)/.cache/no-unwind
-rebuild-tools  = mkdir -p .cache/no-unwind; printf '!<arch>\n' > .cache/no-unwind/libunwind.a; \
-  test -e $(RUSTLIB)/src/rust/library/Cargo.lock || rustup -q component add rust-src || \
+rebuild-tools  = test -e $(RUSTLIB)/src/rust/library/Cargo.lock || rustup -q component add rust-src || \
   { echo "rust-src is missing and rustup could not add it: rustup component add rust-src"; exit 1; };
 
 .PRECIOUS: $(KEEP)/%

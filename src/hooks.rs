@@ -65,7 +65,8 @@ pub fn environment<'a>(
 ) -> Result<Environment<'a>> {
     let config = host.config;
     let mut words = Environment::new();
-    let full = || Error::new("hook", format_args!("the environment of hooks is larger than {}", limits::HOOK_ENVIRONMENT));
+    let full =
+        || Error::new("hook", format_args!("the environment of hooks is larger than {}", limits::HOOK_ENVIRONMENT));
     let mut add = |word: &'a CStr| words.push(word).map_err(|_| full());
     for word in host.environment.iter().filter(|word| !word.to_bytes().starts_with(b"LXC_")) {
         add(word)?;
@@ -412,7 +413,9 @@ mod tests {
     fn is_plain_shell_words_are_not() {
         assert!(is_plain(b"/var/lib/lxc/android/pre-start.sh"));
         assert!(is_plain(b"/usr/bin/env FOO bar"));
-        for shell in [&b"relative.sh"[..], b"/bin/a; b", b"/bin/a $X", b"/bin/a 'b c'", b"/bin/a > b", b"/bin/a *", b"/bin/a=b"] {
+        for shell in
+            [&b"relative.sh"[..], b"/bin/a; b", b"/bin/a $X", b"/bin/a 'b c'", b"/bin/a > b", b"/bin/a *", b"/bin/a=b"]
+        {
             assert!(!is_plain(shell));
         }
     }

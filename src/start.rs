@@ -75,12 +75,8 @@ pub fn run(options: Options<'_>) -> i32 {
 fn read_and_run(options: &Options<'_>) -> Result<i32> {
     // Texts and config live as long as the process: both are leaked on purpose, and nothing of them is ever freed.
     let arena = Arena::new(vec![0u8; limits::TEXT_BYTES].leak());
-    let sources = Sources {
-        name: options.name,
-        lxcpath: options.lxcpath,
-        rcfile: options.rcfile,
-        defines: &options.defines,
-    };
+    let sources =
+        Sources { name: options.name, lxcpath: options.lxcpath, rcfile: options.rcfile, defines: &options.defines };
     let mut config = crate::config::load(&arena, &sources)?;
     if let Some(path) = options.console {
         let copy = text(arena.copy(path.to_bytes()))?;
@@ -159,6 +155,8 @@ fn container<'t>(
     }
 }
 
+#[inline(never)]
+
 fn prepare_and_run<'t>(
     config: &'t Config<'t>,
     options: &Options<'_>,
@@ -199,6 +197,7 @@ fn prepare_and_run<'t>(
 }
 
 /// Life after life.
+#[inline(never)]
 fn run_container<'t>(
     blueprint: &Blueprint<'t>,
     hierarchies: &find::Hierarchies<'t>,
@@ -247,6 +246,8 @@ fn run_container<'t>(
     }
 }
 
+#[inline(never)]
+
 fn open_log(config: &Config<'_>, options: &Options<'_>) -> Result<()> {
     let file = options.logfile.or(config.log.file);
     let settings = logging::Settings {
@@ -275,6 +276,7 @@ fn text<T>(result: core::result::Result<T, Full>) -> Result<T> {
 }
 
 /// `container=lxc`, the ttys for systemd's getty generator, and what the config adds.
+#[inline(never)]
 fn init_environment<'t>(config: &Config<'t>, arena: &Arena<'t>) -> Result<Environment<'t>> {
     let mut words = Environment::new();
     let mut add = |word| {
@@ -302,6 +304,7 @@ fn init_environment<'t>(config: &Config<'t>, arena: &Arena<'t>) -> Result<Enviro
 type CallerEnvironment<'t> = heapless::Vec<&'t CStr, { limits::CALLER_ENVIRONMENT }>;
 
 /// Our own environment, for hooks, which inherit it as they do from lxc-start.
+#[inline(never)]
 fn caller_environment<'t>(arena: &Arena<'t>) -> Result<CallerEnvironment<'t>> {
     let mut words = CallerEnvironment::new();
     for (name, value) in std::env::vars_os() {
@@ -313,6 +316,8 @@ fn caller_environment<'t>(arena: &Arena<'t>) -> Result<CallerEnvironment<'t>> {
     }
     Ok(words)
 }
+
+#[inline(never)]
 
 fn find_hierarchies<'t>(arena: &Arena<'t>) -> Result<find::Hierarchies<'t>> {
     let mut found = find::Hierarchies::new();
@@ -332,6 +337,7 @@ fn find_hierarchies<'t>(arena: &Arena<'t>) -> Result<find::Hierarchies<'t>> {
 }
 
 /// A supervisor that was killed takes its container with it, but not its cgroups.
+#[inline(never)]
 fn clean_up_after_the_dead(host: &Host<'_>, dead: Option<i32>) -> Result<()> {
     let removed = cgroup::remove_stale(&host.hierarchies, host.config.name)?;
     match (dead, removed) {
@@ -344,6 +350,8 @@ fn clean_up_after_the_dead(host: &Host<'_>, dead: Option<i32>) -> Result<()> {
 
 /// A pid file, removed at the end.
 struct PidFile<'a>(&'a CStr);
+
+#[inline(never)]
 
 fn write_pidfile(path: &CStr) -> Result<PidFile<'_>> {
     let refuse = |errno| Error::os("pidfile", errno, format_args!("{}", shown(path)));

@@ -6,8 +6,8 @@
 use crate::config::{CgroupSetting, Config};
 use crate::error::{Error, Result};
 use crate::limits;
-use crate::text::{number, shown};
 use crate::sys::bpf;
+use crate::text::{number, shown};
 use std::os::fd::BorrowedFd;
 
 /// One rule: `c 1:3 rwm` with allow or deny.
@@ -76,6 +76,7 @@ const EXIT: u8 = 0x95;
 /// Compiles the rules. None if they do not fit, which the limit on settings rules out.
 ///
 /// Register 2 holds the kind, 3 the access asked for, 4 major, 5 minor (struct bpf_cgroup_dev_ctx).
+#[inline(never)]
 pub fn compile(rules: &[Rule]) -> Option<Program> {
     let mut program = Program::new();
     let head = [
@@ -100,7 +101,8 @@ pub fn compile(rules: &[Rule]) -> Option<Program> {
             tests.push((JUMP_NOT_EQUAL, 5, minor as i32)).ok()?;
         }
         // An allow rule must cover all of the access; a deny rule needs to touch any of it.
-        let (mask, jump) = if rule.allow { (!rule.access & ALL_ACCESS, JUMP_NOT_EQUAL) } else { (rule.access, JUMP_EQUAL) };
+        let (mask, jump) =
+            if rule.allow { (!rule.access & ALL_ACCESS, JUMP_NOT_EQUAL) } else { (rule.access, JUMP_EQUAL) };
         let masked = mask != 0 && (rule.allow || mask != ALL_ACCESS);
         let skip_from = tests.len() + if masked { 3 } else { 0 } + 2;
         for (index, (code, register, value)) in tests.iter().enumerate() {
@@ -130,6 +132,7 @@ fn rule_of(setting: &CgroupSetting<'_>) -> Option<Rule> {
 }
 
 /// Compiles the config's v2 device list and attaches it to the cgroup.
+#[inline(never)]
 pub fn attach(config: &Config<'_>, cgroup: BorrowedFd<'_>) -> Result<()> {
     let mut rules: heapless::Vec<Rule, { limits::CGROUP_SETTINGS }> = heapless::Vec::new();
     let mut first = None;
@@ -151,11 +154,13 @@ pub fn attach(config: &Config<'_>, cgroup: BorrowedFd<'_>) -> Result<()> {
     let place = config.place(first.unwrap_or(crate::config::DEFAULT));
     let program = compile(&rules)
         .ok_or_else(|| Error::new("cgroup limit", format_args!("{place}: lxc.cgroup2.devices: too many rules")))?;
-    let loaded = bpf::load_device_program(&program)
-        .map_err(|errno| Error::os("cgroup limit", errno, format_args!("{place}: lxc.cgroup2.devices: load BPF program")))?;
+    let loaded = bpf::load_device_program(&program).map_err(|errno| {
+        Error::os("cgroup limit", errno, format_args!("{place}: lxc.cgroup2.devices: load BPF program"))
+    })?;
     use std::os::fd::AsFd;
-    bpf::attach_device_program(cgroup, loaded.as_fd())
-        .map_err(|errno| Error::os("cgroup limit", errno, format_args!("{place}: lxc.cgroup2.devices: attach BPF program")))
+    bpf::attach_device_program(cgroup, loaded.as_fd()).map_err(|errno| {
+        Error::os("cgroup limit", errno, format_args!("{place}: lxc.cgroup2.devices: attach BPF program"))
+    })
 }
 
 #[cfg(test)]
@@ -217,7 +222,18 @@ mod tests {
 
     #[test]
     fn parse_malformed_rules_are_none() {
-        for bad in ["", "x 1:3 r", "c", "c 1", "c 1:3", "c 1:3 q", "c -1:3 r", "c 1:3 r extra", "c 1:2:3 r", "c 1:99999999999 r"] {
+        for bad in [
+            "",
+            "x 1:3 r",
+            "c",
+            "c 1",
+            "c 1:3",
+            "c 1:3 q",
+            "c -1:3 r",
+            "c 1:3 r extra",
+            "c 1:2:3 r",
+            "c 1:99999999999 r",
+        ] {
             assert_eq!(parse(true, bad.as_bytes()), None, "{bad}");
         }
     }

@@ -26,10 +26,12 @@ fn home<'h, 't>(setting: &CgroupSetting<'_>, hierarchies: &'h Hierarchies<'t>) -
 
 /// Configs are written for hosts of both kinds: a setting whose hierarchy this host does not have may be passed over only
 /// if the config also says it in the vocabulary that the host does have.
+#[inline(never)]
 pub fn check(config: &Config<'_>, hierarchies: &Hierarchies<'_>) -> Result<()> {
     for setting in &config.cgroup {
         if home(setting, hierarchies).is_none() && !has_twin(setting, config, hierarchies) {
-            let (version, other) = if setting.v2 { ("2", "v2 hierarchy") } else { ("", "v1 hierarchy of that controller") };
+            let (version, other) =
+                if setting.v2 { ("2", "v2 hierarchy") } else { ("", "v1 hierarchy of that controller") };
             return Err(Error::new(
                 "cgroup limit",
                 format_args!(
@@ -63,6 +65,7 @@ pub fn apply(config: &Config<'_>, hierarchies: &Hierarchies<'_>) -> Result<()> {
 }
 
 /// Applies the device lists: v1 by its files, v2 by a program.
+#[inline(never)]
 pub fn apply_devices(config: &Config<'_>, hierarchies: &Hierarchies<'_>, v2: Option<BorrowedFd<'_>>) -> Result<()> {
     for setting in config.cgroup.iter().filter(|setting| is_devices(setting) && !setting.v2) {
         if let Some(hierarchy) = home(setting, hierarchies) {
@@ -121,8 +124,7 @@ fn raise_parent_rt(parent: &CStr, wanted: &CStr) -> core::result::Result<(), Err
 /// Switches one v2 controller on from the root to `lxc/`.
 fn enable(hierarchy: &Hierarchy<'_>, controller: &[u8]) -> core::result::Result<(), Errno> {
     for level in [&b"/cgroup.subtree_control"[..], b"/lxc/cgroup.subtree_control"] {
-        let file =
-            PathText::join(&[hierarchy.mountpoint.to_bytes(), level]).map_err(|_| Errno::ENAMETOOLONG)?;
+        let file = PathText::join(&[hierarchy.mountpoint.to_bytes(), level]).map_err(|_| Errno::ENAMETOOLONG)?;
         let word = PathText::join(&[b"+", controller]).map_err(|_| Errno::ENAMETOOLONG)?;
         write_file(file.c(), word.c().to_bytes())?;
     }

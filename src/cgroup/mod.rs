@@ -63,6 +63,7 @@ impl<'h, 't> Group<'h, 't> {
     }
 
     /// Makes the directories and applies every limit but the device lists.
+    #[inline(never)]
     pub fn create(&mut self, config: &Config<'_>) -> Result<()> {
         limit::check(config, self.hierarchies)?;
         for hierarchy in self.hierarchies {
@@ -75,6 +76,8 @@ impl<'h, 't> Group<'h, 't> {
         }
         limit::apply(config, self.hierarchies)
     }
+
+    #[inline(never)]
 
     fn make(&self, hierarchy: &Hierarchy<'_>) -> Result<bool> {
         let mode = Mode::from_bits_truncate(0o755);
@@ -97,6 +100,8 @@ impl<'h, 't> Group<'h, 't> {
         }
         Err(failed("mkdir", &own, Errno::ENOENT))
     }
+
+    #[inline(never)]
 
     fn enter_later(&self, hierarchy: &Hierarchy<'_>, made_parent: bool) -> Result<Member> {
         let file = path(hierarchy, self.name, if hierarchy.v2 { b"/cgroup.procs" } else { b"/tasks" })?;
@@ -148,6 +153,7 @@ impl<'h, 't> Group<'h, 't> {
     }
 
     /// Kills what is left inside and removes the directories. What cannot be removed is logged, not forgotten in silence.
+    #[inline(never)]
     pub fn remove(self) {
         for (index, hierarchy) in self.hierarchies.iter().enumerate() {
             let Ok(own) = path(hierarchy, self.name, b"") else { continue };
@@ -173,6 +179,7 @@ fn remove_parent(hierarchy: &Hierarchy<'_>) {
 /// Removes what a dead supervisor of the same name left behind. How many directories there were.
 ///
 /// The caller holds the lock of this name, so nobody who is alive owns them.
+#[inline(never)]
 pub fn remove_stale(hierarchies: &Hierarchies<'_>, name: &CStr) -> Result<usize> {
     let mut removed = 0;
     for hierarchy in hierarchies {
@@ -190,6 +197,7 @@ pub fn remove_stale(hierarchies: &Hierarchies<'_>, name: &CStr) -> Result<usize>
 }
 
 /// A new cpuset directory has no CPUs and no memory nodes, and refuses every task; it gets its parent's, level by level.
+#[inline(never)]
 fn inherit_cpuset(hierarchy: &Hierarchy<'_>, name: &CStr) -> Result<()> {
     let mountpoint = hierarchy.mountpoint.to_bytes();
     for base in [&b"cpus"[..], b"mems"] {

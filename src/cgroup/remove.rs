@@ -6,7 +6,7 @@ use core::ffi::CStr;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::Mode;
-use nix::time::{ClockId, clock_nanosleep, ClockNanosleepFlags};
+use nix::time::{ClockId, ClockNanosleepFlags, clock_nanosleep};
 use nix::unistd::{UnlinkatFlags, read, unlinkat, write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -117,4 +117,3 @@ pub fn has_tasks(path: &CStr) -> bool {
     open(file.c(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
         .is_ok_and(|procs| matches!(read(&procs, &mut byte), Ok(1)))
 }
-

@@ -7,8 +7,8 @@
 
 use super::values::{self, Fault};
 use super::{
-    At, AutoProc, AutoSys, CgroupSetting, Config, ConsolePath, Hook, HookKind, Kept, MountAuto, NamedValue, Origin,
-    Prlimit, RestartWhen, RootfsKind, lex, mounts, nics,
+    At, AutoProc, AutoSys, CgroupSetting, Config, ConsolePath, Hook, HookKind, Kept, List, MountAuto, NamedValue,
+    Origin, Prlimit, RestartWhen, RootfsKind, lex, mounts, nics,
 };
 use crate::limits;
 use crate::text::{Arena, Line, Shown, shown};
@@ -902,10 +902,7 @@ impl fmt::Display for Groups<'_> {
 }
 
 /// `KEY=VALUE`, or a bare KEY, whose value is that of our own environment.
-fn environment<'t>(
-    list: &mut heapless::Vec<&'t CStr, { limits::ENVIRONMENT }>,
-    g: &Given<'_, 't>,
-) -> Result<(), Fault> {
+fn environment<'t>(list: &mut List<&'t CStr, { limits::ENVIRONMENT }>, g: &Given<'_, 't>) -> Result<(), Fault> {
     if g.value.is_empty() {
         list.clear();
         return Ok(());
@@ -975,10 +972,7 @@ fn show_prlimit(c: &Config<'_>, sub: &[u8], out: &mut Out<'_>) -> fmt::Result {
     Ok(())
 }
 
-fn set_named<'t>(
-    list: &mut heapless::Vec<NamedValue<'t>, { limits::SYSCTLS }>,
-    g: &Given<'_, 't>,
-) -> Result<(), Fault> {
+fn set_named<'t>(list: &mut List<NamedValue<'t>, { limits::SYSCTLS }>, g: &Given<'_, 't>) -> Result<(), Fault> {
     if g.value.is_empty() {
         list.retain(|known| !g.sub.is_empty() && known.name.to_bytes() != g.sub);
         return Ok(());

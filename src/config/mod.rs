@@ -13,11 +13,12 @@ pub use print::{get, print};
 
 use crate::limits;
 use core::ffi::CStr;
-use heapless::Vec;
+pub use list::List;
 
 pub mod include;
 pub mod keys;
 pub mod lex;
+pub mod list;
 pub mod mounts;
 mod nics;
 pub mod print;
@@ -283,13 +284,13 @@ pub struct Hook<'t> {
 #[derive(Clone, Debug)]
 pub struct Init<'t> {
     /// `lxc.init.cmd`, split at blanks outside quotes. Empty: /sbin/init.
-    pub cmd: Vec<&'t CStr, { limits::ARGS }>,
+    pub cmd: List<&'t CStr, { limits::ARGS }>,
     /// `lxc.init.uid`
     pub uid: u32,
     /// `lxc.init.gid`
     pub gid: u32,
     /// `lxc.init.groups`
-    pub groups: Vec<u32, { limits::GROUPS }>,
+    pub groups: List<u32, { limits::GROUPS }>,
     /// `lxc.init.cwd`
     pub cwd: Option<&'t CStr>,
 }
@@ -365,7 +366,7 @@ pub struct Nic<'t> {
     /// The type's name as written.
     pub kind_name: &'t CStr,
     /// Every other field, current name without the `lxc.net.N.` prefix, validated, in order.
-    pub fields: Vec<NamedValue<'t>, { limits::NIC_FIELDS }>,
+    pub fields: List<NamedValue<'t>, { limits::NIC_FIELDS }>,
     /// Where its type stands.
     pub at: Origin,
 }
@@ -508,7 +509,7 @@ pub struct Config<'t> {
     /// `-P`, without trailing slashes.
     pub lxcpath: &'t CStr,
     /// Config files read, in order; the first is LXC_CONFIG_FILE. Empty: no file.
-    pub files: Vec<&'t CStr, { limits::FILES }>,
+    pub files: List<&'t CStr, { limits::FILES }>,
     /// `lxc.arch`: PER_LINUX or PER_LINUX32 for personality(2); None = leave.
     pub personality: Option<At<u64>>,
     /// `lxc.arch` as written, for printing.
@@ -520,7 +521,7 @@ pub struct Config<'t> {
     /// `lxc.mount.fstab`; its entries are in `mounts`, before those of `lxc.mount.entry`.
     pub fstab: Option<At<&'t CStr>>,
     /// Entries of fstab first, then `lxc.mount.entry` in order.
-    pub mounts: Vec<MountEntry<'t>, { limits::MOUNTS }>,
+    pub mounts: List<MountEntry<'t>, { limits::MOUNTS }>,
     /// How many of `mounts` came from the fstab.
     pub fstab_mounts: usize,
     /// `lxc.mount.auto`
@@ -540,7 +541,7 @@ pub struct Config<'t> {
     /// `lxc.cap.*`
     pub caps: Caps,
     /// All hooks, in the order written.
-    pub hooks: Vec<Hook<'t>, { limits::HOOKS }>,
+    pub hooks: List<Hook<'t>, { limits::HOOKS }>,
     /// `lxc.hook.version`: 0 or 1.
     pub hook_version: u8,
     /// `lxc.init.*`
@@ -548,21 +549,21 @@ pub struct Config<'t> {
     /// `lxc.signal.*`
     pub signals: Signals,
     /// `lxc.environment`: `KEY=VALUE` for init and hooks. (A bare KEY was resolved from our environment when read.)
-    pub environment: Vec<&'t CStr, { limits::ENVIRONMENT }>,
+    pub environment: List<&'t CStr, { limits::ENVIRONMENT }>,
     /// `lxc.environment.runtime`: only for init.
-    pub environment_runtime: Vec<&'t CStr, { limits::ENVIRONMENT }>,
+    pub environment_runtime: List<&'t CStr, { limits::ENVIRONMENT }>,
     /// `lxc.environment.hooks`: only for hooks.
-    pub environment_hooks: Vec<&'t CStr, { limits::ENVIRONMENT }>,
+    pub environment_hooks: List<&'t CStr, { limits::ENVIRONMENT }>,
     /// `lxc.cgroup.*`, `lxc.cgroup2.*` (not `lxc.cgroup.dir*`, `lxc.cgroup.relative`: those are `kept`).
-    pub cgroup: Vec<CgroupSetting<'t>, { limits::CGROUP_SETTINGS }>,
+    pub cgroup: List<CgroupSetting<'t>, { limits::CGROUP_SETTINGS }>,
     /// `lxc.prlimit.*`
-    pub prlimits: Vec<Prlimit, { limits::PRLIMITS }>,
+    pub prlimits: List<Prlimit, { limits::PRLIMITS }>,
     /// `lxc.sysctl.*`
-    pub sysctls: Vec<NamedValue<'t>, { limits::SYSCTLS }>,
+    pub sysctls: List<NamedValue<'t>, { limits::SYSCTLS }>,
     /// `lxc.proc.*`
-    pub procs: Vec<NamedValue<'t>, { limits::SYSCTLS }>,
+    pub procs: List<NamedValue<'t>, { limits::SYSCTLS }>,
     /// `lxc.net.*`
-    pub nics: Vec<Nic<'t>, { limits::NICS }>,
+    pub nics: List<Nic<'t>, { limits::NICS }>,
     /// `lxc.namespace.*`
     pub namespaces: Namespaces,
     /// `lxc.no_new_privs`
@@ -572,9 +573,9 @@ pub struct Config<'t> {
     /// `lxc.log.*`
     pub log: Log<'t>,
     /// `lxc.ephemeral` and other keys without effect here.
-    pub kept: Vec<Kept<'t>, { limits::KEPT }>,
+    pub kept: List<Kept<'t>, { limits::KEPT }>,
     /// What a start must refuse.
-    pub not_built: Vec<NotBuilt<'t>, { limits::KEPT }>,
+    pub not_built: List<NotBuilt<'t>, { limits::KEPT }>,
     /// `monopod.restart.*`
     pub restart: Restart,
     /// `monopod.timeout.*`
@@ -587,7 +588,7 @@ impl<'t> Config<'t> {
         Config {
             name,
             lxcpath,
-            files: Vec::new(),
+            files: List::new(),
             personality: None,
             arch: None,
             uts_name: None,
@@ -601,7 +602,7 @@ impl<'t> Config<'t> {
                 idmap: false,
             },
             fstab: None,
-            mounts: Vec::new(),
+            mounts: List::new(),
             fstab_mounts: 0,
             mount_auto: MountAuto::NONE,
             autodev: true,
@@ -611,24 +612,24 @@ impl<'t> Config<'t> {
             pty_max: 1024,
             console: Console { path: ConsolePath::Auto, logfile: None, log_size: 0, rotate: false, buffer_size: 0 },
             caps: Caps { drop: 0, keep: None, at: DEFAULT },
-            hooks: Vec::new(),
+            hooks: List::new(),
             hook_version: 0,
-            init: Init { cmd: Vec::new(), uid: 0, gid: 0, groups: Vec::new(), cwd: None },
+            init: Init { cmd: List::new(), uid: 0, gid: 0, groups: List::new(), cwd: None },
             signals: Signals { halt: libc::SIGPWR, halt_set: false, reboot: libc::SIGINT, stop: libc::SIGKILL },
-            environment: Vec::new(),
-            environment_runtime: Vec::new(),
-            environment_hooks: Vec::new(),
-            cgroup: Vec::new(),
-            prlimits: Vec::new(),
-            sysctls: Vec::new(),
-            procs: Vec::new(),
-            nics: Vec::new(),
+            environment: List::new(),
+            environment_runtime: List::new(),
+            environment_hooks: List::new(),
+            cgroup: List::new(),
+            prlimits: List::new(),
+            sysctls: List::new(),
+            procs: List::new(),
+            nics: List::new(),
             namespaces: Namespaces { keep: None, clone: None, at: DEFAULT },
             no_new_privs: false,
             pdeath_signal: libc::SIGKILL,
             log: Log { level: None, file: None, syslog: None, kmsg: false },
-            kept: Vec::new(),
-            not_built: Vec::new(),
+            kept: List::new(),
+            not_built: List::new(),
             restart: Restart::DEFAULT,
             timeouts: Timeouts::DEFAULT,
         }

@@ -6,7 +6,7 @@
 use super::keys::{Given, Out};
 use super::lex::words;
 use super::values::{self, Fault};
-use super::{Config, NamedValue, Nic, NicType};
+use super::{Config, List, NamedValue, Nic, NicType};
 use crate::limits;
 use crate::text::{Line, Shown, number, shown};
 use core::fmt::{self, Write};
@@ -162,8 +162,7 @@ pub(super) fn set<'t>(config: &mut Config<'t>, given: &Given<'_, 't>) -> Result<
         Some(at) if nics.get(at).is_some_and(|nic| nic.index == index) => nics.get_mut(at),
         found => {
             let at = found.unwrap_or(nics.len());
-            let nic =
-                Nic { index, kind: NicType::Empty, kind_name: c"empty", fields: heapless::Vec::new(), at: given.at };
+            let nic = Nic { index, kind: NicType::Empty, kind_name: c"empty", fields: List::new(), at: given.at };
             nics.insert(at, nic).map_err(|_| Fault::Full("network links", limits::NICS, "NICS"))?;
             nics.get_mut(at)
         }

@@ -100,7 +100,8 @@ fn threshold(level: LogLevel) -> log::LevelFilter {
 
 /// Opens for appending, never waiting: a FIFO without a reader answers ENXIO instead of blocking the start.
 fn append(path: &CStr) -> Result<OwnedFd, Errno> {
-    let flags = OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_CLOEXEC | OFlag::O_NOCTTY | OFlag::O_NONBLOCK;
+    let flags =
+        OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_CLOEXEC | OFlag::O_NOCTTY | OFlag::O_NONBLOCK;
     open(path, flags, Mode::from_bits_truncate(0o600))
 }
 

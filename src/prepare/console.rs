@@ -58,6 +58,7 @@ pub struct ConsoleSide<'t> {
 
 impl<'t> ConsoleSide<'t> {
     /// Opens what the config names. A terminal goes into raw mode, so that every key reaches the guest.
+    #[inline(never)]
     pub fn open(config: &Config<'t>, daemon: bool) -> Result<Self> {
         let peer = match config.console.path {
             ConsolePath::None => Peer::None,
@@ -66,12 +67,12 @@ impl<'t> ConsoleSide<'t> {
             ConsolePath::Auto => own_terminal(daemon),
         };
         let log = match config.console.logfile {
-            Some(path) => Some(LogFile::open(path.value, config.console.log_size, config.console.rotate).map_err(
-                |errno| {
+            Some(path) => {
+                Some(LogFile::open(path.value, config.console.log_size, config.console.rotate).map_err(|errno| {
                     let place = config.place(path.at);
                     Error::os("console", errno, format_args!("{place}: lxc.console.logfile = {}", shown(path.value)))
-                },
-            )?),
+                })?)
+            }
             None => None,
         };
         let size = usize::try_from(config.console.buffer_size).unwrap_or(usize::MAX);
@@ -111,7 +112,8 @@ fn own_terminal(daemon: bool) -> Peer {
 }
 
 fn open_peer(path: &CStr) -> Result<OwnedFd> {
-    let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_CREAT | OFlag::O_APPEND;
+    let flags =
+        OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_CREAT | OFlag::O_APPEND;
     open(path, flags, Mode::from_bits_truncate(0o600))
         .map_err(|errno| Error::os("console", errno, format_args!("open {}", shown(path))))
 }
@@ -160,7 +162,8 @@ impl<'t> LogFile<'t> {
 }
 
 fn open_log(path: &CStr) -> core::result::Result<OwnedFd, Errno> {
-    let flags = OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_NOCTTY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+    let flags =
+        OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_NOCTTY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
     open(path, flags, Mode::from_bits_truncate(0o600))
 }
 

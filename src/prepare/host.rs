@@ -24,7 +24,8 @@ use std::os::fd::AsFd;
 
 /// Milliseconds of CLOCK_MONOTONIC: the clock of every deadline.
 pub fn now_ms() -> u64 {
-    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |now| now.tv_sec() as u64 * 1000 + now.tv_nsec() as u64 / 1_000_000)
+    clock_gettime(ClockId::CLOCK_MONOTONIC)
+        .map_or(0, |now| now.tv_sec() as u64 * 1000 + now.tv_nsec() as u64 / 1_000_000)
 }
 
 /// What an epoll event is about: the token's top byte.
@@ -103,6 +104,7 @@ pub struct Host<'t> {
 
 impl<'t> Host<'t> {
     /// Blocks signals, binds the command socket and makes the epoll instance. Before the first clone (lxc.md rows 34, 40).
+    #[inline(never)]
     pub fn open(config: &'t Config<'t>, lock: Lock, lifecycle: Lifecycle) -> Result<Option<Self>> {
         let failed = |what: &'static str| move |errno: Errno| Error::os("prepare", errno, format_args!("{what}"));
         let server = match Server::bind(config.lxcpath, config.name) {
@@ -182,6 +184,8 @@ impl<'t> Host<'t> {
         }
     }
 
+    #[inline(never)]
+
     fn dispatch(&mut self, event: EpollEvent) -> Option<Event> {
         let token = event.data();
         if token & (0xff << 56) == CONTROL {
@@ -211,11 +215,13 @@ impl<'t> Host<'t> {
     }
 
     /// `key=value` lines for `monopod info`.
+    #[inline(never)]
     fn status(&self) -> Line<512> {
         let mut text = Line::new();
         let now = now_ms();
         let _ = writeln!(text, "state={}\npid={}", self.state.name(), self.init_pid);
-        let _ = writeln!(text, "restarts={}\nuptime_ms={}", self.lifecycle.restarts(), now.saturating_sub(self.since_ms));
+        let _ =
+            writeln!(text, "restarts={}\nuptime_ms={}", self.lifecycle.restarts(), now.saturating_sub(self.since_ms));
         if let Some(outcome) = self.last {
             let _ = writeln!(text, "last_exit={outcome}");
         }

@@ -66,7 +66,8 @@ fn one_by_one(close: bool) {
 /// Signals that our caller ignores, as a mask (bit n-1 = signal n): init must not inherit them. Without /proc only SIGPIPE,
 /// SIGHUP, SIGINT and SIGQUIT are looked after, the ones that shells and nohup ignore.
 pub fn ignored_signals() -> u64 {
-    const USUAL: u64 = 1 << (libc::SIGPIPE - 1) | 1 << (libc::SIGHUP - 1) | 1 << (libc::SIGINT - 1) | 1 << (libc::SIGQUIT - 1);
+    const USUAL: u64 =
+        1 << (libc::SIGPIPE - 1) | 1 << (libc::SIGHUP - 1) | 1 << (libc::SIGINT - 1) | 1 << (libc::SIGQUIT - 1);
     let mut status = [0u8; 4096];
     let read = open(c"/proc/self/status", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
         .and_then(|file| nix::unistd::read(&file, &mut status));

@@ -37,6 +37,7 @@ pub enum Taken {
 }
 
 /// Takes the lock of container `name`.
+#[inline(never)]
 pub fn take(name: &CStr) -> Result<Taken> {
     let base = base()?;
     let directory = join(&[base.c().to_bytes(), b"/", name.to_bytes()])?;
@@ -71,6 +72,7 @@ pub fn take(name: &CStr) -> Result<Taken> {
 }
 
 /// `<run>/monopod`, made if need be. It must be a directory of root's (or ours) that nobody else can write.
+#[inline(never)]
 fn base() -> Result<PathText> {
     let mut last = Errno::ENOENT;
     for run in RUN {
@@ -86,9 +88,13 @@ fn base() -> Result<PathText> {
         let opened = open(path.c(), flags, Mode::empty()).map_err(|errno| failed("open", &path, errno))?;
         let stat = fstat(&opened).map_err(|errno| failed("stat", &path, errno))?;
         let mine = stat.st_uid == 0 || stat.st_uid == nix::unistd::geteuid().as_raw();
-        let writable = stat.st_mode & 0o022 != 0 || SFlag::from_bits_truncate(stat.st_mode & libc::S_IFMT) != SFlag::S_IFDIR;
+        let writable =
+            stat.st_mode & 0o022 != 0 || SFlag::from_bits_truncate(stat.st_mode & libc::S_IFMT) != SFlag::S_IFDIR;
         if !mine || writable {
-            return Err(Error::new("lock", format_args!("{} can be written by others than its owner root", shown(path.c()))));
+            return Err(Error::new(
+                "lock",
+                format_args!("{} can be written by others than its owner root", shown(path.c())),
+            ));
         }
         return Ok(path);
     }
@@ -106,6 +112,7 @@ impl Lock {
     }
 
     /// Writes who holds the lock: boot id, pid, start time.
+    #[inline(never)]
     fn sign(&self) -> core::result::Result<(), Errno> {
         let mut line = Line::<128>::new();
         let boot = read_word(c"/proc/sys/kernel/random/boot_id", 0);

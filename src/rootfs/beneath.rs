@@ -128,7 +128,10 @@ impl Name {
     /// ENAMETOOLONG for more than 255 bytes.
     pub fn new(name: &[u8]) -> nix::Result<Name> {
         let mut bytes = heapless::Vec::new();
-        bytes.extend_from_slice(name).and_then(|()| bytes.push(0).map_err(|_| Default::default())).map_err(|_| Errno::ENAMETOOLONG)?;
+        bytes
+            .extend_from_slice(name)
+            .and_then(|()| bytes.push(0).map_err(|_| Default::default()))
+            .map_err(|_| Errno::ENAMETOOLONG)?;
         Ok(Name(bytes))
     }
 

@@ -301,7 +301,9 @@ impl Report {
             Step::Limit => (
                 "limit",
                 match config.prlimits.get(item) {
-                    Some(one) => write!(out, "{}: resource {} = {}:{}", place(one.at), one.resource, one.soft, one.hard),
+                    Some(one) => {
+                        write!(out, "{}: resource {} = {}:{}", place(one.at), one.resource, one.soft, one.hard)
+                    }
                     None => write!(out, "{item}"),
                 },
             ),

@@ -131,9 +131,13 @@ fn write_sysctls(config: &Config<'_>) -> Result<(), Report> {
     for (index, sysctl) in (0u16..).zip(&config.sysctls) {
         let write = || {
             let mut path = PathText::join(&[b"/proc/sys/"]).map_err(|_| Errno::ENAMETOOLONG)?;
-            for part in sysctl.name.to_bytes().split(|b| *b == b'.').enumerate().flat_map(|(n, part)| {
-                [if n == 0 { &b""[..] } else { b"/" }, part]
-            }) {
+            for part in sysctl
+                .name
+                .to_bytes()
+                .split(|b| *b == b'.')
+                .enumerate()
+                .flat_map(|(n, part)| [if n == 0 { &b""[..] } else { b"/" }, part])
+            {
                 path.push(part).map_err(|_| Errno::ENAMETOOLONG)?;
             }
             crate::cgroup::limit::write_file(path.c(), sysctl.value.to_bytes())

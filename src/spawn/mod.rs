@@ -72,6 +72,7 @@ impl<'h, 't> Life<'h, 't> {
 }
 
 /// Starts a life: from the pre-start hooks to the exec of init.
+#[inline(never)]
 pub fn spawn<'t>(
     life: &mut Life<'_, 't>,
     blueprint: &Blueprint<'t>,
@@ -107,6 +108,7 @@ enum Heard {
 }
 
 impl Start {
+    #[inline(never)]
     fn clone_child<'t>(
         life: &mut Life<'_, 't>,
         blueprint: &Blueprint<'t>,
@@ -156,10 +158,8 @@ impl Start {
             start: &start,
             drop_sys_boot: blueprint.drop_sys_boot,
         };
-        let (side_of_fork, born_in_v2) =
-            fork_off(blueprint.namespaces.clone, life.group.v2_directory()).map_err(|errno| {
-                Error::os("clone", errno, format_args!("namespaces {:#x}", blueprint.namespaces.clone))
-            })?;
+        let (side_of_fork, born_in_v2) = fork_off(blueprint.namespaces.clone, life.group.v2_directory())
+            .map_err(|errno| Error::os("clone", errno, format_args!("namespaces {:#x}", blueprint.namespaces.clone)))?;
         match side_of_fork {
             Fork::Child => {
                 // The other end must close here too, or the child would never notice the supervisor's death.
@@ -183,6 +183,8 @@ impl Start {
             }
         }
     }
+
+    #[inline(never)]
 
     fn follow<'t>(
         &mut self,
@@ -225,7 +227,10 @@ impl Start {
                         Err(errno) => return Err(Error::os("start", errno, format_args!("read the barrier"))),
                     };
                     let Some(report) = Report::from_bytes(bytes.get(..length).unwrap_or(&[])) else {
-                        return Err(Error::new("start", format_args!("the container's process sent an unknown report")));
+                        return Err(Error::new(
+                            "start",
+                            format_args!("the container's process sent an unknown report"),
+                        ));
                     };
                     if report.step == Step::Ready {
                         return Ok(Heard::Ready);
@@ -300,6 +305,8 @@ fn fork_off(flags: u64, v2: Option<BorrowedFd<'_>>) -> nix::Result<(Fork, bool)>
     Ok((clone(flags)?, false))
 }
 
+#[inline(never)]
+
 fn attach_console(life: &mut Life<'_, '_>, side: &ConsoleSide<'_>, host: &Host<'_>) -> Result<()> {
     let missing = || Error::new("console", format_args!("the container's process did not hand up its console"));
     if life.ttys.len() < 2 {
@@ -314,6 +321,7 @@ fn attach_console(life: &mut Life<'_, '_>, side: &ConsoleSide<'_>, host: &Host<'
 }
 
 /// `lxc.proc.*`: files of /proc/PID, written for the child while it waits.
+#[inline(never)]
 fn write_proc(config: &Config<'_>, pid: i32) -> Result<()> {
     for file in &config.procs {
         let refuse = |errno| {
@@ -328,15 +336,17 @@ fn write_proc(config: &Config<'_>, pid: i32) -> Result<()> {
 }
 
 /// Opens the container's namespaces while they are sure to exist, for stop hooks only.
+#[inline(never)]
 fn hold_namespaces(life: &mut Life<'_, '_>, config: &Config<'_>) {
     if config.hooks(HookKind::Stop).next().is_none() {
         return;
     }
     let pid = life.pid.unwrap_or(0);
     for name in ["mnt", "pid", "uts", "ipc", "net", "cgroup"] {
-        let opened = PathText::format(format_args!("/proc/{pid}/ns/{name}")).map_err(|_| Errno::ENAMETOOLONG).and_then(
-            |path| nix::fcntl::open(path.c(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty()),
-        );
+        let opened =
+            PathText::format(format_args!("/proc/{pid}/ns/{name}")).map_err(|_| Errno::ENAMETOOLONG).and_then(|path| {
+                nix::fcntl::open(path.c(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())
+            });
         if let Ok(fd) = opened {
             let _ = life.namespaces.push((name, fd));
         }

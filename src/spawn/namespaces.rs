@@ -64,7 +64,7 @@ pub fn plan(config: &Config<'_>) -> Result<Plan> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{DEFAULT, Namespaces, Nic};
+    use crate::config::{DEFAULT, List, Namespaces, Nic};
 
     fn with(change: impl FnOnce(&mut Config<'static>)) -> Result<Plan> {
         let mut config = Box::new(Config::new(c"test", c"/var/lib/lxc"));
@@ -81,14 +81,16 @@ mod tests {
 
     #[test]
     fn plan_network_none_keeps_the_hosts() {
-        let nic = Nic { index: 0, kind: NicType::None, kind_name: c"none", fields: heapless::Vec::new(), at: DEFAULT };
+        let nic = Nic { index: 0, kind: NicType::None, kind_name: c"none", fields: List::new(), at: DEFAULT };
         assert!(!with(|config| drop(config.nics.push(nic))).unwrap().has_net());
     }
 
     #[test]
     fn plan_keep_and_clone_are_obeyed() {
-        let keep = |mask| move |config: &mut Config<'static>| {
-            config.namespaces = Namespaces { keep: Some(mask), clone: None, at: DEFAULT };
+        let keep = |mask| {
+            move |config: &mut Config<'static>| {
+                config.namespaces = Namespaces { keep: Some(mask), clone: None, at: DEFAULT };
+            }
         };
         assert_eq!(with(keep(NET | IPC)).unwrap().flags(), MOUNT | PID | UTS | CGROUP);
         assert!(with(keep(PID)).is_err());

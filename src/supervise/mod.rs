@@ -21,6 +21,7 @@ struct Stopping {
 }
 
 /// Supervises until init has ended, and reaps it.
+#[inline(never)]
 pub fn run(life: &mut Life<'_, '_>, side: &mut ConsoleSide<'_>, host: &mut Host<'_>) -> Outcome {
     let Some(pid) = life.pid else { return Outcome::Exit(0) };
     let mut stopping: Option<Stopping> = None;
@@ -59,6 +60,8 @@ pub fn run(life: &mut Life<'_, '_>, side: &mut ConsoleSide<'_>, host: &mut Host<
     }
 }
 
+#[inline(never)]
+
 fn ended(life: &mut Life<'_, '_>, side: &mut ConsoleSide<'_>, host: &mut Host<'_>, exit: Exit) -> Outcome {
     life.pid = None;
     let outcome = Outcome::of(exit);
@@ -73,6 +76,8 @@ fn ended(life: &mut Life<'_, '_>, side: &mut ConsoleSide<'_>, host: &mut Host<'_
     }
     outcome
 }
+
+#[inline(never)]
 
 fn relay(life: &mut Life<'_, '_>, side: &mut ConsoleSide<'_>, host: &Host<'_>, source: Source) {
     let Some(console) = life.console.as_mut() else { return };
@@ -92,6 +97,8 @@ fn forward(pid: i32, signal: i32) {
         log::warn!("signal {signal} could not be forwarded: {}", errno.desc());
     }
 }
+
+#[inline(never)]
 
 fn obey(host: &mut Host<'_>, pid: i32, order: Order) -> Option<Stopping> {
     let signals = host.config.signals;
@@ -136,6 +143,7 @@ fn thaw(host: &Host<'_>) {
 
 /// systemd halts on SIGRTMIN+3 (37, as the kernel counts) and ignores SIGPWR; like LXC, an init that blocks 37 is taken for
 /// one that waits for it, unless the config says which signal it wants.
+#[inline(never)]
 fn halt_signal(pid: i32, configured: i32, was_configured: bool) -> i32 {
     const RTMIN_3: i32 = 37;
     if was_configured {
@@ -149,9 +157,8 @@ fn halt_signal(pid: i32, configured: i32, was_configured: bool) -> i32 {
         .and_then(|file| nix::unistd::read(&file, &mut text));
     let text = text.get(..read.unwrap_or(0)).unwrap_or(&[]);
     let blocked = memchr::memmem::find(text, b"SigBlk:").and_then(|at| text.get(at + 7..at + 7 + 17));
-    let mask = blocked
-        .and_then(|hex| core::str::from_utf8(hex).ok())
-        .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok());
+    let mask =
+        blocked.and_then(|hex| core::str::from_utf8(hex).ok()).and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok());
     match mask {
         Some(mask) if mask >> (RTMIN_3 - 1) & 1 == 1 => RTMIN_3,
         _ => configured,
@@ -159,6 +166,7 @@ fn halt_signal(pid: i32, configured: i32, was_configured: bool) -> i32 {
 }
 
 /// Waits for the next life; clients are answered meanwhile, and a stop ends the wait. False if there shall be no next life.
+#[inline(never)]
 pub fn idle(host: &mut Host<'_>, after_ms: u64) -> bool {
     let until = now_ms().saturating_add(after_ms);
     while host.asked == Asked::Nothing {

@@ -68,10 +68,8 @@ pub fn drop_bounding(number: u32) -> nix::Result<()> {
 /// Empties the ambient set; EINVAL before Linux 4.3, which has none.
 pub fn clear_ambient() -> nix::Result<()> {
     // SAFETY: numbers only.
-    check(
-        unsafe { libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL as libc::c_ulong, 0, 0, 0) }.into(),
-    )
-    .map(drop)
+    check(unsafe { libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL as libc::c_ulong, 0, 0, 0) }.into())
+        .map(drop)
 }
 
 /// Whether the bounding set holds a capability; EINVAL = the kernel has no such capability.

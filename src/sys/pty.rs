@@ -32,7 +32,8 @@ pub fn open_peer(master: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
 /// Makes `terminal` the controlling terminal of this session; `steal` takes it from another session (needs CAP_SYS_ADMIN).
 pub fn set_controlling(terminal: BorrowedFd<'_>, steal: bool) -> nix::Result<()> {
     // SAFETY: the argument is a number.
-    check(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSCTTY as _, libc::c_ulong::from(steal)) }.into()).map(drop)
+    check(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSCTTY as _, libc::c_ulong::from(steal)) }.into())
+        .map(drop)
 }
 
 /// Copies the window size of one terminal to another. ENOTTY when either is none.
