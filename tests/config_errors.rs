@@ -73,7 +73,6 @@ const WORLDS: &[Refusal] = &[
     Refusal { name: "start hook missing",     config: "lxc.hook.start = /missing",         setup: "", says: &["/missing", "127"] },
     Refusal { name: "hook not executable",    config: "lxc.hook.pre-start = {dir}/file",   setup: "echo true > file", says: &["{dir}/file", "126"] },
     Refusal { name: "console log directory missing", config: "lxc.console.logfile = {dir}/missing/log", setup: "", says: &["{dir}/missing/log", NOT_THERE] },
-    Refusal { name: "console missing",        config: "lxc.console.path = /dev/missing",   setup: "", says: &["/dev/missing", NOT_THERE] },
     Refusal { name: "sysctl unknown",         config: "lxc.sysctl.no.such.key = 1",        setup: "", says: &["no", NOT_THERE] },
     Refusal { name: "sysctl value refused",   config: "lxc.sysctl.net.ipv4.ip_forward = many", setup: "", says: &["net", "ip_forward", "Invalid argument"] },
     Refusal { name: "proc file unknown",      config: "lxc.proc.no_such_file = 1",         setup: "", says: &["no_such_file"] },
@@ -83,9 +82,10 @@ const WORLDS: &[Refusal] = &[
     Refusal { name: "cgroup path climbs out", config: "lxc.cgroup.memory.../limit = 1",    setup: "", says: &["lxc.cgroup"] },
 ];
 
-/// Faults inside the rootfs, which have no line in the config, or only one by default.
+/// Faults that are named without a line: things of the rootfs that nobody wrote, and values whose line is not kept.
 #[rustfmt::skip]
-const INSIDES: &[Refusal] = &[
+const UNPLACED: &[Refusal] = &[
+    Refusal { name: "console missing",        config: "lxc.console.path = {dir}/missing/tty", setup: "", says: &["{dir}/missing/tty", NOT_THERE] },
     Refusal { name: "dev is a link out",      config: "lxc.autodev = 1",                   setup: "mkdir victim; rmdir rootfs/dev; ln -s $PWD/victim rootfs/dev", says: &["dev"] },
     Refusal { name: "init missing",           config: "lxc.init.cmd = /missing",           setup: "", says: &["/missing", NOT_THERE] },
     Refusal { name: "init not executable",    config: "lxc.init.cmd = /file",              setup: "echo > rootfs/file", says: &["/file", "Permission denied"] },
@@ -134,8 +134,8 @@ fn broken_worlds_are_refused_in_one_line() {
 }
 
 #[test]
-fn broken_insides_are_refused_in_one_line() {
-    assert_all_refused(INSIDES, false);
+fn broken_things_without_a_line_are_refused_in_one_line() {
+    assert_all_refused(UNPLACED, false);
 }
 
 #[test]

@@ -170,8 +170,8 @@ fn signals_are_forwarded_and_a_hangup_arrives_as_sigterm() {
     guest.wait_said("ready");
     let pairs = [(libc::SIGUSR1, 10), (libc::SIGHUP, 15), (libc::SIGTERM, 15), (libc::SIGPWR, 30), (37, 37)];
     for (sent, arrives) in pairs {
-        running.signal(sent);
         let count = guest.results().lines().count();
+        running.signal(sent);
         support::wait_until(&format!("signal {sent}"), || guest.results().lines().count() > count);
         assert_eq!(guest.results().lines().last(), Some(&*format!("signal {arrives}")));
     }
