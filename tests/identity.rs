@@ -1,7 +1,7 @@
 //! Who init is: ids, capabilities, limits, environment, namespaces, names.
 
-use crate::support::Guest;
 use crate::support::report::Report;
+use crate::support::{Guest, Running, sandbox};
 use std::fs;
 
 /// Runs a guest with these config lines and returns what init found.
@@ -103,6 +103,16 @@ fn init_of_an_empty_config_starts_from_a_clean_process() {
     // Rust's start-up code in the test init ignores SIGPIPE, nobody ignores anything else.
     assert_eq!(report.entry("status", "SigIgn:"), "0000000000001000");
     assert_eq!(report.entry("status", "NoNewPrivs:"), "0");
+}
+
+#[test]
+fn signals_that_our_caller_ignores_are_not_ignored_in_init() {
+    let guest = Guest::new("ignored");
+    let mut command = guest.start_command("report");
+    sandbox::ignore(&mut command, &[libc::SIGHUP, libc::SIGINT, libc::SIGUSR1, libc::SIGCHLD, 40]);
+    let ended = Running::new(&guest, command).wait();
+    assert_eq!(ended.code, Some(0), "{ended}");
+    assert_eq!(guest.report().entry("status", "SigIgn:"), "0000000000001000");
 }
 
 #[test]

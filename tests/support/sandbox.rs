@@ -101,6 +101,19 @@ pub fn inherit(command: &mut Command, fd: &impl AsRawFd, number: i32) {
     unsafe { command.pre_exec(move || check(libc::dup2(fd, number))) };
 }
 
+/// Starts the command with `signals` ignored, as nohup and some shells do.
+pub fn ignore(command: &mut Command, signals: &'static [i32]) {
+    // SAFETY: only system calls between fork and exec.
+    unsafe {
+        command.pre_exec(move || {
+            for signal in signals {
+                libc::signal(*signal, libc::SIG_IGN);
+            }
+            Ok(())
+        })
+    };
+}
+
 /// Closes descriptors 0, 1 and 2 in the command, as some boot scripts do.
 pub fn close_stdio(command: &mut Command) {
     // SAFETY: only system calls between fork and exec.
