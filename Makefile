@@ -8,7 +8,7 @@ SHELL       := /bin/bash
 MAKEFLAGS   += --no-print-directory
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-deps start-all check fmt clippy deny build small size check-sizes toolchain started clean FORCE
+.PHONY: help demo test bench test-deps start-all check fmt clippy deny build small size check-sizes toolchain started clean FORCE
 
 # A shell without a login has no ~/.cargo/bin; flags from outside would replace those of targets/.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -58,7 +58,7 @@ cargo-build = $(if $3,$(rebuild-tools)) mkdir -p .cache/no-unwind; printf '!<arc
   $(if $3,$(rebuild-std),--target-dir $(TARGET_DIR)/lean); \
   install -D -m 755 $(if $3,$(REBUILT),$(TARGET_DIR)/lean)/$1/release/monopod $@
 REBUILT       := $(TARGET_DIR)/rebuilt-std
-no-unwind     := --cfg=unwind_stub -Lnative=$(CURDIR)/.cache/no-unwind -Clink-arg=--no-eh-frame-hdr \
+no-unwind     := --cfg=unwind_stub -Cforce-unwind-tables=no -Lnative=$(CURDIR)/.cache/no-unwind -Clink-arg=--no-eh-frame-hdr \
   -Clink-arg=$(CURDIR)/targets/no-unwind.ld
 small-flags   := -Zunstable-options -Cpanic=immediate-abort
 rebuild-std   := -Zbuild-std=std,panic_abort -Zbuild-std-features=optimize_for_size --target-dir $(REBUILT)
@@ -94,7 +94,7 @@ test: test-deps fmt clippy check-sizes start-all ## install what the tests need 
 test-deps: | toolchain
 	@test "$$(id -u)" = 0 || command -v sudo > /dev/null || { echo "make test needs root or sudo: its tests make \
 	namespaces, mounts and cgroups. Without either: cargo test --lib"; exit 1; }
-	@targets/need.sh busybox:busybox-static strace:strace bwrap:bubblewrap ip:iproute2
+	@targets/need.sh busybox:busybox-static strace:strace bwrap:bubblewrap ip:iproute2 mkfs.ext4:e2fsprogs
 	@NEED=optional targets/need.sh lxc-start:lxc $(foreach t,$(filter-out $(HOST),$(TARGETS)),$(runner.$t):qemu-user-static)
 
 # The binaries of other machines, started under qemu-user: a wrong C library or ABI shows here.
@@ -104,7 +104,16 @@ start-all: $(TARGETS:%=out/%/monopod) $(TARGETS:%=out/%/monopod-small)
 started:
 	@if [ "$T" = "$(HOST)" ]; then run=; else run=$(runner.$T); fi; \
 	if [ -n "$$run" ] && ! command -v $$run > /dev/null; then echo "skipped: $(BIN), $$run is missing"; \
-	else echo "started: $(BIN): $$($$run $(BIN) --version | head -n 1)"; fi
+	else version=$$($$run $(BIN) --version); echo "started: $(BIN): $$version"; fi
+
+# BENCH=--quick for a short run; benches/README.md says what is compared. Two C programs are its floor and its init.
+bench: out/$(HOST)/monopod out/$(HOST)/monopod-small ## measure against LXC and bare system calls (root; BENCH=--quick)
+	@NEED=optional targets/need.sh lxc-start:lxc bwrap:bubblewrap strace:strace
+	@mkdir -p out/bench
+	cc -O2 -static -o out/bench/floor benches/floor.c
+	cc -O2 -static -o out/bench/init benches/init.c
+	MONOPOD=out/$(HOST)/monopod MONOPOD_SMALL=out/$(HOST)/monopod-small \
+	  cargo bench --locked --bench bench -- $(BENCH)
 
 # ---- checking ----
 

@@ -2,6 +2,8 @@
 # position-independent one is 40 KB larger and dirties a page for every few relocations.
 
 export CARGO_TARGET_X86_64_UNKNOWN_LINUX_MUSL_LINKER := rust-lld
+
+# As on the ARM targets: a fixed load address, without the 40 KB of relocations that a static PIE carries.
 flags.x86_64-unknown-linux-musl := -Crelocation-model=static
 
 limit.x86_64-unknown-linux-musl       := 600000
