@@ -11,6 +11,7 @@ use crate::config::{Config, Hook, HookKind};
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::prepare::host::{Event, Host, Source, now_ms};
+use crate::spawn::ends_us;
 use crate::supervise::lifecycle::Asked;
 use crate::sys::clone::{Fork, fork};
 use crate::sys::process::{self, Exit};
@@ -21,7 +22,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::epoll::EpollFlags;
 use nix::sys::stat::Mode;
-use nix::unistd::{Pid, pipe2, setpgid};
+use nix::unistd::{Pid, getpid, getppid, pipe2, setpgid};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// An environment: `NAME=VALUE` words.
@@ -123,8 +124,16 @@ fn run_one(host: &mut Host<'_>, hook: &Hook<'_>, moment: &Moment<'_>, words: &mu
     let os = |what: &'static str| move |errno: Errno| Error::os("hook", errno, format_args!("{what}"));
     let (output, input) = pipe2(OFlag::O_CLOEXEC).map_err(os("pipe"))?;
     nix::fcntl::fcntl(&output, nix::fcntl::FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(os("fcntl"))?;
+    let supervisor = getpid();
     let pid = match fork().map_err(os("fork"))? {
-        Fork::Child => become_hook(config, hook, moment.namespaces, words, input.as_fd(), host.ignored_signals),
+        Fork::Child => {
+            // A hook of the host dies with the supervisor; one in the container dies with its pid namespace.
+            let _ = process::set_parent_death_signal(libc::SIGKILL);
+            if getppid() != supervisor {
+                process::exit_now(126);
+            }
+            become_hook(config, hook, moment.namespaces, words, input.as_fd(), host.ignored_signals)
+        }
         Fork::Parent(pid) => pid,
     };
     // Both sides set it, so that it holds whoever comes first.
@@ -184,14 +193,17 @@ fn attend(host: &mut Host<'_>, kind: HookKind, pid: i32, output: &OwnedFd, lines
             Event::Ready(Source::Barrier) => Ended::ChildGone,
             Event::Ready(_) => continue,
             Event::Deadline => Ended::TooLate,
-            Event::Order(_) | Event::Signal(libc::SIGTERM | libc::SIGINT | libc::SIGQUIT | libc::SIGHUP) => {
+            Event::Signal(signal) if !ends_us(signal) => {
+                host.hold_signal(signal);
+                continue;
+            }
+            Event::Order(_) | Event::Signal(_) => {
                 host.asked = Asked::Stop;
                 if !starting {
                     continue;
                 }
                 Ended::Asked
             }
-            Event::Signal(_) => continue,
         };
         let _ = process::kill(-pid, libc::SIGKILL);
         let _ = process::wait(pid);

@@ -101,6 +101,7 @@ fn read_and_run(options: &Options<'_>) -> Result<i32> {
 type Words<'a> = heapless::Vec<&'a CStr, { limits::ARGS }>;
 
 /// The command line's command, else the config's, else /sbin/init (lxc.md rows 6, 14).
+#[inline(never)] // its frame would live as long as the container
 fn init_command<'t>(config: &Config<'t>, options: &Options<'_>, arena: &Arena<'t>) -> Result<Words<'t>> {
     let mut words = Words::new();
     let chosen: &[&CStr] = if options.command.is_empty() { &config.init.cmd } else { options.command };
@@ -156,8 +157,6 @@ fn container<'t>(
     }
 }
 
-#[inline(never)]
-
 fn prepare_and_run<'t>(
     config: &'t Config<'t>,
     options: &Options<'_>,
@@ -199,7 +198,6 @@ fn prepare_and_run<'t>(
 }
 
 /// Life after life.
-#[inline(never)]
 fn run_container<'t>(
     blueprint: &Blueprint<'t>,
     hierarchies: &find::Hierarchies<'t>,
@@ -248,8 +246,7 @@ fn run_container<'t>(
     }
 }
 
-#[inline(never)]
-
+#[inline(never)] // its frame would live as long as the container
 fn open_log(config: &Config<'_>, options: &Options<'_>) -> Result<()> {
     let file = options.logfile.or(config.log.file);
     let settings = logging::Settings {
@@ -278,7 +275,7 @@ fn text<T>(result: core::result::Result<T, Full>) -> Result<T> {
 }
 
 /// `container=lxc`, the ttys for systemd's getty generator, and what the config adds.
-#[inline(never)]
+#[inline(never)] // its frame would live as long as the container
 fn init_environment<'t>(config: &Config<'t>, arena: &Arena<'t>) -> Result<Environment<'t>> {
     let mut words = Environment::new();
     let mut add = |word| {
@@ -306,7 +303,7 @@ fn init_environment<'t>(config: &Config<'t>, arena: &Arena<'t>) -> Result<Enviro
 type CallerEnvironment<'t> = heapless::Vec<&'t CStr, { limits::CALLER_ENVIRONMENT }>;
 
 /// Our own environment, for hooks, which inherit it as they do from lxc-start.
-#[inline(never)]
+#[inline(never)] // its frame would live as long as the container
 fn caller_environment<'t>(arena: &Arena<'t>) -> Result<CallerEnvironment<'t>> {
     let mut words = CallerEnvironment::new();
     for (name, value) in std::env::vars_os() {
@@ -319,8 +316,7 @@ fn caller_environment<'t>(arena: &Arena<'t>) -> Result<CallerEnvironment<'t>> {
     Ok(words)
 }
 
-#[inline(never)]
-
+#[inline(never)] // its frame would live as long as the container
 fn find_hierarchies<'t>(arena: &Arena<'t>) -> Result<find::Hierarchies<'t>> {
     let mut found = find::Hierarchies::new();
     // Without /proc there are no cgroups to be found; a config that needs them is refused where it asks for them.
@@ -339,7 +335,7 @@ fn find_hierarchies<'t>(arena: &Arena<'t>) -> Result<find::Hierarchies<'t>> {
 }
 
 /// A supervisor that was killed takes its container with it, but not its cgroups.
-#[inline(never)]
+#[inline(never)] // its frame would live as long as the container
 fn clean_up_after_the_dead(host: &Host<'_>, dead: Option<i32>) -> Result<()> {
     let removed = cgroup::remove_stale(&host.hierarchies, host.config.name)?;
     match (dead, removed) {
@@ -353,8 +349,7 @@ fn clean_up_after_the_dead(host: &Host<'_>, dead: Option<i32>) -> Result<()> {
 /// A pid file, removed at the end.
 struct PidFile<'a>(&'a CStr);
 
-#[inline(never)]
-
+#[inline(never)] // its frame would live as long as the container
 fn write_pidfile(path: &CStr) -> Result<PidFile<'_>> {
     let refuse = |errno| Error::os("pidfile", errno, format_args!("{}", shown(path)));
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;

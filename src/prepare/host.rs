@@ -87,6 +87,8 @@ pub struct Host<'t> {
     pub lifecycle: Lifecycle,
     /// What somebody asked for: nothing, or the end.
     pub asked: Asked,
+    /// Signals that came before init could take them (bit n-1 = signal n).
+    pub held_signals: u64,
     /// Our log or hooks may still want a terminal: in the background there is none.
     pub daemon: bool,
     epoll: Epoll,
@@ -104,7 +106,7 @@ pub struct Host<'t> {
 
 impl<'t> Host<'t> {
     /// Blocks signals, binds the command socket and makes the epoll instance. Before the first clone (lxc.md rows 34, 40).
-    #[inline(never)]
+    #[inline(never)] // its frame would live as long as the container
     pub fn open(config: &'t Config<'t>, lock: Lock, lifecycle: Lifecycle) -> Result<Option<Box<Self>>> {
         let failed = |what: &'static str| move |errno: Errno| Error::os("prepare", errno, format_args!("{what}"));
         let server = match Server::bind(config.lxcpath, config.name) {
@@ -131,6 +133,7 @@ impl<'t> Host<'t> {
             ignored_signals: 0,
             lifecycle,
             asked: Asked::Nothing,
+            held_signals: 0,
             daemon: false,
             epoll,
             signals,
@@ -184,8 +187,6 @@ impl<'t> Host<'t> {
         }
     }
 
-    #[inline(never)]
-
     fn dispatch(&mut self, event: EpollEvent) -> Option<Event> {
         let token = event.data();
         if token & (0xff << 56) == CONTROL {
@@ -215,7 +216,6 @@ impl<'t> Host<'t> {
     }
 
     /// `key=value` lines for `monopod info`.
-    #[inline(never)]
     fn status(&self) -> Line<512> {
         let mut text = Line::new();
         let now = now_ms();
@@ -254,6 +254,13 @@ impl<'t> Host<'t> {
     pub fn set_init(&mut self, pid: i32, clone_flags: u64) {
         self.init_pid = pid;
         self.clone_flags = clone_flags;
+    }
+
+    /// Keeps a signal for init, which is not there yet. SIGCHLD and SIGWINCH are ours and never come here twice.
+    pub fn hold_signal(&mut self, signal: i32) {
+        if (1..=signals::MAX).contains(&signal) && signal != libc::SIGPIPE && signal != libc::SIGWINCH {
+            self.held_signals |= 1 << (signal - 1);
+        }
     }
 
     /// How the last life ended, and when the next begins, for clients.

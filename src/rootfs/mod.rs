@@ -39,7 +39,7 @@ pub struct Source<'t> {
 }
 
 /// Looks at the configured rootfs.
-#[inline(never)]
+#[inline(never)] // its frame would live as long as the container
 pub fn source<'t>(config: &Config<'t>, state_directory: &'t CStr) -> Result<Source<'t>> {
     let Some(path) = config.rootfs.path else {
         let source = Source { path: c"/", mountpoint: c"/", device: false };
