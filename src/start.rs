@@ -13,7 +13,7 @@ use crate::prepare::lock::{self, Taken};
 use crate::prepare::{inherited, reboot_probe};
 use crate::rootfs;
 use crate::spawn::{self, Blueprint, Life, namespaces};
-use crate::supervise::lifecycle::{Lifecycle, Next};
+use crate::supervise::lifecycle::Next;
 use crate::supervise::{self, lifecycle::Asked};
 use crate::teardown;
 use crate::text::{Arena, Full, Line, shown};
@@ -174,22 +174,17 @@ fn prepare_and_run<'t>(
     let namespaces = namespaces::plan(config)?;
     let environment = init_environment(config, arena)?;
     let caller_environment = caller_environment(arena)?;
-    let hierarchies = find_hierarchies(arena)?;
-    let Some(mut host) = Host::open(config, lock, Lifecycle::new(config.restart))? else {
+    let hierarchies: &'t find::Hierarchies<'t> = Box::leak(find_hierarchies(arena)?);
+    let Some(mut host) = Host::open(config, lock, hierarchies, caller_environment.leak())? else {
         return Ok(already_running(config));
     };
-    host.hierarchies = hierarchies;
-    host.environment = Box::leak(Box::new(caller_environment));
-    host.ignored_signals = inherited::ignored_signals();
-    host.daemon = options.daemon;
     clean_up_after_the_dead(&host, dead)?;
     let pidfile = options.pidfile.map(write_pidfile).transpose()?;
     let mut side = ConsoleSide::open(config, options.daemon)?;
-    let blueprint =
-        Blueprint { source, namespaces, argv, environment, drop_sys_boot: reboot_probe::must_drop_sys_boot() };
-    let hierarchies = host.hierarchies.clone();
+    let drop_sys_boot = reboot_probe::must_drop_sys_boot();
+    let blueprint = Blueprint { source, namespaces, argv, environment, drop_sys_boot };
     crate::arm();
-    let result = run_container(&blueprint, &hierarchies, &mut side, &mut host, caller);
+    let result = run_container(&blueprint, &mut side, &mut host, caller);
     // The terminal first, the address and the lock last: who waits for our end finds everything gone.
     drop(pidfile);
     drop(side);
@@ -200,14 +195,13 @@ fn prepare_and_run<'t>(
 /// Life after life.
 fn run_container<'t>(
     blueprint: &Blueprint<'t>,
-    hierarchies: &find::Hierarchies<'t>,
     side: &mut ConsoleSide<'t>,
     host: &mut Host<'t>,
     caller: &mut Caller,
 ) -> Result<i32> {
     let mut lives = 0u32;
     loop {
-        let mut life = Life::new(hierarchies, host.config.name);
+        let mut life = Life::new(host.hierarchies, host.config.name);
         let result = spawn::spawn(&mut life, blueprint, side, host).map(|()| {
             caller.running();
             lives = lives.saturating_add(1);
@@ -276,8 +270,8 @@ fn text<T>(result: core::result::Result<T, Full>) -> Result<T> {
 
 /// `container=lxc`, the ttys for systemd's getty generator, and what the config adds.
 #[inline(never)] // its frame would live as long as the container
-fn init_environment<'t>(config: &Config<'t>, arena: &Arena<'t>) -> Result<Environment<'t>> {
-    let mut words = Environment::new();
+fn init_environment<'t>(config: &Config<'t>, arena: &Arena<'t>) -> Result<Box<Environment<'t>>> {
+    let mut words = Box::new(Environment::new());
     let mut add = |word| {
         words.push(word).map_err(|_| {
             Error::new("start", format_args!("init's environment has more than {} words", limits::HOOK_ENVIRONMENT))
@@ -300,25 +294,23 @@ fn init_environment<'t>(config: &Config<'t>, arena: &Arena<'t>) -> Result<Enviro
     Ok(words)
 }
 
-type CallerEnvironment<'t> = heapless::Vec<&'t CStr, { limits::CALLER_ENVIRONMENT }>;
-
 /// Our own environment, for hooks, which inherit it as they do from lxc-start.
 #[inline(never)] // its frame would live as long as the container
-fn caller_environment<'t>(arena: &Arena<'t>) -> Result<CallerEnvironment<'t>> {
-    let mut words = CallerEnvironment::new();
+fn caller_environment<'t>(arena: &Arena<'t>) -> Result<Vec<&'t CStr>> {
+    let mut words = Vec::new();
     for (name, value) in std::env::vars_os() {
-        let word = text(arena.join(&[name.as_bytes(), b"=", value.as_bytes()]))?;
-        if words.push(word).is_err() {
-            let most = limits::CALLER_ENVIRONMENT;
-            return Err(Error::new("start", format_args!("our own environment has more than {most} words")));
-        }
+        words.push(text(arena.join(&[name.as_bytes(), b"=", value.as_bytes()]))?);
+    }
+    let most = limits::CALLER_ENVIRONMENT;
+    if words.len() > most {
+        return Err(Error::new("start", format_args!("our own environment has more than {most} words")));
     }
     Ok(words)
 }
 
 #[inline(never)] // its frame would live as long as the container
-fn find_hierarchies<'t>(arena: &Arena<'t>) -> Result<find::Hierarchies<'t>> {
-    let mut found = find::Hierarchies::new();
+fn find_hierarchies<'t>(arena: &Arena<'t>) -> Result<Box<find::Hierarchies<'t>>> {
+    let mut found = Box::new(find::Hierarchies::new());
     // Without /proc there are no cgroups to be found; a config that needs them is refused where it asks for them.
     let Ok(table) = std::fs::File::open("/proc/self/mountinfo") else { return Ok(found) };
     for line in BufReader::with_capacity(4096, table).split(b'\n').map_while(std::io::Result::ok) {

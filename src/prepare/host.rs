@@ -78,7 +78,7 @@ pub struct Host<'t> {
     /// The effective config.
     pub config: &'t Config<'t>,
     /// Where cgroups are.
-    pub hierarchies: Hierarchies<'t>,
+    pub hierarchies: &'t Hierarchies<'t>,
     /// Our own environment as our caller gave it, for hooks.
     pub environment: &'t [&'t CStr],
     /// Signals our caller ignored, to be set right in init.
@@ -89,8 +89,6 @@ pub struct Host<'t> {
     pub asked: Asked,
     /// Signals that came before init could take them (bit n-1 = signal n).
     pub held_signals: u64,
-    /// Our log or hooks may still want a terminal: in the background there is none.
-    pub daemon: bool,
     epoll: Epoll,
     signals: SignalFd,
     server: Server,
@@ -107,7 +105,12 @@ pub struct Host<'t> {
 impl<'t> Host<'t> {
     /// Blocks signals, binds the command socket and makes the epoll instance. Before the first clone (lxc.md rows 34, 40).
     #[inline(never)] // its frame would live as long as the container
-    pub fn open(config: &'t Config<'t>, lock: Lock, lifecycle: Lifecycle) -> Result<Option<Box<Self>>> {
+    pub fn open(
+        config: &'t Config<'t>,
+        lock: Lock,
+        hierarchies: &'t Hierarchies<'t>,
+        environment: &'t [&'t CStr],
+    ) -> Result<Option<Box<Self>>> {
         let failed = |what: &'static str| move |errno: Errno| Error::os("prepare", errno, format_args!("{what}"));
         let server = match Server::bind(config.lxcpath, config.name) {
             Ok(server) => server,
@@ -128,13 +131,12 @@ impl<'t> Host<'t> {
         let _ = write!(cgroup, "lxc/{}\0", crate::text::shown(config.name));
         let host = Box::new(Host {
             config,
-            hierarchies: Hierarchies::new(),
-            environment: &[],
-            ignored_signals: 0,
-            lifecycle,
+            hierarchies,
+            environment,
+            ignored_signals: super::inherited::ignored_signals(),
+            lifecycle: Lifecycle::new(config.restart),
             asked: Asked::Nothing,
             held_signals: 0,
-            daemon: false,
             epoll,
             signals,
             server,

@@ -35,7 +35,7 @@ pub struct Blueprint<'t> {
     /// init's command line.
     pub argv: &'t [&'t CStr],
     /// init's environment.
-    pub environment: Environment<'t>,
+    pub environment: Box<Environment<'t>>,
     /// See `prepare::reboot_probe`.
     pub drop_sys_boot: bool,
 }
@@ -136,7 +136,7 @@ impl Start {
             site: Site {
                 config,
                 source: blueprint.source,
-                hierarchies: &host.hierarchies,
+                hierarchies: host.hierarchies,
                 cgroup_namespace: blueprint.namespaces.cgroup,
                 console: side.wanted,
                 hook_output: pipe.as_ref().map_or(theirs.as_fd(), |(_, input)| input.as_fd()),
@@ -208,7 +208,6 @@ impl Start {
         life.group.started();
         life.began_ms = Some(now_ms());
         host.set_state(State::Running);
-        crate::sys::stack::trim();
         Ok(())
     }
 

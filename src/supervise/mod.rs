@@ -24,6 +24,7 @@ struct Stopping {
 /// Supervises until init has ended, and reaps it.
 pub fn run(life: &mut Life<'_, '_>, side: &mut ConsoleSide<'_>, host: &mut Host<'_>) -> Outcome {
     let Some(pid) = life.pid else { return Outcome::Exit(0) };
+    crate::sys::stack::trim();
     let mut stopping: Option<Stopping> = None;
     let held = core::mem::take(&mut host.held_signals);
     (1..=signals::MAX).filter(|signal| held >> (signal - 1) & 1 == 1).for_each(|signal| forward(pid, signal));

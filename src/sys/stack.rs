@@ -3,8 +3,8 @@
 //! Reading a config and preparing a start go 200 KB deep once; supervising needs a few pages. The kernel never takes touched
 //! stack pages back by itself, and on a phone they are most of what an idle supervisor would hold.
 
-/// How far below the present frame the stack is left alone: room for the calls that are under way.
-const MARGIN: usize = 16 * 1024;
+/// How far below the present frame the stack is left alone: room for the system call's own frame and a red zone.
+const MARGIN: usize = 1024;
 /// How deep a start may have gone.
 const DEPTH: usize = 1024 * 1024;
 const PAGE: usize = 4096;
