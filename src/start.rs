@@ -15,11 +15,12 @@ use crate::rootfs;
 use crate::spawn::{self, Blueprint, Life, namespaces};
 use crate::supervise::lifecycle::Next;
 use crate::supervise::{self, lifecycle::Asked};
+use crate::sys::fds::open;
 use crate::teardown;
 use crate::text::{Arena, Full, Line, shown};
 use core::ffi::CStr;
 use core::fmt::Write;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use std::io::{BufRead, BufReader};
@@ -199,10 +200,9 @@ fn prepare_and_run<'t>(
     let blueprint = Blueprint { source, namespaces, argv, environment, drop_sys_boot };
     crate::arm();
     let result = run_container(&blueprint, &mut side, &mut host, caller);
-    // The terminal first, the address and the lock last: who waits for our end finds everything gone.
     drop(pidfile);
     drop(side);
-    drop(host);
+    host.leave();
     result
 }
 

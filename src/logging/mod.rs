@@ -4,12 +4,13 @@
 //! never ends the supervisor. The child does not log: it has only its barrier.
 
 use crate::config::LogLevel;
+use crate::sys::fds::open;
 use crate::text::{Line, Shown};
 use core::ffi::CStr;
 use core::fmt::Write;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use nix::time::{ClockId, clock_gettime};
 use std::os::fd::OwnedFd;

@@ -4,11 +4,12 @@
 
 use crate::config::{Config, ConsolePath};
 use crate::error::{Error, Result};
+use crate::sys::fds::open;
 use crate::sys::{fds, pty};
 use crate::text::{PathText, shown};
 use core::ffi::CStr;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::OFlag;
 use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

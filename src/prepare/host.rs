@@ -99,7 +99,7 @@ pub struct Host<'t> {
     next_start_ms: Option<u64>,
     last: Option<Outcome>,
     cgroup: Line<300>,
-    _lock: Lock,
+    lock: Lock,
 }
 
 impl<'t> Host<'t> {
@@ -147,7 +147,7 @@ impl<'t> Host<'t> {
             next_start_ms: None,
             last: None,
             cgroup,
-            _lock: lock,
+            lock,
         });
         host.watch(&host.signals, Source::Signals, EpollFlags::EPOLLIN).map_err(failed("epoll_ctl"))?;
         host.server.register(&host.epoll).map_err(failed("epoll_ctl"))?;
@@ -263,6 +263,13 @@ impl<'t> Host<'t> {
         if (1..=signals::MAX).contains(&signal) && signal != libc::SIGPIPE && signal != libc::SIGWINCH {
             self.held_signals |= 1 << (signal - 1);
         }
+    }
+
+    /// The end of the service, right before the program's: the lock's files go, everything else the kernel closes at once,
+    /// so that who waits for our end finds the address and the lock free.
+    pub fn leave(self: Box<Self>) {
+        self.lock.remove();
+        core::mem::forget(self);
     }
 
     /// How the last life ended, and when the next begins, for clients.

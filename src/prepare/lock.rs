@@ -5,12 +5,13 @@
 //! A supervisor that ends in order empties it; text in a lock that nobody holds is the trace of a dead one.
 
 use crate::error::{Error, Result};
+use crate::sys::fds::open;
 use crate::text::{Line, PathText, shown};
 use core::ffi::CStr;
 use core::fmt::Write;
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg, OFlag, open};
-use nix::sys::stat::{Mode, SFlag, fstat};
+use nix::fcntl::{AT_FDCWD, AtFlags, Flock, FlockArg, OFlag};
+use nix::sys::stat::{Mode, SFlag, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, ftruncate, mkdir, unlinkat};
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -83,9 +84,8 @@ fn base() -> Result<PathText> {
                 continue;
             }
         }
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let opened = open(path.c(), flags, Mode::empty()).map_err(|errno| failed("open", &path, errno))?;
-        let stat = fstat(&opened).map_err(|errno| failed("stat", &path, errno))?;
+        let stat =
+            fstatat(AT_FDCWD, path.c(), AtFlags::AT_SYMLINK_NOFOLLOW).map_err(|errno| failed("stat", &path, errno))?;
         let mine = stat.st_uid == 0 || stat.st_uid == nix::unistd::geteuid().as_raw();
         let writable =
             stat.st_mode & 0o022 != 0 || SFlag::from_bits_truncate(stat.st_mode & libc::S_IFMT) != SFlag::S_IFDIR;
@@ -127,13 +127,20 @@ impl Lock {
     }
 }
 
-impl Drop for Lock {
-    /// An end in order: nothing stays. The file goes while it is still locked, so nobody can take a lock that vanishes.
-    fn drop(&mut self) {
+impl Lock {
+    /// An end in order: nothing stays. The file goes while it is still locked, so nobody can take a lock that vanishes; the
+    /// lock itself ends with the process.
+    pub fn remove(&self) {
         if let Ok(path) = join(&[self.directory.c().to_bytes(), b"/lock"]) {
-            let _ = unlinkat(nix::fcntl::AT_FDCWD, path.c(), UnlinkatFlags::NoRemoveDir);
+            let _ = unlinkat(AT_FDCWD, path.c(), UnlinkatFlags::NoRemoveDir);
         }
-        let _ = unlinkat(nix::fcntl::AT_FDCWD, self.directory.c(), UnlinkatFlags::RemoveDir);
+        let _ = unlinkat(AT_FDCWD, self.directory.c(), UnlinkatFlags::RemoveDir);
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        self.remove();
     }
 }
 

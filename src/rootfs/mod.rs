@@ -16,7 +16,7 @@ use core::ffi::CStr;
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::sys::stat::{SFlag, stat};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use terminals::Terminals;
 
 pub mod auto;
@@ -106,8 +106,7 @@ pub fn build(site: &Site<'_>, words: &mut Environment<'_>) -> core::result::Resu
     run_hooks(site, HookKind::PreMount, words)?;
     if config.rootfs.path.is_none() {
         // No rootfs: the container shares the host's files, in mounts of its own.
-        let root = Root::open(c"/").map_err(fail(Step::Rootfs))?;
-        return terminals::open(site, &root);
+        return terminals::open_bare(site);
     }
     mount_rootfs(site).map_err(fail(if site.source.device { Step::RootfsDevice } else { Step::Rootfs }))?;
     let root = Root::open(site.source.mountpoint).map_err(fail(Step::Rootfs))?;
@@ -127,10 +126,14 @@ pub fn build(site: &Site<'_>, words: &mut Environment<'_>) -> core::result::Resu
     run_hooks(site, HookKind::Mount, words)?;
     if config.autodev {
         run_hooks(site, HookKind::Autodev, words)?;
-        dev::populate(&root)?;
     }
-    let terminals = terminals::open(site, &root)?;
-    dev::link_standard(&root).map_err(|errno| Report::new(Step::DevLink, 0, errno))?;
+    // After the mounts and hooks, any of which may have put something on /dev.
+    let dev = root.make_directories(b"dev").map_err(fail(Step::AutodevDir))?;
+    if config.autodev {
+        dev::populate(&root, dev.as_fd())?;
+    }
+    let terminals = terminals::open(site, &root, dev.as_fd())?;
+    dev::link_standard(dev.as_fd()).map_err(fail(Step::DevLink))?;
     pivot::enter(&root).map_err(fail(Step::Pivot))?;
     Ok(terminals)
 }

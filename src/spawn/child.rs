@@ -9,13 +9,14 @@ use crate::config::{Config, HookKind};
 use crate::hooks::{self, Environment};
 use crate::rootfs::terminals::Terminals;
 use crate::rootfs::{self, Site};
+use crate::sys::fds::open;
 use crate::sys::process::{self, exit_now};
 use crate::sys::{caps, fds, rights, signals};
 use crate::text::PathText;
 use core::convert::Infallible;
 use core::ffi::CStr;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::OFlag;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, socket};
 use nix::sys::stat::{Mode, umask};
@@ -68,7 +69,8 @@ fn become_init(plan: &Plan<'_>, words: &mut Environment<'_>, barrier: BorrowedFd
     if plan.namespaces.cgroup {
         unshare_cgroups().map_err(fail(Step::CgroupNamespace))?;
     }
-    umask(Mode::from_bits_truncate(0o022));
+    // What is made in the rootfs gets exactly the mode it is made with.
+    umask(Mode::empty());
     write_sysctls(config)?;
     let streams = if plan.site.console { None } else { Some(open_null().map_err(fail(Step::StandardStreams))?) };
     let terminals = rootfs::build(&plan.site, words)?;
@@ -84,8 +86,10 @@ fn become_init(plan: &Plan<'_>, words: &mut Environment<'_>, barrier: BorrowedFd
     }
     hand_up(barrier, &terminals).map_err(fail(Step::Ready))?;
     wait_for_go(barrier)?;
-    drop(terminals);
+    // Closed by exec, all at once.
+    core::mem::forget(terminals);
 
+    umask(Mode::from_bits_truncate(0o022));
     set_limits(config)?;
     if let Some(persona) = config.personality {
         process::set_personality(persona.value).map_err(fail(Step::Personality))?;
@@ -103,7 +107,9 @@ fn become_init(plan: &Plan<'_>, words: &mut Environment<'_>, barrier: BorrowedFd
     }
     become_user(config)?;
     // A change of ids clears it, and the config may want another one than the start needs.
-    process::set_parent_death_signal(config.pdeath_signal).map_err(fail(Step::ParentDeath))?;
+    if config.init.uid != 0 || config.init.gid != 0 || config.pdeath_signal != libc::SIGKILL {
+        process::set_parent_death_signal(config.pdeath_signal).map_err(fail(Step::ParentDeath))?;
+    }
     signals::reset_ignored(plan.site.ignored_signals);
     signals::unblock_all().map_err(fail(Step::Exec))?;
     Err(Report::new(Step::Exec, 0, exec(plan.argv, plan.environment)))
@@ -209,10 +215,12 @@ fn drop_capabilities(config: &Config<'_>, drop_sys_boot: bool) -> Result<(), Rep
             Err(errno) => return Err(fail(number)(errno)),
         }
     }
+    // Nothing is ambient that is not inheritable.
     let sets = caps::get().map_err(fail(0))?;
-    if sets.inheritable != 0 {
-        caps::set(caps::Sets { inheritable: 0, ..sets }).map_err(fail(0))?;
+    if sets.inheritable == 0 {
+        return Ok(());
     }
+    caps::set(caps::Sets { inheritable: 0, ..sets }).map_err(fail(0))?;
     match caps::clear_ambient() {
         Ok(()) | Err(Errno::EINVAL) => Ok(()),
         Err(errno) => Err(fail(0)(errno)),

@@ -369,7 +369,7 @@ fn hold_namespaces(life: &mut Life<'_, '_>, config: &Config<'_>) {
     for name in ["mnt", "pid", "uts", "ipc", "net", "cgroup"] {
         let opened =
             PathText::format(format_args!("/proc/{pid}/ns/{name}")).map_err(|_| Errno::ENAMETOOLONG).and_then(|path| {
-                nix::fcntl::open(path.c(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())
+                crate::sys::fds::open(path.c(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())
             });
         if let Ok(fd) = opened {
             let _ = life.namespaces.push((name, fd));

@@ -152,7 +152,7 @@ fn halt_signal(pid: i32, configured: i32, was_configured: bool) -> i32 {
     let flags = nix::fcntl::OFlag::O_RDONLY | nix::fcntl::OFlag::O_CLOEXEC;
     let read = crate::text::PathText::format(format_args!("/proc/{pid}/status"))
         .map_err(|_| nix::errno::Errno::ENAMETOOLONG)
-        .and_then(|path| nix::fcntl::open(path.c(), flags, nix::sys::stat::Mode::empty()))
+        .and_then(|path| crate::sys::fds::open(path.c(), flags, nix::sys::stat::Mode::empty()))
         .and_then(|file| nix::unistd::read(&file, &mut text));
     let text = text.get(..read.unwrap_or(0)).unwrap_or(&[]);
     let blocked = memchr::memmem::find(text, b"SigBlk:").and_then(|at| text.get(at + 7..at + 7 + 17));

@@ -56,6 +56,12 @@ pub fn kill(pid: i32, signal: i32) -> nix::Result<()> {
     check(unsafe { libc::kill(pid, signal) }.into()).map(drop)
 }
 
+/// Whether this program was made setuid, setgid or capable in the filesystem (getauxval(3), AT_SECURE).
+pub fn runs_with_more_rights_than_its_caller() -> bool {
+    // SAFETY: the kernel's auxiliary vector is only read.
+    unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
+}
+
 /// Ends this process at once: no destructors, no buffers, the only way out of the child before exec.
 pub fn exit_now(code: i32) -> ! {
     // SAFETY: _exit takes no memory and does not return.
