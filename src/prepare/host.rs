@@ -99,7 +99,7 @@ pub struct Host<'t> {
     next_start_ms: Option<u64>,
     last: Option<Outcome>,
     cgroup: Line<300>,
-    lock: Lock,
+    lock: Lock<'t>,
 }
 
 impl<'t> Host<'t> {
@@ -107,7 +107,7 @@ impl<'t> Host<'t> {
     #[inline(never)] // its frame would live as long as the container
     pub fn open(
         config: &'t Config<'t>,
-        lock: Lock,
+        lock: Lock<'t>,
         hierarchies: &'t Hierarchies<'t>,
         environment: &'t [&'t CStr],
     ) -> Result<Option<Box<Self>>> {

@@ -6,7 +6,7 @@
 
 use crate::error::{Error, Result};
 use crate::sys::fds::open;
-use crate::text::{Line, PathText, shown};
+use crate::text::{Arena, Line, PathText, shown};
 use core::ffi::CStr;
 use core::fmt::Write;
 use nix::errno::Errno;
@@ -19,17 +19,17 @@ use std::os::fd::{AsFd, OwnedFd};
 const RUN: [&CStr; 3] = [c"/run", c"/var/run", c"/dev"];
 
 /// The lock of one name, held.
-pub struct Lock {
+pub struct Lock<'t> {
     file: Flock<OwnedFd>,
-    directory: Box<PathText>,
+    directory: &'t CStr,
 }
 
 /// What taking a lock found.
-pub enum Taken {
+pub enum Taken<'t> {
     /// It is ours. `dead`: the pid of a supervisor of this name that died without cleaning up.
     Ours {
         /// The lock.
-        lock: Lock,
+        lock: Lock<'t>,
         /// Pid of the supervisor that died.
         dead: Option<i32>,
     },
@@ -39,7 +39,7 @@ pub enum Taken {
 
 /// Takes the lock of container `name`.
 #[inline(never)] // its frame would live as long as the container
-pub fn take(name: &CStr) -> Result<Taken> {
+pub fn take<'t>(name: &CStr, arena: &Arena<'t>) -> Result<Taken<'t>> {
     let base = base()?;
     let directory = join(&[base.c().to_bytes(), b"/", name.to_bytes()])?;
     // The holder removes the directory when it ends, maybe between our mkdir and our open: then once more.
@@ -64,7 +64,9 @@ pub fn take(name: &CStr) -> Result<Taken> {
         if stat.st_nlink == 0 {
             continue;
         }
-        let lock = Lock { file, directory: Box::new(directory) };
+        let kept = arena.copy(directory.c().to_bytes());
+        let kept = kept.map_err(|_| Error::new("lock", format_args!("out of text memory")))?;
+        let lock = Lock { file, directory: kept };
         let dead = lock.read_dead();
         lock.sign().map_err(|errno| failed("write", &path, errno))?;
         return Ok(Taken::Ours { lock, dead });
@@ -100,7 +102,7 @@ fn base() -> Result<PathText> {
     Err(Error::os("lock", last, format_args!("no place for state: tried /run, /var/run and /dev")))
 }
 
-impl Lock {
+impl<'t> Lock<'t> {
     /// The pid that a dead supervisor left in the lock, if it is really dead.
     fn read_dead(&self) -> Option<i32> {
         let mut text = [0u8; 128];
@@ -122,23 +124,23 @@ impl Lock {
     }
 
     /// The directory for this container's state.
-    pub fn directory(&self) -> &CStr {
-        self.directory.c()
+    pub fn directory(&self) -> &'t CStr {
+        self.directory
     }
 }
 
-impl Lock {
+impl<'t> Lock<'t> {
     /// An end in order: nothing stays. The file goes while it is still locked, so nobody can take a lock that vanishes; the
     /// lock itself ends with the process.
     pub fn remove(&self) {
-        if let Ok(path) = join(&[self.directory.c().to_bytes(), b"/lock"]) {
+        if let Ok(path) = join(&[self.directory.to_bytes(), b"/lock"]) {
             let _ = unlinkat(AT_FDCWD, path.c(), UnlinkatFlags::NoRemoveDir);
         }
-        let _ = unlinkat(AT_FDCWD, self.directory.c(), UnlinkatFlags::RemoveDir);
+        let _ = unlinkat(AT_FDCWD, self.directory, UnlinkatFlags::RemoveDir);
     }
 }
 
-impl Drop for Lock {
+impl Drop for Lock<'_> {
     fn drop(&mut self) {
         self.remove();
     }

@@ -37,7 +37,7 @@ pub struct Plan<'a> {
     /// init's command line.
     pub argv: &'a [&'a CStr],
     /// init's environment.
-    pub environment: &'a Environment<'a>,
+    pub environment: &'a [&'a CStr],
     /// The kernel cannot tell a container's reboot from the host's: CAP_SYS_BOOT goes.
     pub drop_sys_boot: bool,
 }
@@ -247,7 +247,7 @@ fn become_user(config: &Config<'_>) -> Result<(), Report> {
 const SEARCH: [&[u8]; 7] =
     [b"/usr/local/sbin/", b"/usr/local/bin/", b"/usr/sbin/", b"/usr/bin/", b"/sbin/", b"/bin/", b"/system/bin/"];
 
-fn exec(argv: &[&CStr], environment: &Environment<'_>) -> Errno {
+fn exec(argv: &[&CStr], environment: &[&CStr]) -> Errno {
     let command = argv.first().copied().unwrap_or(c"");
     if command.to_bytes().contains(&b'/') {
         return process::exec(command, argv, environment);

@@ -35,7 +35,7 @@ pub struct Blueprint<'t> {
     /// init's command line.
     pub argv: &'t [&'t CStr],
     /// init's environment.
-    pub environment: Box<Environment<'t>>,
+    pub environment: Vec<&'t CStr>,
     /// See `prepare::reboot_probe`.
     pub drop_sys_boot: bool,
 }
