@@ -235,18 +235,13 @@ pub fn capability(word: &[u8]) -> Result<u64, Fault> {
         let bit = u32::try_from(bit).ok().and_then(|bit| 1u64.checked_shl(bit));
         return bit.ok_or(Fault::Expected("a capability's number up to 63"));
     }
-    let upper = word.to_ascii_uppercase();
-    let name = upper.strip_prefix(b"CAP_").unwrap_or(&upper);
-    let mut full = Line::<64>::new();
-    full.push(b"CAP_");
-    full.push(name);
-    if let Ok(capability) = full.text().parse::<Capability>()
-        && !full.truncated()
-    {
-        return Ok(capability.bitmask());
+    // Not by the crate's FromStr: it takes Unicode's tables of cases along, 12 KB.
+    let lower = word.to_ascii_lowercase();
+    let name = lower.strip_prefix(b"cap_").unwrap_or(&lower);
+    if let Some(known) = CAPABILITIES.into_iter().find(|known| capability_name(*known).bytes() == name) {
+        return Ok(known.bitmask());
     }
-    let lower = name.to_ascii_lowercase();
-    let nearest = CAPABILITIES.into_iter().min_by_key(|known| distance(&lower, capability_name(*known).bytes()));
+    let nearest = CAPABILITIES.into_iter().min_by_key(|known| distance(name, capability_name(*known).bytes()));
     let nearest = nearest.map(capability_name).unwrap_or_default();
     let word = word.get(..40).unwrap_or(word);
     Err(Fault::said(format_args!("unknown capability \"{}\", did you mean \"{nearest}\"?", Shown(word))))
