@@ -295,7 +295,7 @@ impl core::fmt::Display for Size {
             Some((shift, unit)) => {
                 let (whole, rest) = (self.0 >> shift, self.0 & ((1 << shift) - 1));
                 // To the nearest; from the middle to the even one, as printf does.
-                let odd = rest * 100 >> shift & 1;
+                let odd = ((rest * 100) >> shift) & 1;
                 let hundredths = (rest * 100 + (1 << (shift - 1)) - 1 + odd) >> shift;
                 write!(f, "{} {unit}", Hundredths(whole * 100 + hundredths))
             }

@@ -11,7 +11,7 @@ use super::{
     Origin, Prlimit, RestartWhen, RootfsKind, lex, mounts, nics,
 };
 use crate::limits;
-use crate::text::{Arena, Line, Shown, shown};
+use crate::text::{Arena, Shown, shown};
 use core::ffi::CStr;
 use core::fmt::{self, Write};
 
@@ -292,7 +292,7 @@ pub static TABLE: &[Key] = &[
                     return Ok(());
                 }
                 let entry = mounts::entry(g.arena, g.value, g.at)?;
-                c.mounts.push(entry).map_err(|_| Fault::Full("mounts", limits::MOUNTS, "MOUNTS"))
+                c.mounts.push(entry).map_err(|_| Fault::Full(&("mounts", limits::MOUNTS, "MOUNTS")))
             },
             |c, out| c.mounts.iter().skip(c.fstab_mounts).try_for_each(|entry| out.one(raw(entry.text))),
         ),
@@ -317,7 +317,7 @@ pub static TABLE: &[Key] = &[
                     c.tty_max = max;
                     Ok(())
                 } else {
-                    Err(Fault::Full("ttys", limits::TTYS, "TTYS"))
+                    Err(Fault::Full(&("ttys", limits::TTYS, "TTYS")))
                 }
             },
             |c, out| out.one(c.tty_max),
@@ -496,7 +496,7 @@ pub static TABLE: &[Key] = &[
                 c.init.cmd.clear();
                 lex::command(g.value, &mut |word| {
                     let word = g.arena.copy(word)?;
-                    c.init.cmd.push(word).map_err(|_| Fault::Full("words of a command", limits::ARGS, "ARGS"))
+                    c.init.cmd.push(word).map_err(|_| Fault::Full(&("words of a command", limits::ARGS, "ARGS")))
                 })
             },
             |c, out| if c.init.cmd.is_empty() { Ok(()) } else { out.one(Command(&c.init.cmd)) },
@@ -524,7 +524,7 @@ pub static TABLE: &[Key] = &[
                 for word in g.value.split(|b| *b == b',') {
                     let group = values::whole32(word.trim_ascii())
                         .map_err(|_| Fault::Expected("group numbers with commas between them"))?;
-                    c.init.groups.push(group).map_err(|_| Fault::Full("groups", limits::GROUPS, "GROUPS"))?;
+                    c.init.groups.push(group).map_err(|_| Fault::Full(&("groups", limits::GROUPS, "GROUPS")))?;
                 }
                 Ok(())
             },
@@ -857,7 +857,7 @@ fn hook<'t>(c: &mut Config<'t>, g: &Given<'_, 't>, kind: HookKind) -> Result<(),
         }
         Some(command) => {
             let hook = Hook { kind, command, at: g.at };
-            c.hooks.push(hook).map_err(|_| Fault::Full("hooks", limits::HOOKS, "HOOKS"))
+            c.hooks.push(hook).map_err(|_| Fault::Full(&("hooks", limits::HOOKS, "HOOKS")))
         }
     }
 }
@@ -915,7 +915,7 @@ fn environment<'t>(list: &mut List<&'t CStr, { limits::ENVIRONMENT }>, g: &Given
             .ok_or(Fault::Expected("KEY=VALUE, or a KEY that our own environment has"))?;
         g.arena.join(&[g.value, b"=", value.as_bytes()])?
     };
-    list.push(entry).map_err(|_| Fault::Full("environment entries", limits::ENVIRONMENT, "ENVIRONMENT"))
+    list.push(entry).map_err(|_| Fault::Full(&("environment entries", limits::ENVIRONMENT, "ENVIRONMENT")))
 }
 
 fn set_cgroup<'t>(c: &mut Config<'t>, g: &Given<'_, 't>, v2: bool) -> Result<(), Fault> {
@@ -927,7 +927,7 @@ fn set_cgroup<'t>(c: &mut Config<'t>, g: &Given<'_, 't>, v2: bool) -> Result<(),
         return Err(Fault::Expected("a cgroup file's name behind the key, such as lxc.cgroup2.memory.max"));
     }
     let setting = CgroupSetting { v2, file: g.arena.copy(g.sub)?, value: g.arena.copy(g.value)?, at: g.at };
-    c.cgroup.push(setting).map_err(|_| Fault::Full("cgroup settings", limits::CGROUP_SETTINGS, "CGROUP_SETTINGS"))
+    c.cgroup.push(setting).map_err(|_| Fault::Full(&("cgroup settings", limits::CGROUP_SETTINGS, "CGROUP_SETTINGS")))
 }
 
 fn show_cgroup(c: &Config<'_>, sub: &[u8], v2: bool, out: &mut Out<'_>) -> fmt::Result {
@@ -944,9 +944,7 @@ fn set_prlimit<'t>(c: &mut Config<'t>, g: &Given<'_, 't>) -> Result<(), Fault> {
         return g.or((), |_| Err(Fault::Expected("nothing, which clears")));
     }
     let Some(resource) = values::resource(g.sub) else {
-        let mut nearest = Line::new();
-        let _ = write!(nearest, "lxc.prlimit.{}", values::nearest_resource(g.sub));
-        return Err(Fault::Unknown(nearest));
+        return Err(Fault::unknown(format_args!("lxc.prlimit.{}", values::nearest_resource(g.sub))));
     };
     c.prlimits.retain(|known| known.resource != resource);
     if g.value.is_empty() {
@@ -954,7 +952,7 @@ fn set_prlimit<'t>(c: &mut Config<'t>, g: &Given<'_, 't>) -> Result<(), Fault> {
     }
     let (soft, hard) = values::limits(g.value)?;
     let limit = Prlimit { resource, soft, hard, at: g.at };
-    c.prlimits.push(limit).map_err(|_| Fault::Full("resource limits", limits::PRLIMITS, "PRLIMITS"))
+    c.prlimits.push(limit).map_err(|_| Fault::Full(&("resource limits", limits::PRLIMITS, "PRLIMITS")))
 }
 
 fn show_prlimit(c: &Config<'_>, sub: &[u8], out: &mut Out<'_>) -> fmt::Result {
@@ -982,7 +980,7 @@ fn set_named<'t>(list: &mut List<NamedValue<'t>, { limits::SYSCTLS }>, g: &Given
     }
     list.retain(|known| known.name.to_bytes() != g.sub);
     let named = NamedValue { name: g.arena.copy(g.sub)?, value: g.arena.copy(g.value)?, at: g.at };
-    list.push(named).map_err(|_| Fault::Full("settings of this family", limits::SYSCTLS, "SYSCTLS"))
+    list.push(named).map_err(|_| Fault::Full(&("settings of this family", limits::SYSCTLS, "SYSCTLS")))
 }
 
 fn show_named(list: &[NamedValue<'_>], sub: &[u8], out: &mut Out<'_>) -> fmt::Result {
@@ -1023,9 +1021,7 @@ fn keep<'t>(c: &mut Config<'t>, g: &Given<'_, 't>, key: &'static CStr, keep: Kee
             return g.or((), |_| Err(Fault::Expected("nothing, which clears")));
         }
         Keep::Members if values::namespace(g.sub).is_none() => {
-            let mut nearest = Line::new();
-            let _ = write!(nearest, "{}.net", shown(key));
-            return Err(Fault::Unknown(nearest));
+            return Err(Fault::unknown(format_args!("{}.net", shown(key))));
         }
         Keep::Members => g.arena.join(&[key.to_bytes(), b".", g.sub])?,
         _ => key,
@@ -1038,7 +1034,7 @@ fn keep<'t>(c: &mut Config<'t>, g: &Given<'_, 't>, key: &'static CStr, keep: Kee
     }
     let mut push = |value: &[u8]| {
         let kept = Kept { key, value: g.arena.copy(value)?, at: g.at };
-        c.kept.push(kept).map_err(|_| Fault::Full("kept values", limits::KEPT, "KEPT"))
+        c.kept.push(kept).map_err(|_| Fault::Full(&("kept values", limits::KEPT, "KEPT")))
     };
     if keep == Keep::Words { lex::words(g.value).try_for_each(push) } else { push(g.value) }
 }

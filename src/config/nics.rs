@@ -8,8 +8,8 @@ use super::lex::words;
 use super::values::{self, Fault};
 use super::{Config, List, NamedValue, Nic, NicType};
 use crate::limits;
-use crate::text::{Line, Shown, number, shown};
-use core::fmt::{self, Write};
+use crate::text::{Shown, number, shown};
+use core::fmt;
 use core::net::{Ipv4Addr, Ipv6Addr};
 
 /// One field of a link.
@@ -128,11 +128,8 @@ fn today(old: &[u8]) -> &[u8] {
 
 fn unknown(name: &[u8]) -> Fault {
     let names = FIELDS.iter().map(|field| field.name.to_bytes()).chain([&b"type"[..]]);
-    let mut text = Line::new();
-    if let Some(nearest) = names.min_by_key(|known| values::distance(name, known)) {
-        let _ = write!(text, "lxc.net.N.{}", Shown(nearest));
-    }
-    Fault::Unknown(text)
+    let nearest = names.min_by_key(|known| values::distance(name, known)).unwrap_or_default();
+    Fault::unknown(format_args!("lxc.net.N.{}", Shown(nearest)))
 }
 
 /// Sets a field, opens a link, or clears: nothing after `lxc.net` clears all, a number alone that link.
@@ -154,7 +151,8 @@ pub(super) fn set<'t>(config: &mut Config<'t>, given: &Given<'_, 't>) -> Result<
     let last = nics.last().map(|nic| nic.index);
     let index = match index {
         Some(index) => index,
-        None if !given.old => return Err(Fault::Unknown(link_key(name))),
+        // A new key without a number, made right.
+        None if !given.old => return Err(Fault::unknown(format_args!("lxc.net.0.{}", Shown(name)))),
         None if name == b"type" => last.map_or(Some(0), |last| last.checked_add(1)).unwrap_or(u32::MAX),
         None => last.ok_or(Fault::Expected("lxc.network.type before it, which opens the link"))?,
     };
@@ -163,7 +161,7 @@ pub(super) fn set<'t>(config: &mut Config<'t>, given: &Given<'_, 't>) -> Result<
         found => {
             let at = found.unwrap_or(nics.len());
             let nic = Nic { index, kind: NicType::Empty, kind_name: c"empty", fields: List::new(), at: given.at };
-            nics.insert(at, nic).map_err(|_| Fault::Full("network links", limits::NICS, "NICS"))?;
+            nics.insert(at, nic).map_err(|_| Fault::Full(&("network links", limits::NICS, "NICS")))?;
             nics.get_mut(at)
         }
     };
@@ -172,13 +170,6 @@ pub(super) fn set<'t>(config: &mut Config<'t>, given: &Given<'_, 't>) -> Result<
         None => set_type(nic, given),
         Some(field) => set_field(nic, field, given),
     }
-}
-
-/// A new key without a number, made right.
-fn link_key(name: &[u8]) -> Line<96> {
-    let mut text = Line::new();
-    let _ = write!(text, "lxc.net.0.{}", Shown(name));
-    text
 }
 
 fn set_type<'t>(nic: &mut Nic<'t>, given: &Given<'_, 't>) -> Result<(), Fault> {
@@ -205,7 +196,7 @@ fn set_field<'t>(nic: &mut Nic<'t>, field: &Field, given: &Given<'_, 't>) -> Res
     }
     (field.check)(given.value)?;
     let value = NamedValue { name: field.name, value: given.arena.copy(given.value)?, at: given.at };
-    nic.fields.push(value).map_err(|_| Fault::Full("fields of a network link", limits::NIC_FIELDS, "NIC_FIELDS"))
+    nic.fields.push(value).map_err(|_| Fault::Full(&("fields of a network link", limits::NIC_FIELDS, "NIC_FIELDS")))
 }
 
 /// Shows one field, or all: for printing every field of every link, for a client the links' types.
