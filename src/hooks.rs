@@ -11,6 +11,7 @@ use crate::config::{Config, Hook, HookKind};
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::prepare::host::{Event, Host, Source, now_ms};
+use crate::spawn::ends_us;
 use crate::supervise::lifecycle::Asked;
 use crate::sys::clone::{Fork, fork};
 use crate::sys::process::{self, Exit};
@@ -21,7 +22,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::epoll::EpollFlags;
 use nix::sys::stat::Mode;
-use nix::unistd::{Pid, pipe2, setpgid};
+use nix::unistd::{Pid, getpid, getppid, pipe2, setpgid};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// An environment: `NAME=VALUE` words.
@@ -30,18 +31,7 @@ pub type Environment<'a> = heapless::Vec<&'a CStr, { limits::HOOK_ENVIRONMENT }>
 impl HookKind {
     /// LXC's name of the hook point.
     pub fn name(self) -> &'static str {
-        match self {
-            HookKind::PreStart => "pre-start",
-            HookKind::PreMount => "pre-mount",
-            HookKind::Mount => "mount",
-            HookKind::Autodev => "autodev",
-            HookKind::StartHost => "start-host",
-            HookKind::Start => "start",
-            HookKind::Stop => "stop",
-            HookKind::PostStop => "post-stop",
-            HookKind::Clone => "clone",
-            HookKind::Destroy => "destroy",
-        }
+        kind_word(self).to_str().unwrap_or("")
     }
 }
 
@@ -56,18 +46,20 @@ pub struct Moment<'a> {
     pub namespaces: &'a [&'a CStr],
 }
 
-/// The environment of one kind of hook. It is built anew for every round, in `arena`.
+/// Fills in the environment of hooks. It is built anew for every round, in `arena`, and in place: it is 6 KB.
 pub fn environment<'a>(
     host: &Host<'a>,
-    kind: HookKind,
     moment: &Moment<'a>,
     arena: &Arena<'a>,
-) -> Result<Environment<'a>> {
+    words: &mut Environment<'a>,
+) -> Result<()> {
     let config = host.config;
-    let mut words = Environment::new();
     let full =
         || Error::new("hook", format_args!("the environment of hooks is larger than {}", limits::HOOK_ENVIRONMENT));
-    let mut add = |word: &'a CStr| words.push(word).map_err(|_| full());
+    // One word is left for LXC_HOOK_TYPE, which differs from hook to hook.
+    let mut add = |word: &'a CStr| {
+        if words.len() + 1 < limits::HOOK_ENVIRONMENT { words.push(word).map_err(|_| full()) } else { Err(full()) }
+    };
     for word in host.environment.iter().filter(|word| !word.to_bytes().starts_with(b"LXC_")) {
         add(word)?;
     }
@@ -90,7 +82,6 @@ pub fn environment<'a>(
     add(if config.hook_version == 1 { c"LXC_HOOK_VERSION=1" } else { c"LXC_HOOK_VERSION=0" })?;
     if config.hook_version == 1 {
         add(c"LXC_HOOK_SECTION=lxc")?;
-        add(text(&[b"LXC_HOOK_TYPE=", kind.name().as_bytes()])?)?;
         for namespace in moment.namespaces {
             let word = namespace.to_bytes();
             let colon = memchr::memchr(b':', word).unwrap_or(word.len());
@@ -112,7 +103,7 @@ pub fn environment<'a>(
     for word in config.environment.iter().chain(&config.environment_hooks) {
         add(word)?;
     }
-    Ok(words)
+    Ok(())
 }
 
 /// Runs all hooks of `kind` on the host, one after the other. The first that fails ends the round.
@@ -123,17 +114,26 @@ pub fn run_on_host(host: &mut Host<'_>, kind: HookKind, moment: &Moment<'_>) -> 
     let config = host.config;
     let mut storage = [0u8; 8192];
     let arena = Arena::new(&mut storage);
-    let words = environment(host, kind, moment, &arena)?;
-    config.hooks(kind).try_for_each(|hook| run_one(host, hook, moment, &words))
+    let mut words = Environment::new();
+    environment(host, moment, &arena, &mut words)?;
+    config.hooks(kind).try_for_each(|hook| run_one(host, hook, moment, &mut words))
 }
 
-fn run_one(host: &mut Host<'_>, hook: &Hook<'_>, moment: &Moment<'_>, words: &Environment<'_>) -> Result<()> {
+fn run_one(host: &mut Host<'_>, hook: &Hook<'_>, moment: &Moment<'_>, words: &mut Environment<'_>) -> Result<()> {
     let config = host.config;
     let os = |what: &'static str| move |errno: Errno| Error::os("hook", errno, format_args!("{what}"));
     let (output, input) = pipe2(OFlag::O_CLOEXEC).map_err(os("pipe"))?;
     nix::fcntl::fcntl(&output, nix::fcntl::FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(os("fcntl"))?;
+    let supervisor = getpid();
     let pid = match fork().map_err(os("fork"))? {
-        Fork::Child => become_hook(config, hook, moment.namespaces, words, input.as_fd(), host.ignored_signals),
+        Fork::Child => {
+            // A hook of the host dies with the supervisor; one in the container dies with its pid namespace.
+            let _ = process::set_parent_death_signal(libc::SIGKILL);
+            if getppid() != supervisor {
+                process::exit_now(126);
+            }
+            become_hook(config, hook, moment.namespaces, words, input.as_fd(), host.ignored_signals)
+        }
         Fork::Parent(pid) => pid,
     };
     // Both sides set it, so that it holds whoever comes first.
@@ -193,14 +193,17 @@ fn attend(host: &mut Host<'_>, kind: HookKind, pid: i32, output: &OwnedFd, lines
             Event::Ready(Source::Barrier) => Ended::ChildGone,
             Event::Ready(_) => continue,
             Event::Deadline => Ended::TooLate,
-            Event::Order(_) | Event::Signal(libc::SIGTERM | libc::SIGINT | libc::SIGQUIT | libc::SIGHUP) => {
+            Event::Signal(signal) if !ends_us(signal) => {
+                host.hold_signal(signal);
+                continue;
+            }
+            Event::Order(_) | Event::Signal(_) => {
                 host.asked = Asked::Stop;
                 if !starting {
                     continue;
                 }
                 Ended::Asked
             }
-            Event::Signal(_) => continue,
         };
         let _ = process::kill(-pid, libc::SIGKILL);
         let _ = process::wait(pid);
@@ -214,7 +217,7 @@ fn attend(host: &mut Host<'_>, kind: HookKind, pid: i32, output: &OwnedFd, lines
 pub fn run_in_child(
     config: &Config<'_>,
     kind: HookKind,
-    words: &Environment<'_>,
+    words: &mut Environment<'_>,
     output: BorrowedFd<'_>,
     ignored: u64,
 ) -> core::result::Result<(), (u16, HookFailure)> {
@@ -251,10 +254,14 @@ fn become_hook(
     config: &Config<'_>,
     hook: &Hook<'_>,
     namespaces: &[&CStr],
-    words: &Environment<'_>,
+    words: &mut Environment<'_>,
     output: BorrowedFd<'_>,
     ignored: u64,
 ) -> ! {
+    if config.hook_version == 1 {
+        // There is room: `environment` leaves one word free.
+        let _ = words.push(type_word(hook.kind));
+    }
     let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
     // The output's descriptor may be one of 0-2 if those were closed when we started; it must survive the first dup.
     let output = match nix::fcntl::fcntl(output, nix::fcntl::FcntlArg::F_DUPFD_CLOEXEC(3)) {
@@ -276,18 +283,26 @@ fn become_hook(
     process::exit_now(if errno == Errno::ENOENT { 127 } else { 126 })
 }
 
+/// `pre-start`, as a hook's argument.
 fn kind_word(kind: HookKind) -> &'static CStr {
+    let word = type_word(kind).to_bytes_with_nul();
+    let name = word.get(b"LXC_HOOK_TYPE=".len()..).unwrap_or(word);
+    CStr::from_bytes_with_nul(name).unwrap_or(c"")
+}
+
+/// What hooks of version 1 are told in their environment, and those of version 0 as an argument.
+fn type_word(kind: HookKind) -> &'static CStr {
     match kind {
-        HookKind::PreStart => c"pre-start",
-        HookKind::PreMount => c"pre-mount",
-        HookKind::Mount => c"mount",
-        HookKind::Autodev => c"autodev",
-        HookKind::StartHost => c"start-host",
-        HookKind::Start => c"start",
-        HookKind::Stop => c"stop",
-        HookKind::PostStop => c"post-stop",
-        HookKind::Clone => c"clone",
-        HookKind::Destroy => c"destroy",
+        HookKind::PreStart => c"LXC_HOOK_TYPE=pre-start",
+        HookKind::PreMount => c"LXC_HOOK_TYPE=pre-mount",
+        HookKind::Mount => c"LXC_HOOK_TYPE=mount",
+        HookKind::Autodev => c"LXC_HOOK_TYPE=autodev",
+        HookKind::StartHost => c"LXC_HOOK_TYPE=start-host",
+        HookKind::Start => c"LXC_HOOK_TYPE=start",
+        HookKind::Stop => c"LXC_HOOK_TYPE=stop",
+        HookKind::PostStop => c"LXC_HOOK_TYPE=post-stop",
+        HookKind::Clone => c"LXC_HOOK_TYPE=clone",
+        HookKind::Destroy => c"LXC_HOOK_TYPE=destroy",
     }
 }
 

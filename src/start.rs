@@ -13,7 +13,7 @@ use crate::prepare::lock::{self, Taken};
 use crate::prepare::{inherited, reboot_probe};
 use crate::rootfs;
 use crate::spawn::{self, Blueprint, Life, namespaces};
-use crate::supervise::lifecycle::{Lifecycle, Next};
+use crate::supervise::lifecycle::Next;
 use crate::supervise::{self, lifecycle::Asked};
 use crate::teardown;
 use crate::text::{Arena, Full, Line, shown};
@@ -22,6 +22,7 @@ use core::fmt::Write;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, unlinkat};
+use std::io::{BufRead, BufReader};
 use std::os::unix::ffi::OsStrExt;
 
 /// Exit code of a failure of ours: bad config, refused start.
@@ -100,6 +101,7 @@ fn read_and_run(options: &Options<'_>) -> Result<i32> {
 type Words<'a> = heapless::Vec<&'a CStr, { limits::ARGS }>;
 
 /// The command line's command, else the config's, else /sbin/init (lxc.md rows 6, 14).
+#[inline(never)] // its frame would live as long as the container
 fn init_command<'t>(config: &Config<'t>, options: &Options<'_>, arena: &Arena<'t>) -> Result<Words<'t>> {
     let mut words = Words::new();
     let chosen: &[&CStr] = if options.command.is_empty() { &config.init.cmd } else { options.command };
@@ -155,8 +157,6 @@ fn container<'t>(
     }
 }
 
-#[inline(never)]
-
 fn prepare_and_run<'t>(
     config: &'t Config<'t>,
     options: &Options<'_>,
@@ -174,40 +174,34 @@ fn prepare_and_run<'t>(
     let namespaces = namespaces::plan(config)?;
     let environment = init_environment(config, arena)?;
     let caller_environment = caller_environment(arena)?;
-    let hierarchies = find_hierarchies(arena)?;
-    let Some(mut host) = Host::open(config, lock, Lifecycle::new(config.restart))? else {
+    let hierarchies: &'t find::Hierarchies<'t> = Box::leak(find_hierarchies(arena)?);
+    let Some(mut host) = Host::open(config, lock, hierarchies, caller_environment.leak())? else {
         return Ok(already_running(config));
     };
-    host.hierarchies = hierarchies;
-    host.environment = Box::leak(Box::new(caller_environment));
-    host.ignored_signals = inherited::ignored_signals();
-    host.daemon = options.daemon;
     clean_up_after_the_dead(&host, dead)?;
     let pidfile = options.pidfile.map(write_pidfile).transpose()?;
     let mut side = ConsoleSide::open(config, options.daemon)?;
-    let blueprint =
-        Blueprint { source, namespaces, argv, environment, drop_sys_boot: reboot_probe::must_drop_sys_boot() };
-    let hierarchies = host.hierarchies.clone();
+    let drop_sys_boot = reboot_probe::must_drop_sys_boot();
+    let blueprint = Blueprint { source, namespaces, argv, environment, drop_sys_boot };
     crate::arm();
-    let result = run_container(&blueprint, &hierarchies, &mut side, &mut host, caller);
+    let result = run_container(&blueprint, &mut side, &mut host, caller);
+    // The terminal first, the address and the lock last: who waits for our end finds everything gone.
     drop(pidfile);
     drop(side);
-    host.close();
+    drop(host);
     result
 }
 
 /// Life after life.
-#[inline(never)]
 fn run_container<'t>(
     blueprint: &Blueprint<'t>,
-    hierarchies: &find::Hierarchies<'t>,
     side: &mut ConsoleSide<'t>,
     host: &mut Host<'t>,
     caller: &mut Caller,
 ) -> Result<i32> {
     let mut lives = 0u32;
     loop {
-        let mut life = Life::new(hierarchies, host.config.name);
+        let mut life = Life::new(host.hierarchies, host.config.name);
         let result = spawn::spawn(&mut life, blueprint, side, host).map(|()| {
             caller.running();
             lives = lives.saturating_add(1);
@@ -246,8 +240,7 @@ fn run_container<'t>(
     }
 }
 
-#[inline(never)]
-
+#[inline(never)] // its frame would live as long as the container
 fn open_log(config: &Config<'_>, options: &Options<'_>) -> Result<()> {
     let file = options.logfile.or(config.log.file);
     let settings = logging::Settings {
@@ -276,9 +269,9 @@ fn text<T>(result: core::result::Result<T, Full>) -> Result<T> {
 }
 
 /// `container=lxc`, the ttys for systemd's getty generator, and what the config adds.
-#[inline(never)]
-fn init_environment<'t>(config: &Config<'t>, arena: &Arena<'t>) -> Result<Environment<'t>> {
-    let mut words = Environment::new();
+#[inline(never)] // its frame would live as long as the container
+fn init_environment<'t>(config: &Config<'t>, arena: &Arena<'t>) -> Result<Box<Environment<'t>>> {
+    let mut words = Box::new(Environment::new());
     let mut add = |word| {
         words.push(word).map_err(|_| {
             Error::new("start", format_args!("init's environment has more than {} words", limits::HOOK_ENVIRONMENT))
@@ -301,30 +294,27 @@ fn init_environment<'t>(config: &Config<'t>, arena: &Arena<'t>) -> Result<Enviro
     Ok(words)
 }
 
-type CallerEnvironment<'t> = heapless::Vec<&'t CStr, { limits::CALLER_ENVIRONMENT }>;
-
 /// Our own environment, for hooks, which inherit it as they do from lxc-start.
-#[inline(never)]
-fn caller_environment<'t>(arena: &Arena<'t>) -> Result<CallerEnvironment<'t>> {
-    let mut words = CallerEnvironment::new();
+#[inline(never)] // its frame would live as long as the container
+fn caller_environment<'t>(arena: &Arena<'t>) -> Result<Vec<&'t CStr>> {
+    let mut words = Vec::new();
     for (name, value) in std::env::vars_os() {
-        let word = text(arena.join(&[name.as_bytes(), b"=", value.as_bytes()]))?;
-        if words.push(word).is_err() {
-            let most = limits::CALLER_ENVIRONMENT;
-            return Err(Error::new("start", format_args!("our own environment has more than {most} words")));
-        }
+        words.push(text(arena.join(&[name.as_bytes(), b"=", value.as_bytes()]))?);
+    }
+    let most = limits::CALLER_ENVIRONMENT;
+    if words.len() > most {
+        return Err(Error::new("start", format_args!("our own environment has more than {most} words")));
     }
     Ok(words)
 }
 
-#[inline(never)]
-
-fn find_hierarchies<'t>(arena: &Arena<'t>) -> Result<find::Hierarchies<'t>> {
-    let mut found = find::Hierarchies::new();
+#[inline(never)] // its frame would live as long as the container
+fn find_hierarchies<'t>(arena: &Arena<'t>) -> Result<Box<find::Hierarchies<'t>>> {
+    let mut found = Box::new(find::Hierarchies::new());
     // Without /proc there are no cgroups to be found; a config that needs them is refused where it asks for them.
-    let Ok(table) = std::fs::read("/proc/self/mountinfo") else { return Ok(found) };
-    for line in table.split(|b| *b == b'\n') {
-        find::take_line(line, &mut found, arena).map_err(|problem| match problem {
+    let Ok(table) = std::fs::File::open("/proc/self/mountinfo") else { return Ok(found) };
+    for line in BufReader::with_capacity(4096, table).split(b'\n').map_while(std::io::Result::ok) {
+        find::take_line(&line, &mut found, arena).map_err(|problem| match problem {
             find::Problem::TooMany => Error::new(
                 "cgroup",
                 format_args!("this host has more than {} cgroup hierarchies mounted", limits::HIERARCHIES),
@@ -337,7 +327,7 @@ fn find_hierarchies<'t>(arena: &Arena<'t>) -> Result<find::Hierarchies<'t>> {
 }
 
 /// A supervisor that was killed takes its container with it, but not its cgroups.
-#[inline(never)]
+#[inline(never)] // its frame would live as long as the container
 fn clean_up_after_the_dead(host: &Host<'_>, dead: Option<i32>) -> Result<()> {
     let removed = cgroup::remove_stale(&host.hierarchies, host.config.name)?;
     match (dead, removed) {
@@ -351,8 +341,7 @@ fn clean_up_after_the_dead(host: &Host<'_>, dead: Option<i32>) -> Result<()> {
 /// A pid file, removed at the end.
 struct PidFile<'a>(&'a CStr);
 
-#[inline(never)]
-
+#[inline(never)] // its frame would live as long as the container
 fn write_pidfile(path: &CStr) -> Result<PidFile<'_>> {
     let refuse = |errno| Error::os("pidfile", errno, format_args!("{}", shown(path)));
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;

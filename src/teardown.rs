@@ -18,7 +18,7 @@ use core::ffi::CStr;
 use std::os::fd::AsRawFd;
 
 /// Cleans up after a life and says what follows.
-#[inline(never)]
+#[inline(never)] // its frame would live as long as the container
 pub fn teardown(
     life: Life<'_, '_>,
     result: Result<Outcome, Error>,
@@ -69,7 +69,6 @@ pub fn teardown(
 }
 
 /// Stop hooks get the container's namespaces, which live on in our descriptors.
-#[inline(never)]
 fn stop_hooks(life: &Life<'_, '_>, target: Option<&'static str>, host: &mut Host<'_>) -> Result<(), Error> {
     if host.config.hooks(HookKind::Stop).next().is_none() {
         return Ok(());

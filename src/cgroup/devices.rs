@@ -76,7 +76,6 @@ const EXIT: u8 = 0x95;
 /// Compiles the rules. None if they do not fit, which the limit on settings rules out.
 ///
 /// Register 2 holds the kind, 3 the access asked for, 4 major, 5 minor (struct bpf_cgroup_dev_ctx).
-#[inline(never)]
 pub fn compile(rules: &[Rule]) -> Option<Program> {
     let mut program = Program::new();
     let head = [
@@ -132,7 +131,6 @@ fn rule_of(setting: &CgroupSetting<'_>) -> Option<Rule> {
 }
 
 /// Compiles the config's v2 device list and attaches it to the cgroup.
-#[inline(never)]
 pub fn attach(config: &Config<'_>, cgroup: BorrowedFd<'_>) -> Result<()> {
     let mut rules: heapless::Vec<Rule, { limits::CGROUP_SETTINGS }> = heapless::Vec::new();
     let mut first = None;

@@ -26,7 +26,6 @@ fn home<'h, 't>(setting: &CgroupSetting<'_>, hierarchies: &'h Hierarchies<'t>) -
 
 /// Configs are written for hosts of both kinds: a setting whose hierarchy this host does not have may be passed over only
 /// if the config also says it in the vocabulary that the host does have.
-#[inline(never)]
 pub fn check(config: &Config<'_>, hierarchies: &Hierarchies<'_>) -> Result<()> {
     for setting in &config.cgroup {
         if home(setting, hierarchies).is_none() && !has_twin(setting, config, hierarchies) {
@@ -65,7 +64,6 @@ pub fn apply(config: &Config<'_>, hierarchies: &Hierarchies<'_>) -> Result<()> {
 }
 
 /// Applies the device lists: v1 by its files, v2 by a program.
-#[inline(never)]
 pub fn apply_devices(config: &Config<'_>, hierarchies: &Hierarchies<'_>, v2: Option<BorrowedFd<'_>>) -> Result<()> {
     for setting in config.cgroup.iter().filter(|setting| is_devices(setting) && !setting.v2) {
         if let Some(hierarchy) = home(setting, hierarchies) {

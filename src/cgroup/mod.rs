@@ -29,7 +29,7 @@ pub const PARENT: &[u8] = b"/lxc/";
 
 /// Checks that each hierarchy is really visible and drops the ones that another mount hides.
 pub fn usable(found: &mut Hierarchies<'_>) {
-    found.retain(|hierarchy| stat(hierarchy.mountpoint).is_ok_and(|stat| stat.st_dev as u64 == hierarchy.device));
+    found.retain(|hierarchy| stat(hierarchy.mountpoint).is_ok_and(|stat| stat.st_dev == hierarchy.device));
 }
 
 /// The path of the container's directory in one hierarchy, with `file` behind it (`"/tasks"` or nothing).
@@ -63,7 +63,6 @@ impl<'h, 't> Group<'h, 't> {
     }
 
     /// Makes the directories and applies every limit but the device lists.
-    #[inline(never)]
     pub fn create(&mut self, config: &Config<'_>) -> Result<()> {
         limit::check(config, self.hierarchies)?;
         for hierarchy in self.hierarchies {
@@ -76,8 +75,6 @@ impl<'h, 't> Group<'h, 't> {
         }
         limit::apply(config, self.hierarchies)
     }
-
-    #[inline(never)]
 
     fn make(&self, hierarchy: &Hierarchy<'_>) -> Result<bool> {
         let mode = Mode::from_bits_truncate(0o755);
@@ -100,8 +97,6 @@ impl<'h, 't> Group<'h, 't> {
         }
         Err(failed("mkdir", &own, Errno::ENOENT))
     }
-
-    #[inline(never)]
 
     fn enter_later(&self, hierarchy: &Hierarchy<'_>, made_parent: bool) -> Result<Member> {
         let file = path(hierarchy, self.name, if hierarchy.v2 { b"/cgroup.procs" } else { b"/tasks" })?;
@@ -153,7 +148,6 @@ impl<'h, 't> Group<'h, 't> {
     }
 
     /// Kills what is left inside and removes the directories. What cannot be removed is logged, not forgotten in silence.
-    #[inline(never)]
     pub fn remove(self) {
         for (index, hierarchy) in self.hierarchies.iter().enumerate() {
             let Ok(own) = path(hierarchy, self.name, b"") else { continue };
@@ -179,7 +173,6 @@ fn remove_parent(hierarchy: &Hierarchy<'_>) {
 /// Removes what a dead supervisor of the same name left behind. How many directories there were.
 ///
 /// The caller holds the lock of this name, so nobody who is alive owns them.
-#[inline(never)]
 pub fn remove_stale(hierarchies: &Hierarchies<'_>, name: &CStr) -> Result<usize> {
     let mut removed = 0;
     for hierarchy in hierarchies {
@@ -197,7 +190,6 @@ pub fn remove_stale(hierarchies: &Hierarchies<'_>, name: &CStr) -> Result<usize>
 }
 
 /// A new cpuset directory has no CPUs and no memory nodes, and refuses every task; it gets its parent's, level by level.
-#[inline(never)]
 fn inherit_cpuset(hierarchy: &Hierarchy<'_>, name: &CStr) -> Result<()> {
     let mountpoint = hierarchy.mountpoint.to_bytes();
     for base in [&b"cpus"[..], b"mems"] {

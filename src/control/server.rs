@@ -88,6 +88,9 @@ struct Waiter {
 }
 
 /// The command socket with its clients.
+///
+/// Dropping it first gives up the address, then closes all clients (the order of the fields): the end of the connection tells
+/// waiters STOPPED, and one that asks again must find the address free.
 pub struct Server {
     listener: UnixListener,
     /// A descriptor to give up when none is left, so that a connection can still be accepted and closed: left in the
@@ -198,14 +201,6 @@ impl Server {
                 close(client.stream, epoll);
             }
         }
-    }
-
-    /// Gives up the address, then closes all clients: the end of the connection tells waiters STOPPED, and one that asks
-    /// again must find the address free.
-    pub fn shut(self) {
-        let Server { listener, spare, clients, waiters, .. } = self;
-        drop((spare, listener));
-        drop((clients, waiters));
     }
 
     fn accept(&mut self, round: &Round<'_>) -> Option<Order> {
@@ -532,7 +527,7 @@ mod tests {
             }
             server.expire(now_ms, &epoll);
         }
-        server.shut();
+        drop(server);
     }
 
     fn raw(container: &Container<'_>) -> UnixStream {

@@ -187,6 +187,7 @@ struct Stamp {
 }
 
 impl Stamp {
+    #[allow(clippy::unnecessary_cast)] // Both are 32 bits wide on 32-bit targets.
     fn now() -> Stamp {
         match clock_gettime(ClockId::CLOCK_REALTIME) {
             Ok(now) => Stamp { seconds: now.tv_sec() as i64, milliseconds: now.tv_nsec() as i64 / 1_000_000 },

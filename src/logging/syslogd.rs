@@ -57,7 +57,7 @@ fn dial() -> Option<OwnedFd> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let fd = socket(AddressFamily::Unix, SockType::Datagram, flags, None).ok()?;
     let reached = |path: &&str| UnixAddr::new(*path).is_ok_and(|address| connect(fd.as_raw_fd(), &address).is_ok());
-    SOCKETS.iter().any(|path| reached(&path)).then_some(fd)
+    SOCKETS.iter().any(reached).then_some(fd)
 }
 
 #[cfg(test)]

@@ -58,7 +58,7 @@ pub struct ConsoleSide<'t> {
 
 impl<'t> ConsoleSide<'t> {
     /// Opens what the config names. A terminal goes into raw mode, so that every key reaches the guest.
-    #[inline(never)]
+    #[inline(never)] // its frame would live as long as the container
     pub fn open(config: &Config<'t>, daemon: bool) -> Result<Self> {
         let peer = match config.console.path {
             ConsolePath::None => Peer::None,

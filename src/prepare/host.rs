@@ -78,7 +78,7 @@ pub struct Host<'t> {
     /// The effective config.
     pub config: &'t Config<'t>,
     /// Where cgroups are.
-    pub hierarchies: Hierarchies<'t>,
+    pub hierarchies: &'t Hierarchies<'t>,
     /// Our own environment as our caller gave it, for hooks.
     pub environment: &'t [&'t CStr],
     /// Signals our caller ignored, to be set right in init.
@@ -87,8 +87,8 @@ pub struct Host<'t> {
     pub lifecycle: Lifecycle,
     /// What somebody asked for: nothing, or the end.
     pub asked: Asked,
-    /// Our log or hooks may still want a terminal: in the background there is none.
-    pub daemon: bool,
+    /// Signals that came before init could take them (bit n-1 = signal n).
+    pub held_signals: u64,
     epoll: Epoll,
     signals: SignalFd,
     server: Server,
@@ -104,8 +104,13 @@ pub struct Host<'t> {
 
 impl<'t> Host<'t> {
     /// Blocks signals, binds the command socket and makes the epoll instance. Before the first clone (lxc.md rows 34, 40).
-    #[inline(never)]
-    pub fn open(config: &'t Config<'t>, lock: Lock, lifecycle: Lifecycle) -> Result<Option<Self>> {
+    #[inline(never)] // its frame would live as long as the container
+    pub fn open(
+        config: &'t Config<'t>,
+        lock: Lock,
+        hierarchies: &'t Hierarchies<'t>,
+        environment: &'t [&'t CStr],
+    ) -> Result<Option<Box<Self>>> {
         let failed = |what: &'static str| move |errno: Errno| Error::os("prepare", errno, format_args!("{what}"));
         let server = match Server::bind(config.lxcpath, config.name) {
             Ok(server) => server,
@@ -124,14 +129,14 @@ impl<'t> Host<'t> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(failed("epoll_create1"))?;
         let mut cgroup = Line::new();
         let _ = write!(cgroup, "lxc/{}\0", crate::text::shown(config.name));
-        let host = Host {
+        let host = Box::new(Host {
             config,
-            hierarchies: Hierarchies::new(),
-            environment: &[],
-            ignored_signals: 0,
-            lifecycle,
+            hierarchies,
+            environment,
+            ignored_signals: super::inherited::ignored_signals(),
+            lifecycle: Lifecycle::new(config.restart),
             asked: Asked::Nothing,
-            daemon: false,
+            held_signals: 0,
             epoll,
             signals,
             server,
@@ -143,7 +148,7 @@ impl<'t> Host<'t> {
             last: None,
             cgroup,
             _lock: lock,
-        };
+        });
         host.watch(&host.signals, Source::Signals, EpollFlags::EPOLLIN).map_err(failed("epoll_ctl"))?;
         host.server.register(&host.epoll).map_err(failed("epoll_ctl"))?;
         Ok(Some(host))
@@ -184,8 +189,6 @@ impl<'t> Host<'t> {
         }
     }
 
-    #[inline(never)]
-
     fn dispatch(&mut self, event: EpollEvent) -> Option<Event> {
         let token = event.data();
         if token & (0xff << 56) == CONTROL {
@@ -215,7 +218,6 @@ impl<'t> Host<'t> {
     }
 
     /// `key=value` lines for `monopod info`.
-    #[inline(never)]
     fn status(&self) -> Line<512> {
         let mut text = Line::new();
         let now = now_ms();
@@ -256,15 +258,17 @@ impl<'t> Host<'t> {
         self.clone_flags = clone_flags;
     }
 
+    /// Keeps a signal for init, which is not there yet. SIGCHLD and SIGWINCH are ours and never come here twice.
+    pub fn hold_signal(&mut self, signal: i32) {
+        if (1..=signals::MAX).contains(&signal) && signal != libc::SIGPIPE && signal != libc::SIGWINCH {
+            self.held_signals |= 1 << (signal - 1);
+        }
+    }
+
     /// How the last life ended, and when the next begins, for clients.
     pub fn set_next(&mut self, outcome: Outcome, next_start_ms: Option<u64>) {
         self.last = Some(outcome);
         self.next_start_ms = next_start_ms;
-    }
-
-    /// Ends the service: waiters learn STOPPED by the end of their connection.
-    pub fn close(self) {
-        self.server.shut();
     }
 }
 

@@ -20,7 +20,7 @@ const RUN: [&CStr; 3] = [c"/run", c"/var/run", c"/dev"];
 /// The lock of one name, held.
 pub struct Lock {
     file: Flock<OwnedFd>,
-    directory: PathText,
+    directory: Box<PathText>,
 }
 
 /// What taking a lock found.
@@ -37,7 +37,7 @@ pub enum Taken {
 }
 
 /// Takes the lock of container `name`.
-#[inline(never)]
+#[inline(never)] // its frame would live as long as the container
 pub fn take(name: &CStr) -> Result<Taken> {
     let base = base()?;
     let directory = join(&[base.c().to_bytes(), b"/", name.to_bytes()])?;
@@ -63,7 +63,7 @@ pub fn take(name: &CStr) -> Result<Taken> {
         if stat.st_nlink == 0 {
             continue;
         }
-        let lock = Lock { file, directory: directory.clone() };
+        let lock = Lock { file, directory: Box::new(directory) };
         let dead = lock.read_dead();
         lock.sign().map_err(|errno| failed("write", &path, errno))?;
         return Ok(Taken::Ours { lock, dead });
@@ -72,7 +72,6 @@ pub fn take(name: &CStr) -> Result<Taken> {
 }
 
 /// `<run>/monopod`, made if need be. It must be a directory of root's (or ours) that nobody else can write.
-#[inline(never)]
 fn base() -> Result<PathText> {
     let mut last = Errno::ENOENT;
     for run in RUN {
@@ -112,7 +111,6 @@ impl Lock {
     }
 
     /// Writes who holds the lock: boot id, pid, start time.
-    #[inline(never)]
     fn sign(&self) -> core::result::Result<(), Errno> {
         let mut line = Line::<128>::new();
         let boot = read_word(c"/proc/sys/kernel/random/boot_id", 0);

@@ -39,7 +39,7 @@ pub struct Source<'t> {
 }
 
 /// Looks at the configured rootfs.
-#[inline(never)]
+#[inline(never)] // its frame would live as long as the container
 pub fn source<'t>(config: &Config<'t>, state_directory: &'t CStr) -> Result<Source<'t>> {
     let Some(path) = config.rootfs.path else {
         let source = Source { path: c"/", mountpoint: c"/", device: false };
@@ -89,12 +89,6 @@ pub struct Site<'a> {
     pub cgroup_namespace: bool,
     /// A console is wanted.
     pub console: bool,
-    /// Environments of the hooks that run here.
-    pub pre_mount: &'a Environment<'a>,
-    /// For mount hooks.
-    pub mount: &'a Environment<'a>,
-    /// For autodev hooks.
-    pub autodev: &'a Environment<'a>,
     /// Where hooks write.
     pub hook_output: BorrowedFd<'a>,
     /// Signals to be set right for hooks.
@@ -104,12 +98,12 @@ pub struct Site<'a> {
 }
 
 /// Builds the view and goes into it. The ptys to be handed to the supervisor.
-pub fn build(site: &Site<'_>) -> core::result::Result<Terminals, Report> {
+pub fn build(site: &Site<'_>, words: &mut Environment<'_>) -> core::result::Result<Terminals, Report> {
     let config = site.config;
     let fail = |step: Step| move |errno: Errno| Report::new(step, 0, errno);
     mount(None::<&CStr>, c"/", None::<&CStr>, MsFlags::MS_SLAVE | MsFlags::MS_REC, None::<&CStr>)
         .map_err(fail(Step::SlaveMounts))?;
-    run_hooks(site, HookKind::PreMount, site.pre_mount)?;
+    run_hooks(site, HookKind::PreMount, words)?;
     if config.rootfs.path.is_none() {
         // No rootfs: the container shares the host's files, in mounts of its own.
         let root = Root::open(c"/").map_err(fail(Step::Rootfs))?;
@@ -130,9 +124,9 @@ pub fn build(site: &Site<'_>) -> core::result::Result<Terminals, Report> {
     if let Some(cgroup) = config.mount_auto.cgroup {
         auto::cgroup(site, &root, cgroup).map_err(fail(Step::AutoCgroup))?;
     }
-    run_hooks(site, HookKind::Mount, site.mount)?;
+    run_hooks(site, HookKind::Mount, words)?;
     if config.autodev {
-        run_hooks(site, HookKind::Autodev, site.autodev)?;
+        run_hooks(site, HookKind::Autodev, words)?;
         dev::populate(&root)?;
     }
     let terminals = terminals::open(site, &root)?;
@@ -141,7 +135,7 @@ pub fn build(site: &Site<'_>) -> core::result::Result<Terminals, Report> {
     Ok(terminals)
 }
 
-fn run_hooks(site: &Site<'_>, kind: HookKind, words: &Environment<'_>) -> core::result::Result<(), Report> {
+fn run_hooks(site: &Site<'_>, kind: HookKind, words: &mut Environment<'_>) -> core::result::Result<(), Report> {
     hooks::run_in_child(site.config, kind, words, site.hook_output, site.ignored_signals)
         .map_err(|(index, failure)| Report::hook(hook_step(kind), index, failure))
 }

@@ -37,8 +37,6 @@ pub struct Plan<'a> {
     pub argv: &'a [&'a CStr],
     /// init's environment.
     pub environment: &'a Environment<'a>,
-    /// The start hooks' environment.
-    pub start: &'a Environment<'a>,
     /// The kernel cannot tell a container's reboot from the host's: CAP_SYS_BOOT goes.
     pub drop_sys_boot: bool,
 }
@@ -50,14 +48,14 @@ pub fn tell(barrier: BorrowedFd<'_>, report: Report) {
     let _ = rights::send(barrier, &report.to_bytes(), &[]);
 }
 
-/// Runs the child to its exec, or to its report.
-pub fn run(plan: &Plan<'_>, barrier: BorrowedFd<'_>) -> ! {
-    let Err(report) = become_init(plan, barrier);
+/// Runs the child to its exec, or to its report. `words` is the environment of hooks inside.
+pub fn run(plan: &Plan<'_>, words: &mut Environment<'_>, barrier: BorrowedFd<'_>) -> ! {
+    let Err(report) = become_init(plan, words, barrier);
     tell(barrier, report);
     exit_now(255)
 }
 
-fn become_init(plan: &Plan<'_>, barrier: BorrowedFd<'_>) -> Result<Infallible, Report> {
+fn become_init(plan: &Plan<'_>, words: &mut Environment<'_>, barrier: BorrowedFd<'_>) -> Result<Infallible, Report> {
     let config = plan.site.config;
     let fail = |step: Step| move |errno: Errno| Report::new(step, 0, errno);
 
@@ -73,7 +71,7 @@ fn become_init(plan: &Plan<'_>, barrier: BorrowedFd<'_>) -> Result<Infallible, R
     umask(Mode::from_bits_truncate(0o022));
     write_sysctls(config)?;
     let streams = if plan.site.console { None } else { Some(open_null().map_err(fail(Step::StandardStreams))?) };
-    let terminals = rootfs::build(&plan.site)?;
+    let terminals = rootfs::build(&plan.site, words)?;
     if let Some(name) = config.uts_name.filter(|_| plan.namespaces.has_uts()) {
         sethostname(std::ffi::OsStr::from_bytes(name.value.to_bytes())).map_err(fail(Step::Hostname))?;
     }
@@ -97,7 +95,7 @@ fn become_init(plan: &Plan<'_>, barrier: BorrowedFd<'_>) -> Result<Infallible, R
         nix::sys::prctl::set_no_new_privs().map_err(fail(Step::NoNewPrivs))?;
     }
     let start = HookKind::Start;
-    hooks::run_in_child(config, start, plan.start, plan.site.hook_output, plan.site.ignored_signals)
+    hooks::run_in_child(config, start, words, plan.site.hook_output, plan.site.ignored_signals)
         .map_err(|(index, failure)| Report::hook(Step::StartHook, index, failure))?;
     setsid().map_err(fail(Step::Session))?;
     if let Some(directory) = config.init.cwd {

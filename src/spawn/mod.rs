@@ -35,7 +35,7 @@ pub struct Blueprint<'t> {
     /// init's command line.
     pub argv: &'t [&'t CStr],
     /// init's environment.
-    pub environment: Environment<'t>,
+    pub environment: Box<Environment<'t>>,
     /// See `prepare::reboot_probe`.
     pub drop_sys_boot: bool,
 }
@@ -72,7 +72,7 @@ impl<'h, 't> Life<'h, 't> {
 }
 
 /// Starts a life: from the pre-start hooks to the exec of init.
-#[inline(never)]
+#[inline(never)] // its frame would live as long as the container
 pub fn spawn<'t>(
     life: &mut Life<'_, 't>,
     blueprint: &Blueprint<'t>,
@@ -99,6 +99,8 @@ struct Start {
     hook_output: Option<OwnedFd>,
     hook_lines: Output,
     deadline: Option<u64>,
+    /// The child was told to go on.
+    gone: bool,
 }
 
 /// What the barrier said.
@@ -108,7 +110,7 @@ enum Heard {
 }
 
 impl Start {
-    #[inline(never)]
+    #[inline(never)] // its frame would live as long as the container
     fn clone_child<'t>(
         life: &mut Life<'_, 't>,
         blueprint: &Blueprint<'t>,
@@ -125,27 +127,18 @@ impl Start {
         let pipe = if hooked { Some(pipe2(OFlag::O_CLOEXEC).map_err(failed("pipe"))?) } else { None };
         let mut storage = [0u8; 8192];
         let arena = Arena::new(&mut storage);
-        let moment = Moment::default();
-        let words = |kind| {
-            if config.hooks(kind).next().is_some() {
-                hooks::environment(host, kind, &moment, &arena)
-            } else {
-                Ok(Environment::new())
-            }
-        };
-        let (pre_mount, mount) = (words(HookKind::PreMount)?, words(HookKind::Mount)?);
-        let (autodev, start) = (words(HookKind::Autodev)?, words(HookKind::Start)?);
+        let mut words = Environment::new();
+        if hooked {
+            hooks::environment(host, &Moment::default(), &arena, &mut words)?;
+        }
         let warn = |report: Report| child::tell(theirs.as_fd(), report);
         let mut plan = child::Plan {
             site: Site {
                 config,
                 source: blueprint.source,
-                hierarchies: &host.hierarchies,
+                hierarchies: host.hierarchies,
                 cgroup_namespace: blueprint.namespaces.cgroup,
                 console: side.wanted,
-                pre_mount: &pre_mount,
-                mount: &mount,
-                autodev: &autodev,
                 hook_output: pipe.as_ref().map_or(theirs.as_fd(), |(_, input)| input.as_fd()),
                 ignored_signals: host.ignored_signals,
                 warn: &warn,
@@ -155,7 +148,6 @@ impl Start {
             namespaces: blueprint.namespaces,
             argv: blueprint.argv,
             environment: &blueprint.environment,
-            start: &start,
             drop_sys_boot: blueprint.drop_sys_boot,
         };
         let (side_of_fork, born_in_v2) = fork_off(blueprint.namespaces.clone, life.group.v2_directory())
@@ -165,7 +157,7 @@ impl Start {
                 // The other end must close here too, or the child would never notice the supervisor's death.
                 drop(ours);
                 plan.born_in_v2 = born_in_v2;
-                child::run(&plan, theirs.as_fd())
+                child::run(&plan, &mut words, theirs.as_fd())
             }
             Fork::Parent(pid) => {
                 life.pid = Some(pid);
@@ -179,12 +171,16 @@ impl Start {
                 }
                 let limit = config.timeouts.start_ms;
                 let deadline = (limit > 0).then(|| now_ms() + limit);
-                Ok(Start { barrier: ours, hook_output, hook_lines: Output::new(HookKind::Mount), deadline })
+                Ok(Start {
+                    barrier: ours,
+                    hook_output,
+                    hook_lines: Output::new(HookKind::Mount),
+                    deadline,
+                    gone: false,
+                })
             }
         }
     }
-
-    #[inline(never)]
 
     fn follow<'t>(
         &mut self,
@@ -207,6 +203,7 @@ impl Start {
         hooks::run_on_host(host, HookKind::StartHost, &Moment { pid: Some(pid), ..Moment::default() })?;
         rights::send(self.barrier.as_fd(), b"g", &[])
             .map_err(|errno| Error::os("start", errno, format_args!("let the container's process go on")))?;
+        self.gone = true;
         while let Heard::Ready = self.hear(life, blueprint, host)? {}
         life.group.started();
         life.began_ms = Some(now_ms());
@@ -258,11 +255,13 @@ impl Start {
                         ),
                     ));
                 }
-                Event::Order(_) | Event::Signal(libc::SIGTERM | libc::SIGINT | libc::SIGQUIT | libc::SIGHUP) => {
+                // Once init may run it is the one to be told.
+                Event::Signal(signal) if self.gone || !ends_us(signal) => host.hold_signal(signal),
+                Event::Order(_) | Event::Signal(_) => {
                     host.asked = Asked::Stop;
                     return Err(Error::new("start", format_args!("called off")));
                 }
-                Event::Child | Event::Ready(_) | Event::Signal(_) => {}
+                Event::Child | Event::Ready(_) => {}
             }
         }
     }
@@ -292,6 +291,11 @@ impl Start {
     }
 }
 
+/// Signals that call a start off, and end the wait between two lives.
+pub fn ends_us(signal: i32) -> bool {
+    matches!(signal, libc::SIGTERM | libc::SIGINT | libc::SIGQUIT | libc::SIGHUP)
+}
+
 /// Clones into the v2 group where the kernel can do that, otherwise the old way. Whether the v2 group was entered.
 fn fork_off(flags: u64, v2: Option<BorrowedFd<'_>>) -> nix::Result<(Fork, bool)> {
     if let Some(directory) = v2 {
@@ -304,8 +308,6 @@ fn fork_off(flags: u64, v2: Option<BorrowedFd<'_>>) -> nix::Result<(Fork, bool)>
     }
     Ok((clone(flags)?, false))
 }
-
-#[inline(never)]
 
 fn attach_console(life: &mut Life<'_, '_>, side: &ConsoleSide<'_>, host: &Host<'_>) -> Result<()> {
     let missing = || Error::new("console", format_args!("the container's process did not hand up its console"));
@@ -321,7 +323,6 @@ fn attach_console(life: &mut Life<'_, '_>, side: &ConsoleSide<'_>, host: &Host<'
 }
 
 /// `lxc.proc.*`: files of /proc/PID, written for the child while it waits.
-#[inline(never)]
 fn write_proc(config: &Config<'_>, pid: i32) -> Result<()> {
     for file in &config.procs {
         let refuse = |errno| {
@@ -336,7 +337,6 @@ fn write_proc(config: &Config<'_>, pid: i32) -> Result<()> {
 }
 
 /// Opens the container's namespaces while they are sure to exist, for stop hooks only.
-#[inline(never)]
 fn hold_namespaces(life: &mut Life<'_, '_>, config: &Config<'_>) {
     if config.hooks(HookKind::Stop).next().is_none() {
         return;

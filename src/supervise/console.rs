@@ -74,14 +74,19 @@ impl Console {
             let mut chunk = [0u8; CHUNK];
             let Ok(length @ 1..) = nix::unistd::read(&self.master, &mut chunk) else { return };
             let bytes = chunk.get(..length).unwrap_or(&[]);
-            self.remember(bytes);
-            if let Some(log) = side.log.as_mut() {
-                log.append(bytes);
-            }
-            if let Some(ring) = side.ring.as_mut() {
-                ring.push(bytes);
-            }
+            self.keep(bytes, side);
             self.mirror_out(bytes, side, host);
+        }
+    }
+
+    /// Log file, ring and tail get every byte.
+    fn keep(&mut self, bytes: &[u8], side: &mut ConsoleSide<'_>) {
+        self.remember(bytes);
+        if let Some(log) = side.log.as_mut() {
+            log.append(bytes);
+        }
+        if let Some(ring) = side.ring.as_mut() {
+            ring.push(bytes);
         }
     }
 
@@ -144,6 +149,7 @@ impl Console {
         }
         if self.mirror.lagging {
             log::warn!("console: {} bytes were not mirrored, the reader had stopped", self.mirror.dropped);
+            self.mirror.dropped = 0;
         } else {
             let _ = host.watch(&self.master, Source::Console, EpollFlags::EPOLLIN);
         }
@@ -189,30 +195,27 @@ impl Console {
         }
     }
 
-    /// Reads what is left after init's end, and lets go of the mirror.
+    /// Reads what is left after init's end, and lets go of the mirror, which has once more its `PATIENCE_MS` to take it.
     pub fn drain(mut self, side: &mut ConsoleSide<'_>, host: &Host<'_>) -> Tail {
-        if self.mirror.watching_output
-            && let Some(output) = side.peer.output()
-        {
-            // What the mirror has not taken by now gets one last chance.
-            let _ = write_some(output, &self.mirror.pending);
-            host.forget(&output);
+        let deadline = now_ms() + PATIENCE_MS;
+        if let Some(output) = side.peer.output() {
+            if self.mirror.watching_output {
+                host.forget(&output);
+            }
+            let pending = core::mem::take(&mut self.mirror.pending);
+            self.mirror.dropped += write_until(output, &pending, deadline);
         }
         loop {
             let mut chunk = [0u8; CHUNK];
             let Ok(length @ 1..) = nix::unistd::read(&self.master, &mut chunk) else { break };
             let bytes = chunk.get(..length).unwrap_or(&[]);
-            self.remember(bytes);
-            if let Some(log) = side.log.as_mut() {
-                log.append(bytes);
-            }
-            if let Some(ring) = side.ring.as_mut() {
-                ring.push(bytes);
-            }
+            self.keep(bytes, side);
             if let Some(output) = side.peer.output() {
-                wait_for_room(output);
-                let _ = write_some(output, bytes);
+                self.mirror.dropped += write_until(output, bytes, deadline);
             }
+        }
+        if self.mirror.dropped > 0 {
+            log::warn!("console: {} bytes were not mirrored, the reader had stopped", self.mirror.dropped);
         }
         if self.mirror.input
             && let Some(terminal) = side.peer.input()
@@ -257,8 +260,17 @@ fn has_room(output: BorrowedFd<'_>) -> bool {
     ready(output, PollTimeout::ZERO)
 }
 
-fn wait_for_room(output: BorrowedFd<'_>) {
-    ready(output, PollTimeout::from(100u8));
+/// Writes everything, waiting for room until `deadline`. How many bytes were left over.
+fn write_until(output: BorrowedFd<'_>, bytes: &[u8], deadline: u64) -> u64 {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let left = deadline.saturating_sub(now_ms());
+        if !ready(output, PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO)) {
+            break;
+        }
+        rest = rest.get(write_some(output, rest)..).unwrap_or(&[]);
+    }
+    rest.len() as u64
 }
 
 fn ready(output: BorrowedFd<'_>, timeout: PollTimeout) -> bool {

@@ -5,8 +5,9 @@
 use crate::control::server::{Order, StopMode};
 use crate::prepare::console::ConsoleSide;
 use crate::prepare::host::{Event, Host, Source, now_ms};
-use crate::spawn::Life;
+use crate::spawn::{Life, ends_us};
 use crate::sys::process::{self, Exit};
+use crate::sys::signals;
 use lifecycle::Asked;
 use outcome::Outcome;
 
@@ -21,10 +22,12 @@ struct Stopping {
 }
 
 /// Supervises until init has ended, and reaps it.
-#[inline(never)]
 pub fn run(life: &mut Life<'_, '_>, side: &mut ConsoleSide<'_>, host: &mut Host<'_>) -> Outcome {
     let Some(pid) = life.pid else { return Outcome::Exit(0) };
+    crate::sys::stack::trim();
     let mut stopping: Option<Stopping> = None;
+    let held = core::mem::take(&mut host.held_signals);
+    (1..=signals::MAX).filter(|signal| held >> (signal - 1) & 1 == 1).for_each(|signal| forward(pid, signal));
     loop {
         if let Ok(Some(exit)) = process::try_wait(pid) {
             return ended(life, side, host, exit);
@@ -60,8 +63,6 @@ pub fn run(life: &mut Life<'_, '_>, side: &mut ConsoleSide<'_>, host: &mut Host<
     }
 }
 
-#[inline(never)]
-
 fn ended(life: &mut Life<'_, '_>, side: &mut ConsoleSide<'_>, host: &mut Host<'_>, exit: Exit) -> Outcome {
     life.pid = None;
     let outcome = Outcome::of(exit);
@@ -76,8 +77,6 @@ fn ended(life: &mut Life<'_, '_>, side: &mut ConsoleSide<'_>, host: &mut Host<'_
     }
     outcome
 }
-
-#[inline(never)]
 
 fn relay(life: &mut Life<'_, '_>, side: &mut ConsoleSide<'_>, host: &Host<'_>, source: Source) {
     let Some(console) = life.console.as_mut() else { return };
@@ -97,8 +96,6 @@ fn forward(pid: i32, signal: i32) {
         log::warn!("signal {signal} could not be forwarded: {}", errno.desc());
     }
 }
-
-#[inline(never)]
 
 fn obey(host: &mut Host<'_>, pid: i32, order: Order) -> Option<Stopping> {
     let signals = host.config.signals;
@@ -128,6 +125,7 @@ fn obey(host: &mut Host<'_>, pid: i32, order: Order) -> Option<Stopping> {
     Some(Stopping { kill_at })
 }
 
+#[inline(never)] // 4 KB of path that the loop need not carry
 fn thaw(host: &Host<'_>) {
     if let Some(freezer) = host.hierarchies.iter().find(|hierarchy| hierarchy.has(b"freezer"))
         && let Ok(path) = crate::text::PathText::join(&[
@@ -143,7 +141,7 @@ fn thaw(host: &Host<'_>) {
 
 /// systemd halts on SIGRTMIN+3 (37, as the kernel counts) and ignores SIGPWR; like LXC, an init that blocks 37 is taken for
 /// one that waits for it, unless the config says which signal it wants.
-#[inline(never)]
+#[inline(never)] // 4 KB of path that the loop need not carry
 fn halt_signal(pid: i32, configured: i32, was_configured: bool) -> i32 {
     const RTMIN_3: i32 = 37;
     if was_configured {
@@ -166,17 +164,15 @@ fn halt_signal(pid: i32, configured: i32, was_configured: bool) -> i32 {
 }
 
 /// Waits for the next life; clients are answered meanwhile, and a stop ends the wait. False if there shall be no next life.
-#[inline(never)]
 pub fn idle(host: &mut Host<'_>, after_ms: u64) -> bool {
     let until = now_ms().saturating_add(after_ms);
     while host.asked == Asked::Nothing {
         match host.next(Some(until)) {
             Event::Deadline => return true,
             Event::Order(Order::Stop { mode: StopMode::Reboot, .. }) => return true,
-            Event::Order(_) | Event::Signal(libc::SIGTERM | libc::SIGINT | libc::SIGQUIT | libc::SIGHUP) => {
-                host.asked = Asked::Stop;
-            }
-            Event::Child | Event::Ready(_) | Event::Signal(_) => {}
+            Event::Signal(signal) if !ends_us(signal) => {}
+            Event::Order(_) | Event::Signal(_) => host.asked = Asked::Stop,
+            Event::Child | Event::Ready(_) => {}
         }
     }
     false

@@ -9,23 +9,11 @@
 
 use core::ffi::{CStr, c_char, c_int};
 
-/// How many words of a command line are looked at. `start` takes at most `limits::ARGS` for init and `limits::DEFINES`
-/// settings, so more than this is an error there anyway.
-const ARGV: usize = 512;
-
 /// Called by the C library's start-up code.
 #[unsafe(no_mangle)]
 extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int {
-    let mut args: [&CStr; ARGV] = [c""; ARGV];
-    let mut count = 0;
-    for (index, slot) in (0..argc.max(0) as usize).zip(args.iter_mut()) {
-        // SAFETY: the C library passes argc pointers to NUL-terminated strings that live as long as the process.
-        *slot = unsafe { CStr::from_ptr(*argv.add(index)) };
-        count += 1;
-    }
-    if argc > ARGV as c_int {
-        monopod::complain(format_args!("{argc} words on the command line: at most {ARGV} are taken"));
-        return monopod::FAILED;
-    }
-    monopod::run(args.get(..count).unwrap_or(&[]))
+    let words = 0..argc.max(0) as usize;
+    // SAFETY: the C library passes argc pointers to NUL-terminated strings that live as long as the process.
+    let args: Vec<&CStr> = words.map(|index| unsafe { CStr::from_ptr(*argv.add(index)) }).collect();
+    monopod::run(&args)
 }

@@ -17,6 +17,7 @@ pub mod pty;
 pub mod rights;
 pub mod signals;
 pub mod socket;
+pub mod stack;
 pub mod unwind;
 
 use nix::errno::Errno;

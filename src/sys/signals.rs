@@ -11,8 +11,16 @@ pub fn all() -> SigSet {
     SigSet::all()
 }
 
+/// `struct sigaction` of the kernel, all zeroes: SIG_DFL, no flags, empty mask. Its parts differ by architecture, its size
+/// never exceeds this.
+#[repr(C, align(8))]
+struct KernelAction([u64; 8]);
+
 /// Sets the disposition of every signal in `ignored` (bit n-1 = signal n) to default. SIGKILL and SIGSTOP answer EINVAL
-/// and are passed over; so are the two numbers that the C library keeps for itself.
+/// and are passed over.
+///
+/// By the kernel's own call: the C library's refuses the realtime signals that it keeps for itself, and callers that were
+/// started by glibc's posix_spawn have just those ignored.
 pub fn reset_ignored(ignored: u64) {
     for signal in 1..=MAX {
         if ignored >> (signal - 1) & 1 == 1 {
@@ -23,14 +31,18 @@ pub fn reset_ignored(ignored: u64) {
 
 /// Default disposition for one signal.
 pub fn set_default(signal: i32) {
-    // SAFETY: SIG_DFL is no function pointer into our code; a refused number changes nothing.
-    unsafe { libc::signal(signal, libc::SIG_DFL) };
-}
-
-/// Ignores one signal.
-pub fn set_ignored(signal: i32) {
-    // SAFETY: as above, for SIG_IGN.
-    unsafe { libc::signal(signal, libc::SIG_IGN) };
+    let default = KernelAction([0; 8]);
+    // SAFETY: the kernel reads one sigaction, which `default` is large enough for, and SIG_DFL is no pointer into our code;
+    // 8 is the size of the kernel's signal set. A refused number changes nothing.
+    unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigaction,
+            signal,
+            &default as *const KernelAction,
+            core::ptr::null_mut::<KernelAction>(),
+            size_of::<u64>(),
+        )
+    };
 }
 
 /// Sets the mask of this thread to nothing blocked, by the kernel's own call: the C library's would leave the two

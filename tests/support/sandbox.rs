@@ -1,0 +1,135 @@
+//! A mount namespace of a test's own: private, with an empty /run and a devpts of its own, in which the supervisor under
+//! test, its clients and its hooks run. All of the harness' unsafe code is here.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+/// The namespace lives as long as this handle.
+pub struct Sandbox {
+    namespace: File,
+}
+
+impl Sandbox {
+    /// A new namespace. Only children of the test process enter it, never the test process itself.
+    pub fn new() -> Self {
+        assert!(nix::unistd::geteuid().is_root(), "these tests start containers: run them as root");
+        let mut holder = Command::new("sleep");
+        holder.arg("60").stdin(Stdio::null());
+        // SAFETY: one system call between fork and exec.
+        unsafe { holder.pre_exec(|| check(libc::unshare(libc::CLONE_NEWNS))) };
+        let mut holder = holder.spawn().unwrap();
+        let namespace = File::open(format!("/proc/{}/ns/mnt", holder.id())).unwrap();
+        holder.kill().unwrap();
+        holder.wait().unwrap();
+        let sandbox = Sandbox { namespace };
+        sandbox.sh("
+            mount --make-rprivate /
+            mount -t tmpfs -o mode=755 run /run
+            mount -t devpts -o newinstance,ptmxmode=0666,mode=0620 devpts /dev/pts
+        ");
+        sandbox
+    }
+
+    /// Lets `command` run inside, in a session of its own, and die with the test.
+    pub fn enter(&self, command: &mut Command) {
+        let namespace = self.namespace.as_raw_fd();
+        // SAFETY: between fork and exec there are only system calls, on a descriptor that outlives the command's start.
+        unsafe {
+            command.pre_exec(move || {
+                check(libc::setns(namespace, libc::CLONE_NEWNS))?;
+                check(libc::setsid())?;
+                check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL))
+            })
+        };
+    }
+
+    /// Runs a shell script inside and returns its output. A failing command fails the test.
+    pub fn sh(&self, script: &str) -> String {
+        let mut command = Command::new("sh");
+        command.args(["-euc", script]).stdin(Stdio::null());
+        self.enter(&mut command);
+        let output = command.output().unwrap();
+        let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "script failed:\n{script}\n{text}");
+        text
+    }
+
+    /// Pids of the processes inside: supervisor, hooks, what hooks left. (A container has a namespace of its own.)
+    pub fn processes(&self) -> Vec<i32> {
+        let inode = self.namespace.metadata().unwrap().ino();
+        super::leaks::all_pids()
+            .into_iter()
+            .filter(|pid| std::fs::metadata(format!("/proc/{pid}/ns/mnt")).is_ok_and(|link| link.ino() == inode))
+            .collect()
+    }
+}
+
+fn check(result: libc::c_int) -> io::Result<()> {
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Sends a signal; a process that is gone already is no error.
+pub fn kill(pid: i32, signal: i32) {
+    // SAFETY: kill touches no memory. (nix has no realtime signals.)
+    unsafe { libc::kill(pid, signal) };
+}
+
+/// A pty pair: (ours, the side to hand to a command).
+pub fn pty(columns: u16, rows: u16) -> (OwnedFd, OwnedFd) {
+    let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    let pair = nix::pty::openpty(&size, None).unwrap();
+    for fd in [&pair.master, &pair.slave] {
+        nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC)).unwrap();
+    }
+    (pair.master, pair.slave)
+}
+
+/// Makes stdin the controlling terminal of the session that [`Sandbox::enter`] opened. Call it after `enter`.
+pub fn control_terminal(command: &mut Command) {
+    // SAFETY: one system call between fork and exec.
+    unsafe { command.pre_exec(|| check(libc::ioctl(0, libc::TIOCSCTTY, 0))) };
+}
+
+/// Lets `command` inherit `fd` as descriptor `number`.
+pub fn inherit(command: &mut Command, fd: &impl AsRawFd, number: i32) {
+    let fd = fd.as_raw_fd();
+    // SAFETY: one system call between fork and exec, on a descriptor that the caller keeps until then.
+    unsafe { command.pre_exec(move || check(libc::dup2(fd, number))) };
+}
+
+/// Starts the command with `signals` ignored, as nohup and some shells do.
+pub fn ignore(command: &mut Command, signals: &'static [i32]) {
+    // SAFETY: only system calls between fork and exec.
+    unsafe {
+        command.pre_exec(move || {
+            for signal in signals {
+                libc::signal(*signal, libc::SIG_IGN);
+            }
+            Ok(())
+        })
+    };
+}
+
+/// Closes descriptors 0, 1 and 2 in the command, as some boot scripts do.
+pub fn close_stdio(command: &mut Command) {
+    // SAFETY: only system calls between fork and exec.
+    unsafe {
+        command.pre_exec(|| {
+            for fd in 0..3 {
+                libc::close(fd);
+            }
+            Ok(())
+        })
+    };
+}
+
+/// Gives a terminal another size.
+pub fn resize(terminal: &impl AsRawFd, columns: u16, rows: u16) {
+    let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: the kernel reads one `winsize`.
+    check(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ, &size) }).unwrap();
+}

@@ -1,0 +1,19 @@
+//! The tests that start containers. They need root; each has a mount namespace, a /run and names of its own, so they run
+//! beside each other and leave the machine as it was, which they check.
+//!
+//! `support` has the [`Guest`](support::Guest) that every test begins with; `init/` is the program that runs inside.
+#![allow(unsafe_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod support;
+
+mod android_configs;
+mod cgroups;
+mod clients;
+mod config_errors;
+mod console;
+mod hooks;
+mod host_untouched;
+mod identity;
+mod lifecycle;
+mod mounts;
+mod supervisor_death;
