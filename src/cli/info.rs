@@ -2,7 +2,7 @@
 
 use super::addresses;
 use super::prepass::Operands;
-use super::{Call, FAILED, Messages, Target, Word, log_level, parse, print, with_config, word};
+use super::{Call, FAILED, Messages, Target, Word, log_level, parse, print, put, with_config, word};
 use crate::config::LogLevel;
 use crate::control::client::Container;
 use crate::state::State;
@@ -105,7 +105,7 @@ pub fn run(call: &Call<'_>) -> i32 {
     if !running && nix::sys::stat::stat(file).is_err() {
         // LXC's words, with no program's name before them: scripts look for them.
         if !args.quiet {
-            stderr(&format!("{name} doesn't exist\n"));
+            put(2, &format!("{name} doesn't exist\n"));
         }
         return FAILED;
     }
@@ -145,21 +145,17 @@ pub fn run(call: &Call<'_>) -> i32 {
         let label = shown(key);
         match value(&target, args.rcfile, running, key) {
             Some(value) if human || args.config.len() > 1 => {
-                let _ = writeln!(lines.text, "{label} = {}", Shown(value.trim_end().as_bytes()));
+                let _ = writeln!(lines.text, "{label} = {}", Shown(value.trim_ascii_end().as_bytes()));
             }
             Some(value) => {
-                let _ = writeln!(lines.text, "{}", value.trim_end());
+                let _ = writeln!(lines.text, "{}", value.trim_ascii_end());
             }
             // LXC prints this, without its own name before it, and goes on.
             None if args.quiet => {}
-            None => stderr(&format!("{label} invalid\n")),
+            None => put(2, &format!("{label} invalid\n")),
         }
     }
     print(&lines.text)
-}
-
-fn stderr(text: &str) {
-    let _ = std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes());
 }
 
 /// The value of a key: the running container's, else the config file's.
@@ -218,11 +214,11 @@ fn stats(lines: &mut Lines, container: &Container<'_>) {
         lines.bytes("BlkIO use:", bytes);
     }
     let memory = file(c"memory", "memory.usage_in_bytes", "memory.current");
-    if let Some(bytes) = memory.and_then(|text| number(text.trim().as_bytes())) {
+    if let Some(bytes) = memory.and_then(|text| number(text.as_bytes().trim_ascii())) {
         lines.bytes("Memory use:", bytes);
     }
     let kernel = file(c"memory", "memory.kmem.usage_in_bytes", "memory.kernel");
-    if let Some(bytes) = kernel.and_then(|text| number(text.trim().as_bytes())) {
+    if let Some(bytes) = kernel.and_then(|text| number(text.as_bytes().trim_ascii())) {
         lines.bytes("KMem use:", bytes);
     }
 }
@@ -232,14 +228,14 @@ fn cpu(text: &str) -> Option<u64> {
     let v2 = text.lines().find_map(|line| line.strip_prefix("usage_usec "));
     match v2 {
         Some(microseconds) => number(microseconds.as_bytes())?.checked_mul(1_000),
-        None => number(text.trim().as_bytes()),
+        None => number(text.as_bytes().trim_ascii()),
     }
 }
 
 /// Bytes read and written, from v1's `Total N` line or v2's `rbytes=N` and `wbytes=N` words.
 fn block_bytes(text: &str) -> u64 {
     let total = text.lines().filter_map(|line| line.strip_prefix("Total "));
-    let words = text.split_whitespace();
+    let words = text.split_ascii_whitespace();
     let each = words.filter_map(|word| word.strip_prefix("rbytes=").or(word.strip_prefix("wbytes=")));
     total.chain(each).filter_map(|value| number(value.as_bytes())).fold(0, u64::saturating_add)
 }

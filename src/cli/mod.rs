@@ -16,15 +16,16 @@ mod wait;
 use crate::config::{LogLevel, Sources};
 use crate::control::client::Container;
 use crate::error::Error;
+use crate::sys::fds::standard;
 use crate::text::{number, shown};
 use argh::{ArgsInfo, CommandInfoWithArgs, FromArgs};
 use core::ffi::CStr;
 use core::fmt;
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use prepass::{Ask, Operands, Split, Stop};
 use std::ffi::CString;
-use std::io::Write;
 
 /// The exit code of wrong arguments and of every failure that has no code of its own. LXC's.
 const FAILED: i32 = 1;
@@ -202,7 +203,7 @@ fn default_lxcpath() -> Vec<u8> {
 /// The value of the last `lxc.lxcpath = PATH` line.
 fn lxcpath_of(system: &str) -> Option<&str> {
     let pairs = system.lines().filter_map(|line| line.split_once('='));
-    let mut values = pairs.filter(|(key, _)| key.trim() == "lxc.lxcpath").map(|(_, value)| value.trim());
+    let mut values = pairs.filter(|(key, _)| key.trim_ascii() == "lxc.lxcpath").map(|(_, value)| value.trim_ascii());
     values.rfind(|value| !value.is_empty())
 }
 
@@ -230,15 +231,26 @@ impl Messages<'_> {
 
 /// Prints an error line and gives the exit code for it.
 fn fail(program: &CStr, what: fmt::Arguments<'_>) -> i32 {
-    let _ = writeln!(std::io::stderr(), "{}: {what}", shown(program));
+    put(2, &format!("{}: {what}\n", shown(program)));
     FAILED
 }
 
 /// Prints to stdout. A reader that has gone away is no failure of the command.
 fn print(text: &str) -> i32 {
-    let mut out = std::io::stdout();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    put(1, text);
     0
+}
+
+/// Writes to stdout or stderr, as far as it takes it.
+fn put(stream: i32, text: &str) {
+    let mut rest = text.as_bytes();
+    while !rest.is_empty() {
+        match nix::unistd::write(standard(stream), rest) {
+            Ok(written) => rest = rest.get(written..).unwrap_or_default(),
+            Err(Errno::EINTR) => {}
+            Err(_) => return,
+        }
+    }
 }
 
 /// argh: a log level by name, in any case, as LXC takes it.

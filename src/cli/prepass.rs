@@ -66,7 +66,7 @@ impl<'i> Known<'i> {
 }
 
 /// The three that every verb has, before its own.
-const COMMON: [Known<'static>; 3] = [
+static COMMON: [Known<'static>; 3] = [
     Known { flag: "--help", short: Some('?'), value: false, repeats: false, ask: Some(Ask::Help) },
     Known { flag: "--usage", short: None, value: false, repeats: false, ask: Some(Ask::Usage) },
     Known { flag: "--version", short: None, value: false, repeats: false, ask: Some(Ask::Version) },
@@ -74,8 +74,8 @@ const COMMON: [Known<'static>; 3] = [
 
 /// Sorts `args` (without the program's name) into options for argh and operands.
 pub fn split<'a>(info: &CommandInfoWithArgs, operands: Operands, args: &[&'a CStr]) -> Result<Split<'a>, Stop> {
-    let table: Vec<Known<'static>> = COMMON.into_iter().chain(info.flags.iter().filter_map(known)).collect();
-    let mut found: Vec<(Known<'static>, Option<&'a str>)> = Vec::new();
+    let table: Vec<Known<'static>> = COMMON.iter().copied().chain(info.flags.iter().filter_map(known)).collect();
+    let mut found: Vec<(&Known<'static>, Option<&'a str>)> = Vec::new();
     let mut rest = Vec::new();
     let mut args = args.iter();
     while let Some(arg) = args.next() {
@@ -131,13 +131,13 @@ fn known<'i>(flag: &FlagInfo<'i>) -> Option<Known<'i>> {
     (flag.long != "--help").then_some(Known { flag: flag.long, short: flag.short, value, repeats, ask: None })
 }
 
-fn by_long<'i>(table: &[Known<'i>], name: &[u8]) -> Result<Known<'i>, Stop> {
+fn by_long<'i>(table: &'i [Known<'static>], name: &[u8]) -> Result<&'i Known<'static>, Stop> {
     if let Some(exact) = table.iter().find(|option| option.long().as_bytes() == name) {
-        return Ok(*exact);
+        return Ok(exact);
     }
     let mut matching = table.iter().filter(|option| option.long().as_bytes().starts_with(name));
     match (matching.next(), matching.next()) {
-        (Some(only), None) => Ok(*only),
+        (Some(only), None) => Ok(only),
         (Some(one), Some(other)) => wrong(format_args!("--{} may be {} or {}", Shown(name), one.flag, other.flag)),
         (None, _) => {
             let nearest = table.iter().min_by_key(|option| distance(option.long().as_bytes(), name));
@@ -147,12 +147,12 @@ fn by_long<'i>(table: &[Known<'i>], name: &[u8]) -> Result<Known<'i>, Stop> {
     }
 }
 
-fn by_short<'i>(table: &[Known<'i>], letter: u8) -> Result<Known<'i>, Stop> {
+fn by_short<'i>(table: &'i [Known<'static>], letter: u8) -> Result<&'i Known<'static>, Stop> {
     let letter = char::from(letter);
     let fits = |option: &&Known<'_>| option.short == Some(letter);
     // -h is help where no option of the verb has the letter; LXC's tools differ in that, too.
     let help = COMMON.first().filter(|_| letter == 'h');
-    let option = table.iter().find(fits).or(help).copied();
+    let option = table.iter().find(fits).or(help);
     let other_case = |option: &&Known<'_>| option.short.is_some_and(|short| short.eq_ignore_ascii_case(&letter));
     match (option, table.iter().find(other_case)) {
         (Some(option), _) => Ok(option),
@@ -171,9 +171,9 @@ fn next<'s>(args: &mut core::slice::Iter<'_, &'s CStr>, flag: &str) -> Result<&'
 }
 
 /// Notes an option. One that does not repeat replaces its earlier self.
-fn take<'a>(
-    found: &mut Vec<(Known<'static>, Option<&'a str>)>,
-    option: Known<'static>,
+fn take<'i, 'a>(
+    found: &mut Vec<(&'i Known<'static>, Option<&'a str>)>,
+    option: &'i Known<'static>,
     value: Option<&'a [u8]>,
 ) -> Result<(), Stop> {
     if let Some(ask) = option.ask {

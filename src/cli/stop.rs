@@ -223,7 +223,7 @@ fn halt_signal(container: &Container<'_>) -> i32 {
 /// Whether the SigBlk line of a /proc/PID/status has `signal`.
 fn blocks(status: &str, signal: i32) -> bool {
     let mask = status.lines().find_map(|line| line.strip_prefix("SigBlk:"));
-    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim_ascii(), 16).ok()).unwrap_or(0);
     mask & (1 << (signal - 1)) != 0
 }
 

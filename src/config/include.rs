@@ -8,7 +8,11 @@ use crate::limits;
 use crate::text::{Arena, PathText, Shown, shown};
 use core::ffi::CStr;
 use core::fmt;
+use nix::dir::Dir;
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
+use std::ffi::CString;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Read;
@@ -261,18 +265,19 @@ impl<'t> Loader<'_, 't> {
         let place = self.config.place(at);
         match read(named) {
             Err(Unread::Directory) => {
-                let unread = |e: std::io::Error| {
-                    Unread::from(e).error(format_args!("{place}: lxc.include = \"{}\"", Brief(path)))
-                };
-                let mut names = Vec::new();
-                for entry in fs::read_dir(named).map_err(unread)? {
-                    let name = entry.map_err(unread)?.file_name();
-                    if name.as_bytes().ends_with(b".conf") {
+                let unread =
+                    |errno| Unread::Os(errno).error(format_args!("{place}: lxc.include = \"{}\"", Brief(path)));
+                let mut names: Vec<CString> = Vec::new();
+                let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+                let mut directory = Dir::open(named, flags, Mode::empty()).map_err(unread)?;
+                for entry in directory.iter() {
+                    let name = entry.map_err(unread)?.file_name().to_owned();
+                    if name.to_bytes().ends_with(b".conf") {
                         names.insert(names.partition_point(|before| *before < name), name);
                     }
                 }
                 names.iter().try_for_each(|name| {
-                    let path = named.join(name);
+                    let path = named.join(OsStr::from_bytes(name.to_bytes()));
                     let text = read(&path);
                     self.included(path.as_os_str().as_bytes(), text, at)
                 })
