@@ -1065,12 +1065,18 @@ pub fn find(key: &[u8]) -> Option<(&'static Key, &[u8], bool)> {
 
 /// The name in the table that is nearest to a key that is not in it; None if not even half of it is alike.
 pub fn nearest(key: &[u8]) -> Option<&'static str> {
-    let names = TABLE.iter().flat_map(|row| row.name.to_str().into_iter().chain(row.old.iter().copied()));
-    let distances = names.map(|name| (values::distance(name.as_bytes(), key), name));
-    distances
-        .min_by_key(|(distance, _)| *distance)
-        .filter(|(distance, _)| *distance <= key.len() / 2)
-        .map(|(_, name)| name)
+    let (mut nearest, mut least) = (None, key.len() / 2 + 1);
+    let mut look = |name: &'static str| {
+        let distance = values::distance(name.as_bytes(), key);
+        if distance < least {
+            (nearest, least) = (Some(name), distance);
+        }
+    };
+    for row in TABLE {
+        row.name.to_str().into_iter().for_each(&mut look);
+        row.old.iter().copied().for_each(&mut look);
+    }
+    nearest
 }
 
 impl Key {

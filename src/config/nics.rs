@@ -32,10 +32,10 @@ const FIELDS: [Field; 24] = [
     field(c"name", false, interface),
     field(c"hwaddr", false, hwaddr),
     field(c"mtu", false, |v| values::whole32(v).map(drop)),
-    field(c"ipv4.address", true, |v| address::<Ipv4Addr>(v, 32, "an address such as 10.0.3.5/24")),
-    field(c"ipv4.gateway", false, |v| gateway::<Ipv4Addr>(v, "an IPv4 address, auto or dev")),
-    field(c"ipv6.address", true, |v| address::<Ipv6Addr>(v, 128, "an address such as fd00::5/64")),
-    field(c"ipv6.gateway", false, |v| gateway::<Ipv6Addr>(v, "an IPv6 address, auto or dev")),
+    field(c"ipv4.address", true, |v| address(v, 32, is::<Ipv4Addr>, "an address such as 10.0.3.5/24")),
+    field(c"ipv4.gateway", false, |v| gateway(v, is::<Ipv4Addr>, "an IPv4 address, auto or dev")),
+    field(c"ipv6.address", true, |v| address(v, 128, is::<Ipv6Addr>, "an address such as fd00::5/64")),
+    field(c"ipv6.gateway", false, |v| gateway(v, is::<Ipv6Addr>, "an IPv6 address, auto or dev")),
     field(c"script.up", false, any),
     field(c"script.down", false, any),
     field(c"l2proxy", false, |v| values::flag(v).map(drop)),
@@ -51,8 +51,8 @@ const FIELDS: [Field; 24] = [
     field(c"veth.pair", false, interface),
     field(c"veth.vlan.id", false, |v| if v == b"none" { Ok(()) } else { vlan(v) }),
     field(c"veth.vlan.tagged.id", true, vlan),
-    field(c"veth.ipv4.route", true, |v| address::<Ipv4Addr>(v, 32, "a route such as 10.0.3.0/24")),
-    field(c"veth.ipv6.route", true, |v| address::<Ipv6Addr>(v, 128, "a route such as fd00::/64")),
+    field(c"veth.ipv4.route", true, |v| address(v, 32, is::<Ipv4Addr>, "a route such as 10.0.3.0/24")),
+    field(c"veth.ipv6.route", true, |v| address(v, 128, is::<Ipv6Addr>, "a route such as fd00::/64")),
     field(c"veth.n_rxqueues", false, |v| values::whole32(v).map(drop)),
     field(c"veth.n_txqueues", false, |v| values::whole32(v).map(drop)),
 ];
@@ -90,9 +90,13 @@ fn vlan(value: &[u8]) -> Result<(), Fault> {
     }
 }
 
+/// Whether a text is an address.
+fn is<A: core::str::FromStr>(text: &[u8]) -> bool {
+    core::str::from_utf8(text).is_ok_and(|text| text.parse::<A>().is_ok())
+}
+
 /// `ADDRESS[/BITS]`, for IPv4 a broadcast address may follow.
-fn address<A: core::str::FromStr>(value: &[u8], bits: u64, wanted: &'static str) -> Result<(), Fault> {
-    let is_address = |text: &[u8]| core::str::from_utf8(text).is_ok_and(|text| text.parse::<A>().is_ok());
+fn address(value: &[u8], bits: u64, is_address: fn(&[u8]) -> bool, wanted: &'static str) -> Result<(), Fault> {
     let mut words = words(value);
     let first = words.next().unwrap_or_default();
     let mut parts = first.splitn(2, |b| *b == b'/');
@@ -103,8 +107,8 @@ fn address<A: core::str::FromStr>(value: &[u8], bits: u64, wanted: &'static str)
     if fine { Ok(()) } else { Err(Fault::Expected(wanted)) }
 }
 
-fn gateway<A: core::str::FromStr>(value: &[u8], wanted: &'static str) -> Result<(), Fault> {
-    if matches!(value, b"auto" | b"dev") { Ok(()) } else { address::<A>(value, 0, wanted) }
+fn gateway(value: &[u8], is_address: fn(&[u8]) -> bool, wanted: &'static str) -> Result<(), Fault> {
+    if matches!(value, b"auto" | b"dev") { Ok(()) } else { address(value, 0, is_address, wanted) }
 }
 
 /// The link's number and the field's name in what follows `lxc.net.`.

@@ -10,7 +10,7 @@ use caps::Capability;
 use core::fmt::{self, Write};
 
 /// Why a value is refused. Small: it passes through every setter, and the long complaints are rare.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum Fault {
     /// What should have stood there.
     Expected(&'static str),
