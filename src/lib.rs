@@ -37,6 +37,12 @@ pub use start::FAILED;
 
 /// Runs the program: `args` is the whole command line, the program's name first. Its exit code.
 pub fn run(args: &[&core::ffi::CStr]) -> i32 {
+    use nix::unistd::{getegid, geteuid, getgid, getuid};
+    if getuid() != geteuid() || getgid() != getegid() {
+        // It trusts its command line, its environment and the paths in them.
+        complain(format_args!("this program must not be made setuid or setgid"));
+        return FAILED;
+    }
     cli::run(args)
 }
 

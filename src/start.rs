@@ -76,26 +76,41 @@ pub fn run(options: Options<'_>) -> i32 {
 fn read_and_run(options: &Options<'_>) -> Result<i32> {
     // Texts and config live as long as the process: both are leaked on purpose, and nothing of them is ever freed.
     let arena = Arena::new(vec![0u8; limits::TEXT_BYTES].leak());
-    let sources =
-        Sources { name: options.name, lxcpath: options.lxcpath, rcfile: options.rcfile, defines: &options.defines };
+    // Hooks are told these paths, and a daemon works in /: all are made absolute.
+    let absolute = |path| absolute(path, &arena);
+    let rcfile = options.rcfile.map(absolute).transpose()?;
+    let lxcpath = absolute(options.lxcpath)?;
+    let sources = Sources { name: options.name, lxcpath, rcfile, defines: &options.defines };
     let mut config = crate::config::load(&arena, &sources)?;
     if let Some(path) = options.console {
-        let copy = text(arena.copy(path.to_bytes()))?;
-        config.console.path = if path == c"none" { ConsolePath::None } else { ConsolePath::Path(copy) };
+        config.console.path = if path == c"none" { ConsolePath::None } else { ConsolePath::Path(absolute(path)?) };
     }
     if let Some(path) = options.console_log {
-        config.console.logfile = Some(At { value: text(arena.copy(path.to_bytes()))?, at: DEFAULT });
+        config.console.logfile = Some(At { value: absolute(path)?, at: DEFAULT });
     }
     let config: &'static Config<'static> = Box::leak(config);
     let argv = Box::leak(Box::new(init_command(config, options, &arena)?));
     refuse_not_built(config)?;
+    let pidfile = options.pidfile.map(absolute).transpose()?;
+    open_log(config, options)?;
     if !options.daemon {
-        return container(config, options, argv, &arena, Caller::none());
+        return container(config, pidfile, argv, &arena, Caller::none());
     }
     match daemon::daemonize()? {
         Side::Caller(code) => Ok(code),
-        Side::Supervisor(caller) => container(config, options, argv, &arena, caller),
+        Side::Supervisor(caller) => container(config, pidfile, argv, &arena, caller),
     }
+}
+
+/// A path as it will still be right when the working directory has changed.
+fn absolute<'t>(path: &CStr, arena: &Arena<'t>) -> Result<&'t CStr> {
+    let bytes = path.to_bytes();
+    if bytes.starts_with(b"/") || path == c"none" {
+        return text(arena.copy(bytes));
+    }
+    let here = std::env::current_dir()
+        .map_err(|_| Error::new("start", format_args!("{}: the working directory is gone", shown(path))))?;
+    text(arena.join(&[here.as_os_str().as_bytes(), b"/", bytes]))
 }
 
 type Words<'a> = heapless::Vec<&'a CStr, { limits::ARGS }>;
@@ -141,12 +156,12 @@ fn refuse_not_built(config: &Config<'_>) -> Result<()> {
 /// Everything that needs the name's lock.
 fn container<'t>(
     config: &'t Config<'t>,
-    options: &Options<'_>,
+    pidfile: Option<&'t CStr>,
     argv: &'t [&'t CStr],
     arena: &Arena<'t>,
     mut caller: Caller,
 ) -> Result<i32> {
-    let result = prepare_and_run(config, options, argv, arena, &mut caller);
+    let result = prepare_and_run(config, pidfile, argv, arena, &mut caller);
     match &result {
         Err(error) if caller.failed(FAILED, Some(error)) => Ok(FAILED),
         Ok(code) => {
@@ -159,12 +174,11 @@ fn container<'t>(
 
 fn prepare_and_run<'t>(
     config: &'t Config<'t>,
-    options: &Options<'_>,
+    pidfile: Option<&'t CStr>,
     argv: &'t [&'t CStr],
     arena: &Arena<'t>,
     caller: &mut Caller,
 ) -> Result<i32> {
-    open_log(config, options)?;
     let (lock, dead) = match lock::take(config.name)? {
         Taken::Ours { lock, dead } => (lock, dead),
         Taken::Busy => return Ok(already_running(config)),
@@ -179,8 +193,8 @@ fn prepare_and_run<'t>(
         return Ok(already_running(config));
     };
     clean_up_after_the_dead(&host, dead)?;
-    let pidfile = options.pidfile.map(write_pidfile).transpose()?;
-    let mut side = ConsoleSide::open(config, options.daemon)?;
+    let pidfile = pidfile.map(write_pidfile).transpose()?;
+    let mut side = ConsoleSide::open(config, caller.waits())?;
     let drop_sys_boot = reboot_probe::must_drop_sys_boot();
     let blueprint = Blueprint { source, namespaces, argv, environment, drop_sys_boot };
     crate::arm();
@@ -329,7 +343,7 @@ fn find_hierarchies<'t>(arena: &Arena<'t>) -> Result<Box<find::Hierarchies<'t>>>
 /// A supervisor that was killed takes its container with it, but not its cgroups.
 #[inline(never)] // its frame would live as long as the container
 fn clean_up_after_the_dead(host: &Host<'_>, dead: Option<i32>) -> Result<()> {
-    let removed = cgroup::remove_stale(&host.hierarchies, host.config.name)?;
+    let removed = cgroup::remove_stale(host.hierarchies, host.config.name)?;
     match (dead, removed) {
         (Some(pid), _) => log::warn!("cleaned up after supervisor {pid}, which was killed: {removed} cgroups removed"),
         (None, 1..) => log::warn!("cleaned up {removed} cgroups that an earlier container left behind"),

@@ -53,7 +53,8 @@ struct Member {
 pub struct Group<'h, 't> {
     hierarchies: &'h Hierarchies<'t>,
     name: &'t CStr,
-    members: heapless::Vec<Member, { limits::HIERARCHIES }>,
+    /// By the index of the hierarchy; None where this host does not let us make a directory.
+    members: heapless::Vec<Option<Member>, { limits::HIERARCHIES }>,
 }
 
 impl<'h, 't> Group<'h, 't> {
@@ -66,11 +67,21 @@ impl<'h, 't> Group<'h, 't> {
     pub fn create(&mut self, config: &Config<'_>) -> Result<()> {
         limit::check(config, self.hierarchies)?;
         for hierarchy in self.hierarchies {
-            let made_parent = self.make(hierarchy)?;
-            if hierarchy.has(b"cpuset") {
-                inherit_cpuset(hierarchy, self.name)?;
-            }
-            let member = self.enter_later(hierarchy, made_parent)?;
+            let member = match self.make(hierarchy) {
+                Ok(made_parent) => {
+                    if hierarchy.has(b"cpuset") {
+                        inherit_cpuset(hierarchy, self.name)?;
+                    }
+                    Some(self.enter_later(hierarchy, made_parent)?)
+                }
+                // Mounted read-only, or not ours to write: the container does without, unless its config needs it, which
+                // `limit::apply` then says.
+                Err(error) if matches!(error.errno(), Some(Errno::EROFS | Errno::EACCES | Errno::EPERM)) => {
+                    log::warn!("{error}: the container gets no group there");
+                    None
+                }
+                Err(error) => return Err(error),
+            };
             let _ = self.members.push(member);
         }
         limit::apply(config, self.hierarchies)
@@ -114,13 +125,13 @@ impl<'h, 't> Group<'h, 't> {
 
     /// The v2 directory, where there is one.
     pub fn v2_directory(&self) -> Option<BorrowedFd<'_>> {
-        self.members.iter().find_map(|member| member.directory.as_ref()).map(AsFd::as_fd)
+        self.members.iter().flatten().find_map(|member| member.directory.as_ref()).map(AsFd::as_fd)
     }
 
     /// Called by the child: joins every hierarchy; `born_in_v2` when clone3 did that one already. On failure the index of
     /// the hierarchy, for the report.
     pub fn enter(&self, born_in_v2: bool) -> core::result::Result<(), (u16, Errno)> {
-        for (index, member) in (0u16..).zip(&self.members) {
+        for (index, member) in (0u16..).zip(&self.members).filter_map(|(index, one)| one.as_ref().map(|m| (index, m))) {
             if member.directory.is_some() && born_in_v2 {
                 continue;
             }
@@ -137,7 +148,7 @@ impl<'h, 't> Group<'h, 't> {
     /// Closes what only the start needed.
     pub fn started(&mut self) {
         // The directories stay; `remove` knows them by path.
-        for member in &mut self.members {
+        for member in self.members.iter_mut().flatten() {
             member.directory = None;
         }
     }
@@ -156,7 +167,7 @@ impl<'h, 't> Group<'h, 't> {
             {
                 log::warn!("cgroup {} stays: {}", shown(own.c()), errno.desc());
             }
-            if self.members.get(index).is_some_and(|member| member.made_parent) {
+            if self.members.get(index).and_then(Option::as_ref).is_some_and(|member| member.made_parent) {
                 remove_parent(hierarchy);
             }
         }
@@ -179,7 +190,8 @@ pub fn remove_stale(hierarchies: &Hierarchies<'_>, name: &CStr) -> Result<usize>
         let own = path(hierarchy, name, b"")?;
         match remove::remove_tree(own.c(), hierarchy.v2) {
             Ok(()) => removed += 1,
-            Err(Errno::ENOENT | Errno::ENOTDIR) => {}
+            // Nothing there, or nothing that could ever have been ours.
+            Err(Errno::ENOENT | Errno::ENOTDIR | Errno::EROFS | Errno::EACCES | Errno::EPERM) => {}
             Err(errno) => return Err(failed("remove the stale", &own, errno)),
         }
     }

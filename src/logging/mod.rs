@@ -66,10 +66,10 @@ pub fn close_stderr() {
 /// Opens the sinks. Errno and path of a log file that cannot be opened.
 pub fn open_sinks(settings: &Settings<'_>) -> Result<(), Errno> {
     let file = match settings.file {
-        Some(path) if path != c"none" => Some(append(path)?),
+        Some(path) if path != c"none" => Some(append(path, OFlag::O_CREAT)?),
         _ => None,
     };
-    let kmsg = if settings.kmsg { append(c"/dev/kmsg").ok() } else { None };
+    let kmsg = if settings.kmsg { append(c"/dev/kmsg", OFlag::empty()).ok() } else { None };
     let syslog = settings.syslog.and_then(|name| facility(name.to_bytes())).map(syslogd::Daemon::new);
     let elsewhere = file.is_some() || kmsg.is_some() || syslog.is_some();
     let others = settings.level.map_or(log::LevelFilter::Error, threshold);
@@ -99,10 +99,9 @@ fn threshold(level: LogLevel) -> log::LevelFilter {
 }
 
 /// Opens for appending, never waiting: a FIFO without a reader answers ENXIO instead of blocking the start.
-fn append(path: &CStr) -> Result<OwnedFd, Errno> {
-    let flags =
-        OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_CLOEXEC | OFlag::O_NOCTTY | OFlag::O_NONBLOCK;
-    open(path, flags, Mode::from_bits_truncate(0o600))
+fn append(path: &CStr, create: OFlag) -> Result<OwnedFd, Errno> {
+    let flags = OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CLOEXEC | OFlag::O_NOCTTY | OFlag::O_NONBLOCK;
+    open(path, flags | create, Mode::from_bits_truncate(0o600))
 }
 
 struct Logger;

@@ -111,10 +111,11 @@ fn own_terminal(daemon: bool) -> Peer {
     open(c"/dev/tty", flags, Mode::empty()).map_or(Peer::None, Peer::Opened)
 }
 
+/// Opens a mirror by path. A file is made if it is missing; a device is not, that would be a file in the place of one.
 fn open_peer(path: &CStr) -> Result<OwnedFd> {
-    let flags =
-        OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_CREAT | OFlag::O_APPEND;
-    open(path, flags, Mode::from_bits_truncate(0o600))
+    let create = if path.to_bytes().starts_with(b"/dev/") { OFlag::empty() } else { OFlag::O_CREAT };
+    let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_APPEND;
+    open(path, flags | create, Mode::from_bits_truncate(0o600))
         .map_err(|errno| Error::os("console", errno, format_args!("open {}", shown(path))))
 }
 

@@ -35,6 +35,11 @@ impl Caller {
         Caller { answer: None }
     }
 
+    /// Whether somebody waits: then we are in the background, without a terminal.
+    pub fn waits(&self) -> bool {
+        self.answer.is_some()
+    }
+
     /// Tells the caller that the container runs, and lets it go.
     pub fn running(&mut self) {
         self.tell(0, None);

@@ -8,8 +8,8 @@ use crate::prepare::console::ConsoleSide;
 use crate::prepare::host::{Event, Host, Source, now_ms};
 use crate::rootfs::{self, Site};
 use crate::state::State;
-use crate::supervise::console::Console;
 use crate::supervise::lifecycle::Asked;
+use crate::supervise::{self, console::Console};
 use crate::sys::clone::{Fork, clone, clone_into_cgroup};
 use crate::sys::{process, rights};
 use crate::text::{Arena, PathText, shown};
@@ -186,25 +186,27 @@ impl Start {
         &mut self,
         life: &mut Life<'_, 't>,
         blueprint: &Blueprint<'t>,
-        side: &ConsoleSide<'t>,
+        side: &mut ConsoleSide<'t>,
         host: &mut Host<'t>,
     ) -> Result<()> {
         let config = host.config;
-        if let Heard::Executed = self.hear(life, blueprint, host)? {
+        if let Heard::Executed = self.hear(life, blueprint, side, host)? {
             return Err(self.died(life));
-        }
-        if side.wanted {
-            attach_console(life, side, host)?;
         }
         life.group.limit_devices(config)?;
         let pid = life.pid.unwrap_or(0);
         write_proc(config, pid)?;
         hold_namespaces(life, config);
-        hooks::run_on_host(host, HookKind::StartHost, &Moment { pid: Some(pid), ..Moment::default() })?;
+        self.rest_hook_output(host, |host| {
+            hooks::run_on_host(host, HookKind::StartHost, &Moment { pid: Some(pid), ..Moment::default() })
+        })?;
+        if side.wanted {
+            attach_console(life, side, host)?;
+        }
         rights::send(self.barrier.as_fd(), b"g", &[])
             .map_err(|errno| Error::os("start", errno, format_args!("let the container's process go on")))?;
         self.gone = true;
-        while let Heard::Ready = self.hear(life, blueprint, host)? {}
+        while let Heard::Ready = self.hear(life, blueprint, side, host)? {}
         life.group.started();
         life.began_ms = Some(now_ms());
         host.set_state(State::Running);
@@ -212,7 +214,13 @@ impl Start {
     }
 
     /// Waits for the child's next word. Its warnings and its hooks' output are logged on the way.
-    fn hear(&mut self, life: &mut Life<'_, '_>, blueprint: &Blueprint<'_>, host: &mut Host<'_>) -> Result<Heard> {
+    fn hear(
+        &mut self,
+        life: &mut Life<'_, '_>,
+        blueprint: &Blueprint<'_>,
+        side: &mut ConsoleSide<'_>,
+        host: &mut Host<'_>,
+    ) -> Result<Heard> {
         loop {
             match host.next(self.deadline) {
                 Event::Ready(Source::Barrier) => {
@@ -261,9 +269,25 @@ impl Start {
                     host.asked = Asked::Stop;
                     return Err(Error::new("start", format_args!("called off")));
                 }
-                Event::Child | Event::Ready(_) => {}
+                // A start hook may write to the console.
+                Event::Ready(source) => supervise::relay(life, side, host, source),
+                Event::Child => {}
             }
         }
+    }
+
+    /// Does something that waits for events of its own, with the output of the container's hooks left alone meanwhile.
+    fn rest_hook_output<'t>(
+        &mut self,
+        host: &mut Host<'t>,
+        wait: impl FnOnce(&mut Host<'t>) -> Result<()>,
+    ) -> Result<()> {
+        let Some(output) = &self.hook_output else { return wait(host) };
+        self.hook_lines.read(output.as_fd());
+        host.forget(output);
+        wait(host)?;
+        host.watch(output, Source::Hook, EpollFlags::EPOLLIN)
+            .map_err(|errno| Error::os("start", errno, format_args!("epoll_ctl")))
     }
 
     /// A failed hook's own words are the best explanation there is.

@@ -78,7 +78,8 @@ fn ended(life: &mut Life<'_, '_>, side: &mut ConsoleSide<'_>, host: &mut Host<'_
     outcome
 }
 
-fn relay(life: &mut Life<'_, '_>, side: &mut ConsoleSide<'_>, host: &Host<'_>, source: Source) {
+/// Does what the console or its mirror is ready for.
+pub fn relay(life: &mut Life<'_, '_>, side: &mut ConsoleSide<'_>, host: &Host<'_>, source: Source) {
     let Some(console) = life.console.as_mut() else { return };
     match source {
         Source::Console => console.read_guest(side, host),
