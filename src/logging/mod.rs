@@ -124,9 +124,15 @@ impl log::Log for Logger {
         }
         if let Some(file) = &sinks.file {
             let mut line = Line::<LINE>::new();
-            let module = record.target().rsplit("::").next().unwrap_or("monopod");
+            let module = last_part(record.target(), b':');
             let _ = write!(line, "monopod {} {} {:<8} {module} - ", sinks.name, Stamp::now(), record.level());
-            let _ = writeln!(line, "{}:{} - {}", short(record.file()), record.line().unwrap_or(0), record.args());
+            let _ = writeln!(
+                line,
+                "{}:{} - {}",
+                last_part(record.file().unwrap_or("?"), b'/'),
+                record.line().unwrap_or(0),
+                record.args()
+            );
             put(file, &line);
         }
         if let Some(kmsg) = &sinks.kmsg {
@@ -158,8 +164,9 @@ fn severity(level: log::Level) -> u8 {
     }
 }
 
-fn short(file: Option<&str>) -> &str {
-    file.and_then(|path| path.rsplit('/').next()).unwrap_or("?")
+/// What stands behind the last `mark` of a path of modules or files.
+fn last_part(path: &str, mark: u8) -> &str {
+    memchr::memrchr(mark, path.as_bytes()).and_then(|at| path.get(at + 1..)).unwrap_or(path)
 }
 
 fn put(fd: &impl std::os::fd::AsFd, line: &Line<LINE>) {
