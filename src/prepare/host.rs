@@ -8,6 +8,7 @@ use crate::cgroup::find::Hierarchies;
 use crate::config::Config;
 use crate::control::server::{BindError, Facts, Order, Server, TOKEN as CONTROL};
 use crate::error::{Error, Result};
+use crate::hooks::Scene;
 use crate::state::State;
 use crate::supervise::lifecycle::{Asked, Lifecycle};
 use crate::supervise::outcome::Outcome;
@@ -232,6 +233,11 @@ impl<'t> Host<'t> {
         }
         let _ = writeln!(text, "supervisor_pid={}\nlog_lines_lost={}", nix::unistd::getpid(), crate::logging::lost());
         text
+    }
+
+    /// What hooks are made from.
+    pub fn scene(&self) -> Scene<'t> {
+        Scene { config: self.config, environment: self.environment, ignored_signals: self.ignored_signals }
     }
 
     /// The container's state.

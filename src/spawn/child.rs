@@ -6,7 +6,7 @@ use super::barrier::{Report, Step};
 use super::namespaces;
 use crate::cgroup::Group;
 use crate::config::{Config, HookKind};
-use crate::hooks::{self, Environment};
+use crate::hooks;
 use crate::rootfs::terminals::Terminals;
 use crate::rootfs::{self, Site};
 use crate::sys::fds::open;
@@ -49,14 +49,14 @@ pub fn tell(barrier: BorrowedFd<'_>, report: Report) {
     let _ = rights::send(barrier, &report.to_bytes(), &[]);
 }
 
-/// Runs the child to its exec, or to its report. `words` is the environment of hooks inside.
-pub fn run(plan: &Plan<'_>, words: &mut Environment<'_>, barrier: BorrowedFd<'_>) -> ! {
-    let Err(report) = become_init(plan, words, barrier);
+/// Runs the child to its exec, or to its report.
+pub fn run(plan: &Plan<'_>, barrier: BorrowedFd<'_>) -> ! {
+    let Err(report) = become_init(plan, barrier);
     tell(barrier, report);
     exit_now(255)
 }
 
-fn become_init(plan: &Plan<'_>, words: &mut Environment<'_>, barrier: BorrowedFd<'_>) -> Result<Infallible, Report> {
+fn become_init(plan: &Plan<'_>, barrier: BorrowedFd<'_>) -> Result<Infallible, Report> {
     let config = plan.site.config;
     let fail = |step: Step| move |errno: Errno| Report::new(step, 0, errno);
 
@@ -73,7 +73,7 @@ fn become_init(plan: &Plan<'_>, words: &mut Environment<'_>, barrier: BorrowedFd
     umask(Mode::empty());
     write_sysctls(config)?;
     let streams = if plan.site.console { None } else { Some(open_null().map_err(fail(Step::StandardStreams))?) };
-    let terminals = rootfs::build(&plan.site, words)?;
+    let terminals = rootfs::build(&plan.site)?;
     if let Some(name) = config.uts_name.filter(|_| plan.namespaces.has_uts()) {
         sethostname(std::ffi::OsStr::from_bytes(name.value.to_bytes())).map_err(fail(Step::Hostname))?;
     }
@@ -98,8 +98,7 @@ fn become_init(plan: &Plan<'_>, words: &mut Environment<'_>, barrier: BorrowedFd
     if config.no_new_privs {
         nix::sys::prctl::set_no_new_privs().map_err(fail(Step::NoNewPrivs))?;
     }
-    let start = HookKind::Start;
-    hooks::run_in_child(config, start, words, plan.site.hook_output, plan.site.ignored_signals)
+    hooks::run_in_child(&plan.site.scene, HookKind::Start, plan.site.hook_output)
         .map_err(|(index, failure)| Report::hook(Step::StartHook, index, failure))?;
     setsid().map_err(fail(Step::Session))?;
     if let Some(directory) = config.init.cwd {
@@ -110,7 +109,7 @@ fn become_init(plan: &Plan<'_>, words: &mut Environment<'_>, barrier: BorrowedFd
     if config.init.uid != 0 || config.init.gid != 0 || config.pdeath_signal != libc::SIGKILL {
         process::set_parent_death_signal(config.pdeath_signal).map_err(fail(Step::ParentDeath))?;
     }
-    signals::reset_ignored(plan.site.ignored_signals);
+    signals::reset_ignored(plan.site.scene.ignored_signals);
     signals::unblock_all().map_err(fail(Step::Exec))?;
     Err(Report::new(Step::Exec, 0, exec(plan.argv, plan.environment)))
 }

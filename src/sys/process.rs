@@ -68,15 +68,26 @@ pub fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// Words that one exec may have, in argv and in the environment each (with the closing NULL).
-const WORDS: usize = 512;
+/// Words that one exec may have, in argv and in the environment each, with the closing NULL.
+const MOST_WORDS: usize = 512;
+/// What nearly every exec makes do with, and an eighth of the stack to be touched.
+const FEW_WORDS: usize = 64;
 
 /// execve(2). Returns only its error; E2BIG when argv or the environment has more words than fit.
 pub fn exec(path: &CStr, argv: &[&CStr], environment: &[&CStr]) -> Errno {
-    let mut argv_pointers = [ptr::null::<c_char>(); WORDS];
-    let mut environment_pointers = [ptr::null::<c_char>(); WORDS];
+    if argv.len().max(environment.len()) < FEW_WORDS {
+        exec_with::<FEW_WORDS>(path, argv, environment)
+    } else {
+        exec_with::<MOST_WORDS>(path, argv, environment)
+    }
+}
+
+#[inline(never)] // or the large frame would be the small one's
+fn exec_with<const N: usize>(path: &CStr, argv: &[&CStr], environment: &[&CStr]) -> Errno {
+    let mut argv_pointers = [ptr::null::<c_char>(); N];
+    let mut environment_pointers = [ptr::null::<c_char>(); N];
     for (words, pointers) in [(argv, &mut argv_pointers), (environment, &mut environment_pointers)] {
-        if words.len() >= WORDS {
+        if words.len() >= N {
             return Errno::E2BIG;
         }
         for (word, pointer) in words.iter().zip(pointers.iter_mut()) {
