@@ -64,6 +64,9 @@ pub struct Options<'a> {
 
 /// Runs the verb; its exit code.
 pub fn run(options: Options<'_>) -> i32 {
+    if options.quiet {
+        logging::be_quiet();
+    }
     inherited::open_standard();
     inherited::hear_of_children();
     let result = inherited::settle(options.close_fds).and_then(|()| read_and_run(&options));
