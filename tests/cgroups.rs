@@ -90,6 +90,48 @@ fn v2_only_host_uses_the_one_tree() {
 }
 
 #[test]
+fn read_only_hierarchy_is_passed_over_with_a_warning() {
+    if missing("read_only_hierarchy_is_passed_over_with_a_warning", &["pids"]) {
+        return;
+    }
+    for (hierarchy, controllers) in [("pids", "pids"), ("unified", "")] {
+        let guest = Guest::new("read_only");
+        guest.sandbox.sh(&format!("mount -o remount,bind,ro /sys/fs/cgroup/{hierarchy}"));
+        let running = guest.start("report , signals 1");
+        guest.wait_said("ready");
+        let own = format!("/lxc/{}", guest.name());
+        for (of, path) in paths_of_init(&guest).iter().filter(|(of, _)| !of.starts_with("name=")) {
+            assert_eq!(*path == own, of != controllers, "{of}: {path}");
+        }
+        running.signal(libc::SIGTERM);
+        let ended = running.wait();
+        assert_eq!(ended.code, Some(0), "{ended}");
+        let warnings: Vec<_> = ended.stderr.lines().collect();
+        assert_eq!(warnings.len(), 1, "{ended}");
+        assert!(warnings[0].contains(&format!("/sys/fs/cgroup/{hierarchy}/")), "{ended}");
+        guest.assert_nothing_left();
+    }
+}
+
+#[test]
+fn read_only_hierarchy_with_a_limit_for_it_is_refused() {
+    if missing("read_only_hierarchy_with_a_limit_for_it_is_refused", &["pids"]) {
+        return;
+    }
+    let guest = Guest::new("read_only_limit");
+    guest.sandbox.sh("mount -o remount,bind,ro /sys/fs/cgroup/pids");
+    let line = guest.next_line();
+    let guest = guest.config("lxc.cgroup.pids.max = 20");
+    let ended = guest.run("exit 0");
+    assert_eq!(ended.code, Some(255), "{ended}");
+    let last = ended.stderr.lines().last().unwrap_or_default();
+    for part in [&*format!("config:{line}"), "lxc.cgroup.pids.max", "20"] {
+        assert!(last.contains(part), "{part}{ended}");
+    }
+    guest.assert_nothing_left();
+}
+
+#[test]
 fn limits_are_in_force_before_init_runs() {
     if missing("limits_are_in_force_before_init_runs", &["memory", "pids", "cpu", "cpuset"]) {
         return;
