@@ -196,6 +196,15 @@ pub fn complain(args: core::fmt::Arguments<'_>) {
     put(&crate::sys::fds::standard(2), &line);
 }
 
+/// What ends the program: to standard error once, whatever its threshold, and to every other sink.
+pub fn fatal(args: core::fmt::Arguments<'_>) {
+    let logged_to_stderr = SINKS.get().is_some_and(|sinks| sinks.stderr.is_some());
+    if !logged_to_stderr {
+        complain(args);
+    }
+    log::error!("{args}");
+}
+
 /// UTC as LXC writes it: YYYYMMDDhhmmss.mmm.
 struct Stamp {
     seconds: i64,

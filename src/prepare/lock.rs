@@ -43,6 +43,7 @@ pub fn take<'t>(name: &CStr, arena: &Arena<'t>) -> Result<Taken<'t>> {
     let base = base()?;
     let directory = join(&[base.c().to_bytes(), b"/", name.to_bytes()])?;
     // The holder removes the directory when it ends, maybe between our mkdir and our open: then once more.
+    let mut last = Errno::EAGAIN;
     for _ in 0..8 {
         match mkdir(directory.c(), Mode::from_bits_truncate(0o700)) {
             Ok(()) | Err(Errno::EEXIST) => {}
@@ -58,7 +59,11 @@ pub fn take<'t>(name: &CStr, arena: &Arena<'t>) -> Result<Taken<'t>> {
         let file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(file) => file,
             Err((_, Errno::EWOULDBLOCK)) => return Ok(Taken::Busy),
-            Err((_, errno)) => return Err(failed("lock", &path, errno)),
+            // A shortage that may pass.
+            Err((_, errno)) => {
+                last = errno;
+                continue;
+            }
         };
         let stat = fstat(&*file).map_err(|errno| failed("stat", &path, errno))?;
         if stat.st_nlink == 0 {
@@ -71,7 +76,7 @@ pub fn take<'t>(name: &CStr, arena: &Arena<'t>) -> Result<Taken<'t>> {
         lock.sign().map_err(|errno| failed("write", &path, errno))?;
         return Ok(Taken::Ours { lock, dead });
     }
-    Err(failed("lock", &directory, Errno::EAGAIN))
+    Err(failed("lock", &directory, last))
 }
 
 /// `<run>/monopod`, made if need be. It must be a directory of root's (or ours) that nobody else can write.
