@@ -14,19 +14,30 @@ use crate::prepare::host::{Event, Host, Source, now_ms};
 use crate::spawn::ends_us;
 use crate::supervise::lifecycle::Asked;
 use crate::sys::clone::{Fork, fork};
+use crate::sys::fds::open;
 use crate::sys::process::{self, Exit};
 use crate::sys::{fds, signals};
 use crate::text::{Arena, Line, PathText, Shown, shown};
 use core::ffi::CStr;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::OFlag;
 use nix::sys::epoll::EpollFlags;
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, getpid, getppid, pipe2, setpgid};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// An environment: `NAME=VALUE` words.
-pub type Environment<'a> = heapless::Vec<&'a CStr, { limits::HOOK_ENVIRONMENT }>;
+type Environment<'a> = heapless::Vec<&'a CStr, { limits::HOOK_ENVIRONMENT }>;
+
+/// What every hook of a container is made from.
+#[derive(Clone, Copy)]
+pub struct Scene<'a> {
+    /// The config.
+    pub config: &'a Config<'a>,
+    /// The environment of the supervisor's caller.
+    pub environment: &'a [&'a CStr],
+    /// Signals that the caller ignored, as a mask; hooks shall not.
+    pub ignored_signals: u64,
+}
 
 impl HookKind {
     /// LXC's name of the hook point.
@@ -46,24 +57,20 @@ pub struct Moment<'a> {
     pub namespaces: &'a [&'a CStr],
 }
 
-/// Fills in the environment of hooks. It is built anew for every round, in `arena`, and in place: it is 6 KB.
-pub fn environment<'a>(
-    host: &Host<'a>,
+/// Builds a hook's environment, in its own process. None: it is larger than `limits::HOOK_ENVIRONMENT` words or `arena`.
+fn environment<'a>(
+    scene: &Scene<'a>,
+    kind: HookKind,
     moment: &Moment<'a>,
     arena: &Arena<'a>,
-    words: &mut Environment<'a>,
-) -> Result<()> {
-    let config = host.config;
-    let full =
-        || Error::new("hook", format_args!("the environment of hooks is larger than {}", limits::HOOK_ENVIRONMENT));
-    // One word is left for LXC_HOOK_TYPE, which differs from hook to hook.
-    let mut add = |word: &'a CStr| {
-        if words.len() + 1 < limits::HOOK_ENVIRONMENT { words.push(word).map_err(|_| full()) } else { Err(full()) }
-    };
-    for word in host.environment.iter().filter(|word| !word.to_bytes().starts_with(b"LXC_")) {
+) -> Option<Environment<'a>> {
+    let config = scene.config;
+    let mut words = Environment::new();
+    let mut add = |word: &'a CStr| words.push(word).ok();
+    for word in scene.environment.iter().filter(|word| !word.to_bytes().starts_with(b"LXC_")) {
         add(word)?;
     }
-    let text = |parts: &[&[u8]]| arena.join(parts).map_err(|_| full());
+    let text = |parts: &[&[u8]]| arena.join(parts).ok();
     let path = config.rootfs.path.map_or(c"", |path| path.value);
     let mount = config.rootfs.mount.map_or(path, |mount| mount.value);
     add(text(&[b"LXC_NAME=", config.name.to_bytes()])?)?;
@@ -78,10 +85,13 @@ pub fn environment<'a>(
     if let Some(logfile) = config.console.logfile {
         add(text(&[b"LXC_CONSOLE_LOGPATH=", logfile.value.to_bytes()])?)?;
     }
+    let level = crate::config::values::level_name(config.log.level.unwrap_or(crate::config::LogLevel::Error));
+    add(text(&[b"LXC_LOG_LEVEL=", level.as_bytes()])?)?;
     add(c"LXC_CGNS_AWARE=1")?;
     add(if config.hook_version == 1 { c"LXC_HOOK_VERSION=1" } else { c"LXC_HOOK_VERSION=0" })?;
     if config.hook_version == 1 {
         add(c"LXC_HOOK_SECTION=lxc")?;
+        add(type_word(kind))?;
         for namespace in moment.namespaces {
             let word = namespace.to_bytes();
             let colon = memchr::memchr(b':', word).unwrap_or(word.len());
@@ -95,7 +105,7 @@ pub fn environment<'a>(
         }
     }
     if let Some(pid) = moment.pid {
-        add(arena.format(format_args!("LXC_PID={pid}")).map_err(|_| full())?)?;
+        add(arena.format(format_args!("LXC_PID={pid}")).ok()?)?;
     }
     if let Some(target) = moment.target {
         add(text(&[b"LXC_TARGET=", target.as_bytes()])?)?;
@@ -103,23 +113,16 @@ pub fn environment<'a>(
     for word in config.environment.iter().chain(&config.environment_hooks) {
         add(word)?;
     }
-    Ok(())
+    Some(words)
 }
 
 /// Runs all hooks of `kind` on the host, one after the other. The first that fails ends the round.
 pub fn run_on_host(host: &mut Host<'_>, kind: HookKind, moment: &Moment<'_>) -> Result<()> {
-    if host.config.hooks(kind).next().is_none() {
-        return Ok(());
-    }
     let config = host.config;
-    let mut storage = [0u8; 8192];
-    let arena = Arena::new(&mut storage);
-    let mut words = Environment::new();
-    environment(host, moment, &arena, &mut words)?;
-    config.hooks(kind).try_for_each(|hook| run_one(host, hook, moment, &mut words))
+    config.hooks(kind).try_for_each(|hook| run_one(host, hook, moment))
 }
 
-fn run_one(host: &mut Host<'_>, hook: &Hook<'_>, moment: &Moment<'_>, words: &mut Environment<'_>) -> Result<()> {
+fn run_one(host: &mut Host<'_>, hook: &Hook<'_>, moment: &Moment<'_>) -> Result<()> {
     let config = host.config;
     let os = |what: &'static str| move |errno: Errno| Error::os("hook", errno, format_args!("{what}"));
     let (output, input) = pipe2(OFlag::O_CLOEXEC).map_err(os("pipe"))?;
@@ -132,7 +135,7 @@ fn run_one(host: &mut Host<'_>, hook: &Hook<'_>, moment: &Moment<'_>, words: &mu
             if getppid() != supervisor {
                 process::exit_now(126);
             }
-            become_hook(config, hook, moment.namespaces, words, input.as_fd(), host.ignored_signals)
+            become_hook(&host.scene(), hook, moment, input.as_fd())
         }
         Fork::Parent(pid) => pid,
     };
@@ -215,15 +218,13 @@ fn attend(host: &mut Host<'_>, kind: HookKind, pid: i32, output: &OwnedFd, lines
 ///
 /// No allocation and no log: what goes wrong is a report, the hooks' own words go through `output` to the supervisor.
 pub fn run_in_child(
-    config: &Config<'_>,
+    scene: &Scene<'_>,
     kind: HookKind,
-    words: &mut Environment<'_>,
     output: BorrowedFd<'_>,
-    ignored: u64,
 ) -> core::result::Result<(), (u16, HookFailure)> {
-    for (index, hook) in (0u16..).zip(&config.hooks).filter(|(_, hook)| hook.kind == kind) {
+    for (index, hook) in (0u16..).zip(&scene.config.hooks).filter(|(_, hook)| hook.kind == kind) {
         let exit = match fork() {
-            Ok(Fork::Child) => become_hook(config, hook, &[], words, output, ignored),
+            Ok(Fork::Child) => become_hook(scene, hook, &Moment::default(), output),
             Ok(Fork::Parent(pid)) => process::wait(pid),
             Err(errno) => Err(errno),
         };
@@ -250,18 +251,8 @@ pub enum HookFailure {
 
 /// The forked process: sets itself up and becomes the hook. Ends with a shell's codes if it cannot: 127 not found, 126 not
 /// executable.
-fn become_hook(
-    config: &Config<'_>,
-    hook: &Hook<'_>,
-    namespaces: &[&CStr],
-    words: &mut Environment<'_>,
-    output: BorrowedFd<'_>,
-    ignored: u64,
-) -> ! {
-    if config.hook_version == 1 {
-        // There is room: `environment` leaves one word free.
-        let _ = words.push(type_word(hook.kind));
-    }
+fn become_hook(scene: &Scene<'_>, hook: &Hook<'_>, moment: &Moment<'_>, output: BorrowedFd<'_>) -> ! {
+    let config = scene.config;
     let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
     // The output's descriptor may be one of 0-2 if those were closed when we started; it must survive the first dup.
     let output = match nix::fcntl::fcntl(output, nix::fcntl::FcntlArg::F_DUPFD_CLOEXEC(3)) {
@@ -274,14 +265,26 @@ fn become_hook(
     for number in [1, 2] {
         let _ = fds::dup_number(output, number);
     }
-    signals::reset_ignored(ignored);
+    signals::reset_ignored(scene.ignored_signals);
     let _ = signals::unblock_all();
+    let mut storage = [0u8; ENVIRONMENT_TEXT];
+    let arena = Arena::new(&mut storage);
+    let Some(words) = environment(scene, hook.kind, moment, &arena) else {
+        let most = limits::HOOK_ENVIRONMENT;
+        crate::logging::complain(format_args!(
+            "its environment has more than {most} words or {ENVIRONMENT_TEXT} bytes"
+        ));
+        process::exit_now(126)
+    };
     let arguments: [&CStr; 3] = [config.name, c"lxc", kind_word(hook.kind)];
     let arguments: &[&CStr] = if config.hook_version == 0 { &arguments } else { &[] };
-    let namespaces = if config.hook_version == 0 { namespaces } else { &[] };
-    let errno = exec_hook(hook.command, arguments, namespaces, words);
+    let namespaces = if config.hook_version == 0 { moment.namespaces } else { &[] };
+    let errno = exec_hook(hook.command, arguments, namespaces, &words);
     process::exit_now(if errno == Errno::ENOENT { 127 } else { 126 })
 }
+
+/// Bytes for the LXC_* words of one hook: two paths and a few short ones.
+const ENVIRONMENT_TEXT: usize = 16 * 1024;
 
 /// `pre-start`, as a hook's argument.
 fn kind_word(kind: HookKind) -> &'static CStr {
@@ -306,7 +309,7 @@ fn type_word(kind: HookKind) -> &'static CStr {
     }
 }
 
-fn exec_hook(command: &CStr, arguments: &[&CStr], namespaces: &[&CStr], words: &Environment<'_>) -> Errno {
+fn exec_hook(command: &CStr, arguments: &[&CStr], namespaces: &[&CStr], words: &[&CStr]) -> Errno {
     let mut line: heapless::Vec<u8, { limits::LINE_BYTES + 1 }> = heapless::Vec::new();
     let _ = line.extend_from_slice(command.to_bytes());
     if is_plain(command.to_bytes()) {
@@ -332,7 +335,7 @@ fn exec_hook(command: &CStr, arguments: &[&CStr], namespaces: &[&CStr], words: &
             errno => return errno,
         }
     }
-    let mut text = match PathText::join(&[b"exec ", command.to_bytes()]) {
+    let mut text = match PathText::<{ 2 * limits::LINE_BYTES }>::of(&[b"exec ", command.to_bytes()]) {
         Ok(text) => text,
         Err(_) => return Errno::E2BIG,
     };

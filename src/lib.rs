@@ -37,8 +37,7 @@ pub use start::FAILED;
 
 /// Runs the program: `args` is the whole command line, the program's name first. Its exit code.
 pub fn run(args: &[&core::ffi::CStr]) -> i32 {
-    use nix::unistd::{getegid, geteuid, getgid, getuid};
-    if getuid() != geteuid() || getgid() != getegid() {
+    if sys::process::runs_with_more_rights_than_its_caller() {
         // It trusts its command line, its environment and the paths in them.
         complain(format_args!("this program must not be made setuid or setgid"));
         return FAILED;

@@ -12,6 +12,9 @@ pub const LINE_BYTES: usize = 4096;
 pub const PATH_BYTES: usize = 4096;
 /// Largest config or fstab file read, in bytes. Anything larger is not a config.
 pub const CONFIG_FILE_BYTES: u64 = 1024 * 1024;
+/// Longest path that is put together from parts (mount point, cgroup and file; a mount's target inside the rootfs), with
+/// its NUL. A path that is used as the user wrote it may be `PATH_BYTES` long.
+pub const BUILT_PATH_BYTES: usize = 1024;
 /// Config files that may take part through `lxc.include`, the first one counted.
 pub const FILES: usize = 64;
 /// How deep `lxc.include` may nest before it is taken for a cycle.

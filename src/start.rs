@@ -3,7 +3,6 @@
 use crate::cgroup::{self, find};
 use crate::config::{At, Config, ConsolePath, DEFAULT, LogLevel, Sources};
 use crate::error::{Error, Result};
-use crate::hooks::Environment;
 use crate::limits;
 use crate::logging;
 use crate::prepare::console::ConsoleSide;
@@ -15,11 +14,12 @@ use crate::rootfs;
 use crate::spawn::{self, Blueprint, Life, namespaces};
 use crate::supervise::lifecycle::Next;
 use crate::supervise::{self, lifecycle::Asked};
+use crate::sys::fds::open;
 use crate::teardown;
 use crate::text::{Arena, Full, Line, shown};
 use core::ffi::CStr;
 use core::fmt::Write;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use std::io::{BufRead, BufReader};
@@ -64,6 +64,9 @@ pub struct Options<'a> {
 
 /// Runs the verb; its exit code.
 pub fn run(options: Options<'_>) -> i32 {
+    if options.quiet {
+        logging::be_quiet();
+    }
     inherited::open_standard();
     inherited::hear_of_children();
     let result = inherited::settle(options.close_fds).and_then(|()| read_and_run(&options));
@@ -179,12 +182,11 @@ fn prepare_and_run<'t>(
     arena: &Arena<'t>,
     caller: &mut Caller,
 ) -> Result<i32> {
-    let (lock, dead) = match lock::take(config.name)? {
+    let (lock, dead) = match lock::take(config.name, arena)? {
         Taken::Ours { lock, dead } => (lock, dead),
         Taken::Busy => return Ok(already_running(config)),
     };
-    let state_directory = text(arena.copy(lock.directory().to_bytes()))?;
-    let source = rootfs::source(config, state_directory)?;
+    let source = rootfs::source(config, lock.directory())?;
     let namespaces = namespaces::plan(config)?;
     let environment = init_environment(config, arena)?;
     let caller_environment = caller_environment(arena)?;
@@ -199,10 +201,9 @@ fn prepare_and_run<'t>(
     let blueprint = Blueprint { source, namespaces, argv, environment, drop_sys_boot };
     crate::arm();
     let result = run_container(&blueprint, &mut side, &mut host, caller);
-    // The terminal first, the address and the lock last: who waits for our end finds everything gone.
     drop(pidfile);
     drop(side);
-    drop(host);
+    host.leave();
     result
 }
 
@@ -284,14 +285,8 @@ fn text<T>(result: core::result::Result<T, Full>) -> Result<T> {
 
 /// `container=lxc`, the ttys for systemd's getty generator, and what the config adds.
 #[inline(never)] // its frame would live as long as the container
-fn init_environment<'t>(config: &Config<'t>, arena: &Arena<'t>) -> Result<Box<Environment<'t>>> {
-    let mut words = Box::new(Environment::new());
-    let mut add = |word| {
-        words.push(word).map_err(|_| {
-            Error::new("start", format_args!("init's environment has more than {} words", limits::HOOK_ENVIRONMENT))
-        })
-    };
-    add(c"container=lxc")?;
+fn init_environment<'t>(config: &Config<'t>, arena: &Arena<'t>) -> Result<Vec<&'t CStr>> {
+    let mut words = vec![c"container=lxc"];
     if config.tty_max > 0 {
         let mut ttys = Line::<1024>::new();
         let _ = ttys.write_str("container_ttys=");
@@ -302,9 +297,9 @@ fn init_environment<'t>(config: &Config<'t>, arena: &Arena<'t>) -> Result<Box<En
                 None => write!(ttys, "{blank}tty{number}"),
             };
         }
-        add(text(arena.copy(ttys.bytes()))?)?;
+        words.push(text(arena.copy(ttys.bytes()))?);
     }
-    config.environment.iter().chain(&config.environment_runtime).try_for_each(|word| add(word))?;
+    words.extend(config.environment.iter().chain(&config.environment_runtime));
     Ok(words)
 }
 

@@ -3,7 +3,7 @@
 //! Pure: no system call. Everything that a system call will need (paths, argv, environment) is made here as `&CStr`
 //! once, so that neither the supervisor nor the child has to build it later.
 
-use crate::limits::PATH_BYTES;
+use crate::limits::{BUILT_PATH_BYTES, PATH_BYTES};
 use core::cell::Cell;
 use core::ffi::CStr;
 use core::fmt;
@@ -140,18 +140,20 @@ impl<const N: usize> fmt::Debug for Line<N> {
 }
 
 /// A path built on the stack, in place, for the calls of one moment (the child has no other memory).
+///
+/// Small by default: a frame that holds one touches every page of it, and in the child each of these is a copy.
 #[derive(Clone)]
-pub struct PathText {
-    bytes: heapless::Vec<u8, PATH_BYTES>,
+pub struct PathText<const N: usize = BUILT_PATH_BYTES> {
+    bytes: heapless::Vec<u8, N>,
 }
 
-/// The path does not fit into PATH_MAX, or holds a NUL.
+/// The path does not fit, or holds a NUL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooLong;
 
-impl PathText {
+impl<const N: usize> PathText<N> {
     /// Joins `parts` as they are, without adding slashes.
-    pub fn join(parts: &[&[u8]]) -> Result<Self, TooLong> {
+    pub fn of(parts: &[&[u8]]) -> Result<Self, TooLong> {
         let mut path = PathText { bytes: heapless::Vec::new() };
         for part in parts {
             path.push(part)?;
@@ -162,7 +164,7 @@ impl PathText {
     /// Appends bytes to the path.
     pub fn push(&mut self, part: &[u8]) -> Result<(), TooLong> {
         let length = self.bytes.len() - usize::from(self.bytes.last() == Some(&0));
-        if memchr::memchr(0, part).is_some() || length + part.len() >= PATH_BYTES {
+        if memchr::memchr(0, part).is_some() || length + part.len() >= N {
             return Err(TooLong);
         }
         self.bytes.truncate(length);
@@ -170,16 +172,23 @@ impl PathText {
         self.bytes.push(0).map_err(|_| TooLong)
     }
 
-    /// Formats into a path.
-    pub fn format(args: fmt::Arguments<'_>) -> Result<Self, TooLong> {
-        let mut line = Line::<PATH_BYTES>::new();
-        let _ = fmt::Write::write_fmt(&mut line, args);
-        if line.truncated() { Err(TooLong) } else { Self::join(&[line.bytes()]) }
-    }
-
     /// The path for a system call.
     pub fn c(&self) -> &CStr {
         CStr::from_bytes_until_nul(&self.bytes).unwrap_or(c"")
+    }
+}
+
+impl PathText {
+    /// `of`, of the usual size.
+    pub fn join(parts: &[&[u8]]) -> Result<Self, TooLong> {
+        Self::of(parts)
+    }
+
+    /// Formats into a path.
+    pub fn format(args: fmt::Arguments<'_>) -> Result<Self, TooLong> {
+        let mut line = Line::<BUILT_PATH_BYTES>::new();
+        let _ = fmt::Write::write_fmt(&mut line, args);
+        if line.truncated() { Err(TooLong) } else { Self::join(&[line.bytes()]) }
     }
 }
 

@@ -213,6 +213,29 @@ write /dev/full: Operation not permitted
     assert!(guest.report().entry("dev", "/dev/full").starts_with("c 1:7"));
 }
 
+/// cgroup v2 has no device files: the list becomes a program, which the kernel has to accept.
+#[test]
+fn devices_on_v2_are_fenced_by_a_program() {
+    let guest = Guest::new("devices_v2").config(
+        "lxc.cgroup2.devices.allow = b *:* rwm
+        lxc.cgroup2.devices.deny = a
+        lxc.cgroup2.devices.allow = c 1:3 rwm
+        lxc.cgroup2.devices.allow = c 1:5 r",
+    );
+    guest.sandbox.sh("umount -R /sys/fs/cgroup; mount -t cgroup2 cgroup2 /sys/fs/cgroup");
+    let ended = guest
+        .run("mknod /tmp/null 1 3 , mknod /tmp/zero 1 5 , write /dev/null x , write /dev/zero x , write /dev/full x");
+    assert_eq!(ended.code, Some(0), "{ended}");
+    let expected = "mknod /tmp/null: ok
+mknod /tmp/zero: Operation not permitted
+write /dev/null: ok
+write /dev/zero: Operation not permitted
+write /dev/full: Operation not permitted
+";
+    assert_eq!(guest.results(), expected, "{ended}");
+    guest.assert_nothing_left();
+}
+
 #[test]
 fn stale_cgroups_of_the_name_are_adopted() {
     let guest = Guest::new("stale");

@@ -4,10 +4,11 @@ use super::find::{Hierarchies, Hierarchy};
 use super::{PARENT, devices};
 use crate::config::{CgroupSetting, Config};
 use crate::error::{Error, Result};
+use crate::sys::fds::open;
 use crate::text::{PathText, number, shown};
 use core::ffi::CStr;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use std::os::fd::BorrowedFd;
 

@@ -10,11 +10,12 @@
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::limits;
+use crate::sys::fds::open;
 use crate::text::{PathText, shown};
 use core::ffi::CStr;
 use find::{Hierarchies, Hierarchy};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::OFlag;
 use nix::sys::stat::{Mode, stat};
 use nix::unistd::{mkdir, write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -1,10 +1,11 @@
 //! Emptying and removing a cgroup directory: kill what is inside, innermost first, bounded in depth and time.
 
+use crate::sys::fds::open;
 use crate::sys::{fds, process};
 use crate::text::PathText;
 use core::ffi::CStr;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open, openat};
+use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 use nix::time::{ClockId, ClockNanosleepFlags, clock_nanosleep};
 use nix::unistd::{UnlinkatFlags, read, unlinkat, write};

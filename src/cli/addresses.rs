@@ -11,15 +11,15 @@ pub fn of(pid: i32) -> Vec<IpAddr> {
     addresses
 }
 
-/// Our own addresses in a fib_trie: each is a `|-- ADDRESS` line followed by one with `host LOCAL`. The same tree may stand
+/// Our own addresses in a fib_trie: each is a `|-- ADDRESS` line followed by one that ends with `host LOCAL`. The same tree may stand
 /// there twice.
 fn v4(trie: &str) -> Vec<IpAddr> {
     let mut found: Vec<IpAddr> = Vec::new();
     let mut last = None;
-    for line in trie.lines() {
-        if let Some((_, address)) = line.split_once("|-- ") {
-            last = address.trim().parse::<Ipv4Addr>().ok();
-        } else if line.contains("host LOCAL") {
+    for line in trie.lines().map(str::trim_ascii) {
+        if let Some(address) = line.strip_prefix("|-- ") {
+            last = address.parse::<Ipv4Addr>().ok();
+        } else if line.ends_with(" host LOCAL") {
             let address = last.filter(|address| !address.is_loopback()).map(IpAddr::V4);
             found.extend(address.filter(|address| !found.contains(address)));
         }
@@ -29,7 +29,7 @@ fn v4(trie: &str) -> Vec<IpAddr> {
 
 /// The addresses of an if_inet6, whose lines begin with 32 hexadecimal digits.
 fn v6(table: &str) -> Vec<IpAddr> {
-    let digits = table.lines().filter_map(|line| line.split_whitespace().next());
+    let digits = table.lines().filter_map(|line| line.split_ascii_whitespace().next());
     let addresses = digits.filter_map(|digits| u128::from_str_radix(digits, 16).ok()).map(Ipv6Addr::from);
     addresses.filter(|a| !a.is_loopback() && !a.is_unicast_link_local()).map(IpAddr::V6).collect()
 }

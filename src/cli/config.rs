@@ -1,7 +1,7 @@
 //! `config`: the effective config, in today's key names.
 
 use super::prepass::Operands;
-use super::{Call, Target, c_string, fail, parse, print, with_config};
+use super::{Call, Target, Word, fail, parse, print, with_config, word};
 use crate::config::print as print_config;
 use argh::{ArgsInfo, FromArgs};
 
@@ -9,17 +9,17 @@ use argh::{ArgsInfo, FromArgs};
 #[derive(FromArgs, ArgsInfo)]
 struct Args {
     /// the container
-    #[argh(option, short = 'n', arg_name = "NAME")]
-    name: Option<String>,
+    #[argh(option, short = 'n', arg_name = "NAME", from_str_fn(word))]
+    name: Option<Word>,
     /// config file instead of DIR/NAME/config
-    #[argh(option, short = 'f', arg_name = "FILE")]
-    rcfile: Option<String>,
+    #[argh(option, short = 'f', arg_name = "FILE", from_str_fn(word))]
+    rcfile: Option<Word>,
     /// set a config key after the file; may be repeated
-    #[argh(option, short = 's', arg_name = "KEY=VALUE")]
-    define: Vec<String>,
+    #[argh(option, short = 's', arg_name = "KEY=VALUE", from_str_fn(word))]
+    define: Vec<Word>,
     /// directory of the containers
-    #[argh(option, short = 'P', arg_name = "DIR")]
-    lxcpath: Option<String>,
+    #[argh(option, short = 'P', arg_name = "DIR", from_str_fn(word))]
+    lxcpath: Option<Word>,
 }
 
 /// Runs the verb.
@@ -32,16 +32,14 @@ pub fn run(call: &Call<'_>) -> i32 {
         Ok(target) => target,
         Err(code) => return code,
     };
-    let rcfile = args.rcfile.as_deref().map(c_string);
-    let defines: Vec<&[u8]> = args.define.iter().map(String::as_bytes).collect();
-    let text = with_config(&target, rcfile.as_deref(), &defines, |config| {
-        let mut text = String::new();
+    let defines: Vec<&[u8]> = args.define.iter().map(|define| define.to_bytes()).collect();
+    let mut text = String::new();
+    let printed = with_config(&target, args.rcfile, &defines, &mut |config| {
         // Writing to a String cannot fail.
         let _ = print_config(config, &mut text);
-        text
     });
-    match text {
-        Ok(text) => print(&text),
+    match printed {
+        Ok(()) => print(&text),
         Err(error) => fail(call.program, format_args!("{error}")),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::addresses;
 use super::prepass::Operands;
-use super::{Call, FAILED, Messages, Target, c_string, log_level, parse, print, with_config};
+use super::{Call, FAILED, Messages, Target, Word, log_level, parse, print, put, with_config, word};
 use crate::config::LogLevel;
 use crate::control::client::Container;
 use crate::state::State;
@@ -15,8 +15,8 @@ use core::fmt::Write;
 #[derive(FromArgs, ArgsInfo)]
 struct Args {
     /// the container
-    #[argh(option, short = 'n', arg_name = "NAME")]
-    name: Option<String>,
+    #[argh(option, short = 'n', arg_name = "NAME", from_str_fn(word))]
+    name: Option<Word>,
     /// show the state
     #[argh(switch, short = 's')]
     state: bool,
@@ -30,8 +30,8 @@ struct Args {
     #[argh(switch, short = 'S')]
     stats: bool,
     /// show the value of a config key; may be repeated
-    #[argh(option, short = 'c', arg_name = "KEY")]
-    config: Vec<String>,
+    #[argh(option, short = 'c', arg_name = "KEY", from_str_fn(word))]
+    config: Vec<Word>,
     /// numbers as they are, and one value alone without its label
     #[argh(switch, short = 'H')]
     no_humanize: bool,
@@ -39,17 +39,17 @@ struct Args {
     #[argh(switch)]
     json: bool,
     /// directory of the containers
-    #[argh(option, short = 'P', arg_name = "DIR")]
-    lxcpath: Option<String>,
+    #[argh(option, short = 'P', arg_name = "DIR", from_str_fn(word))]
+    lxcpath: Option<Word>,
     /// config file instead of DIR/NAME/config
-    #[argh(option, arg_name = "FILE")]
-    rcfile: Option<String>,
+    #[argh(option, arg_name = "FILE", from_str_fn(word))]
+    rcfile: Option<Word>,
     /// print no errors
     #[argh(switch, short = 'q')]
     quiet: bool,
     /// file for the errors
-    #[argh(option, short = 'o', arg_name = "FILE")]
-    logfile: Option<String>,
+    #[argh(option, short = 'o', arg_name = "FILE", from_str_fn(word))]
+    logfile: Option<Word>,
     /// accepted for LXC's sake
     #[argh(option, short = 'l', arg_name = "LEVEL", from_str_fn(log_level))]
     #[allow(dead_code)]
@@ -95,18 +95,17 @@ pub fn run(call: &Call<'_>) -> i32 {
         Err(code) => return code,
     };
     let container = target.container();
-    let name = shown(&target.name);
+    let name = shown(target.name);
     let state = match container.state() {
         Ok(state) => state,
         Err(failure) => return messages.fail(format_args!("info '{name}': {failure}")),
     };
-    let rcfile = args.rcfile.as_deref().map(c_string);
-    let file = rcfile.clone().unwrap_or_else(|| target.config_file());
+    let file = args.rcfile.unwrap_or_else(|| target.config_file());
     let running = state != State::Stopped || container.init_pid().is_ok();
-    if !running && nix::sys::stat::stat(&*file).is_err() {
+    if !running && nix::sys::stat::stat(file).is_err() {
         // LXC's words, with no program's name before them: scripts look for them.
         if !args.quiet {
-            stderr(&format!("{name} doesn't exist\n"));
+            put(2, &format!("{name} doesn't exist\n"));
         }
         return FAILED;
     }
@@ -114,7 +113,7 @@ pub fn run(call: &Call<'_>) -> i32 {
     let status = if running { container.status().unwrap_or_default() } else { Vec::new() };
     let status = String::from_utf8_lossy(&status);
     if args.json {
-        return print(&json(&target.name, state, pid, &status));
+        return print(&json(target.name, state, pid, &status));
     }
     let selectors = [args.state, args.pid, args.ips, args.stats].into_iter().filter(|selected| *selected).count();
     let all = selectors == 0 && args.config.is_empty();
@@ -143,38 +142,35 @@ pub fn run(call: &Call<'_>) -> i32 {
         own(&mut lines, &status);
     }
     for key in &args.config {
-        match value(&target, rcfile.as_deref(), running, key) {
+        let label = shown(key);
+        match value(&target, args.rcfile, running, key) {
             Some(value) if human || args.config.len() > 1 => {
-                let _ = writeln!(lines.text, "{key} = {}", Shown(value.trim_end().as_bytes()));
+                let _ = writeln!(lines.text, "{label} = {}", Shown(value.trim_ascii_end().as_bytes()));
             }
             Some(value) => {
-                let _ = writeln!(lines.text, "{}", value.trim_end());
+                let _ = writeln!(lines.text, "{}", value.trim_ascii_end());
             }
             // LXC prints this, without its own name before it, and goes on.
             None if args.quiet => {}
-            None => stderr(&format!("{key} invalid\n")),
+            None => put(2, &format!("{label} invalid\n")),
         }
     }
     print(&lines.text)
 }
 
-fn stderr(text: &str) {
-    let _ = std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes());
-}
-
 /// The value of a key: the running container's, else the config file's.
-fn value(target: &Target, rcfile: Option<&CStr>, running: bool, key: &str) -> Option<String> {
+fn value(target: &Target<'_>, rcfile: Option<&CStr>, running: bool, key: &CStr) -> Option<String> {
     if running {
-        let value = target.container().config_item(&c_string(key));
+        let value = target.container().config_item(key);
         if let Ok(Some(value)) = value {
             return Some(String::from_utf8_lossy(&value).into_owned());
         }
     }
-    let read = with_config(target, rcfile, &[], |config| {
-        let mut value = String::new();
-        crate::config::get(config, key.as_bytes(), &mut value).map(|()| value)
+    let (mut value, mut known) = (String::new(), false);
+    let read = with_config(target, rcfile, &[], &mut |config| {
+        known = crate::config::get(config, key.to_bytes(), &mut value).is_some();
     });
-    read.ok().flatten()
+    (read.is_ok() && known).then_some(value)
 }
 
 /// What our own supervisor tells beyond LXC's lines.
@@ -182,12 +178,16 @@ fn own(lines: &mut Lines, status: &str) {
     if let Some(restarts) = field(status, "restarts") {
         lines.add("Restarts:", format_args!("{restarts}"));
     }
-    if let Some(uptime) = field(status, "uptime_ms").and_then(|ms| number(ms.as_bytes())) {
-        match lines.human {
-            true => lines.add("Uptime:", format_args!("{}", Span(uptime / 1_000))),
-            false => lines.add("Uptime:", format_args!("{uptime}")),
+    let mut span = |key, label| {
+        let milliseconds = field(status, key).and_then(|ms| number(ms.as_bytes()));
+        match (milliseconds, lines.human) {
+            (Some(span), true) => lines.add(label, format_args!("{}", Span(span / 1_000))),
+            (Some(span), false) => lines.add(label, format_args!("{span}")),
+            (None, _) => {}
         }
-    }
+    };
+    span("uptime_ms", "Uptime:");
+    span("next_start_ms", "Next start in:");
     if let Some(exit) = field(status, "last_exit").filter(|exit| !exit.is_empty()) {
         lines.add("Last exit:", format_args!("{}", Shown(exit.as_bytes())));
     }
@@ -207,7 +207,9 @@ fn stats(lines: &mut Lines, container: &Container<'_>) {
     };
     if let Some(nanoseconds) = file(c"cpuacct", "cpuacct.usage", "cpu.stat").and_then(|text| cpu(&text)) {
         match lines.human {
-            true => lines.add("CPU use:", format_args!("{:.2} seconds", nanoseconds as f64 / 1e9)),
+            true => {
+                lines.add("CPU use:", format_args!("{} seconds", Hundredths((nanoseconds / 5_000_000).div_ceil(2))))
+            }
             false => lines.add("CPU use:", format_args!("{nanoseconds}")),
         }
     }
@@ -216,11 +218,11 @@ fn stats(lines: &mut Lines, container: &Container<'_>) {
         lines.bytes("BlkIO use:", bytes);
     }
     let memory = file(c"memory", "memory.usage_in_bytes", "memory.current");
-    if let Some(bytes) = memory.and_then(|text| number(text.trim().as_bytes())) {
+    if let Some(bytes) = memory.and_then(|text| number(text.as_bytes().trim_ascii())) {
         lines.bytes("Memory use:", bytes);
     }
     let kernel = file(c"memory", "memory.kmem.usage_in_bytes", "memory.kernel");
-    if let Some(bytes) = kernel.and_then(|text| number(text.trim().as_bytes())) {
+    if let Some(bytes) = kernel.and_then(|text| number(text.as_bytes().trim_ascii())) {
         lines.bytes("KMem use:", bytes);
     }
 }
@@ -230,14 +232,14 @@ fn cpu(text: &str) -> Option<u64> {
     let v2 = text.lines().find_map(|line| line.strip_prefix("usage_usec "));
     match v2 {
         Some(microseconds) => number(microseconds.as_bytes())?.checked_mul(1_000),
-        None => number(text.trim().as_bytes()),
+        None => number(text.as_bytes().trim_ascii()),
     }
 }
 
 /// Bytes read and written, from v1's `Total N` line or v2's `rbytes=N` and `wbytes=N` words.
 fn block_bytes(text: &str) -> u64 {
     let total = text.lines().filter_map(|line| line.strip_prefix("Total "));
-    let words = text.split_whitespace();
+    let words = text.split_ascii_whitespace();
     let each = words.filter_map(|word| word.strip_prefix("rbytes=").or(word.strip_prefix("wbytes=")));
     total.chain(each).filter_map(|value| number(value.as_bytes())).fold(0, u64::saturating_add)
 }
@@ -290,9 +292,24 @@ impl core::fmt::Display for Size {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
         match units.into_iter().find(|(shift, _)| self.0 >> shift != 0) {
-            Some((shift, unit)) => write!(f, "{:.2} {unit}", self.0 as f64 / (1_u64 << shift) as f64),
+            Some((shift, unit)) => {
+                let (whole, rest) = (self.0 >> shift, self.0 & ((1 << shift) - 1));
+                // To the nearest; from the middle to the even one, as printf does.
+                let odd = ((rest * 100) >> shift) & 1;
+                let hundredths = (rest * 100 + (1 << (shift - 1)) - 1 + odd) >> shift;
+                write!(f, "{} {unit}", Hundredths(whole * 100 + hundredths))
+            }
             None => write!(f, "{} bytes", self.0),
         }
+    }
+}
+
+/// A number of hundredths as a decimal fraction. The formatting of floats would be 12 KB of the program.
+struct Hundredths(u64);
+
+impl core::fmt::Display for Hundredths {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{}.{:02}", self.0 / 100, self.0 % 100)
     }
 }
 
@@ -350,6 +367,20 @@ mod tests {
         let expected = r#"{"name":"a\\b","state":"RUNNING","pid":4,"restarts":2,"last_exit":"exit \"7\""}"#;
         assert_eq!(text.trim_end(), expected);
         assert_eq!(json(c"x", State::Stopped, None, ""), "{\"name\":\"x\",\"state\":\"STOPPED\",\"pid\":null}\n");
+    }
+
+    #[test]
+    fn size_rounds_as_a_float_is_rounded() {
+        for (shift, unit) in [(10, "KiB"), (20, "MiB"), (30, "GiB"), (40, "TiB")] {
+            let step = 1_u64 << (shift - 10);
+            for count in (1_024..12_000).chain(1_048_000..1_048_576) {
+                let bytes = count * step;
+                let expected = format!("{:.2} {unit}", bytes as f64 / (1_u64 << shift) as f64);
+                assert_eq!(Size(bytes).to_string(), expected, "{bytes}");
+            }
+        }
+        assert_eq!(Size(1_023).to_string(), "1023 bytes");
+        assert_eq!(Size(u64::MAX).to_string(), "16777216.00 TiB");
     }
 
     #[test]

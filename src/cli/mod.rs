@@ -16,13 +16,16 @@ mod wait;
 use crate::config::{LogLevel, Sources};
 use crate::control::client::Container;
 use crate::error::Error;
+use crate::sys::fds::standard;
 use crate::text::{number, shown};
-use argh::{ArgsInfo, FromArgs};
+use argh::{ArgsInfo, CommandInfoWithArgs, FromArgs};
 use core::ffi::CStr;
 use core::fmt;
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
 use prepass::{Ask, Operands, Split, Stop};
 use std::ffi::CString;
-use std::io::Write;
 
 /// The exit code of wrong arguments and of every failure that has no code of its own. LXC's.
 const FAILED: i32 = 1;
@@ -107,59 +110,73 @@ fn parse<'a, T: FromArgs + ArgsInfo>(
     operands: Operands,
     usage: &str,
 ) -> Result<(T, Vec<&'a CStr>), i32> {
-    let info = T::get_args_info();
-    let Split { options, operands } = match prepass::split(&info, operands, call.args) {
-        Ok(split) => split,
-        Err(Stop::Wrong(reason)) => return Err(fail(call.program, format_args!("{reason}"))),
-        Err(Stop::Ask(Ask::Help)) => return Err(print(&help::of(call, &info, usage))),
-        Err(Stop::Ask(Ask::Usage)) => return Err(print(&help::usage(call, usage))),
-        Err(Stop::Ask(Ask::Version)) => return Err(version::run(call)),
-    };
-    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    let Split { options, operands } = split(call, &T::get_args_info(), operands, usage)?;
     match T::from_args(&[call.verb], &options) {
         Ok(parsed) => Ok((parsed, operands)),
         Err(exit) => Err(fail(call.program, format_args!("{}", exit.output.lines().next().unwrap_or("")))),
     }
 }
 
-/// Which container a verb is about.
-struct Target {
-    lxcpath: CString,
-    name: CString,
+/// The part of `parse` that is the same code for every verb.
+fn split<'a>(call: &Call<'a>, info: &CommandInfoWithArgs, operands: Operands, usage: &str) -> Result<Split<'a>, i32> {
+    prepass::split(info, operands, call.args).map_err(|stop| match stop {
+        Stop::Wrong(reason) => fail(call.program, format_args!("{reason}")),
+        Stop::Ask(Ask::Help) => print(&help::of(call, info, usage)),
+        Stop::Ask(Ask::Usage) => print(&help::usage(call, usage)),
+        Stop::Ask(Ask::Version) => version::run(call),
+    })
 }
 
-impl Target {
+/// The value of an option. It lives as long as the process: nothing is gained by freeing it, and much code saved.
+type Word = &'static CStr;
+
+/// argh: any text. Arguments have no NUL inside.
+fn word(text: &str) -> Result<Word, String> {
+    Ok(kept(text.into()))
+}
+
+fn kept(text: Vec<u8>) -> Word {
+    Box::leak(CString::new(text).unwrap_or_default().into_boxed_c_str())
+}
+
+/// Which container a verb is about.
+struct Target<'a> {
+    lxcpath: &'a CStr,
+    name: &'a CStr,
+}
+
+impl<'a> Target<'a> {
     /// From `-n` and `-P`, or the first operand, which is then taken out of `operands`.
     fn new(
         call: &Call<'_>,
-        name: Option<String>,
-        lxcpath: Option<String>,
-        operands: &mut Vec<&CStr>,
-    ) -> Result<Target, i32> {
+        name: Option<Word>,
+        lxcpath: Option<Word>,
+        operands: &mut Vec<&'a CStr>,
+    ) -> Result<Target<'a>, i32> {
         let name = match name {
-            Some(name) => c_string(&name),
+            Some(name) => name,
             None if operands.is_empty() => {
                 return Err(fail(call.program, format_args!("no container named: -n NAME")));
             }
-            None => operands.remove(0).to_owned(),
+            None => operands.remove(0),
         };
-        if let Err(Stop::Wrong(reason)) = prepass::check_name(&name) {
+        if let Err(Stop::Wrong(reason)) = prepass::check_name(name) {
             return Err(fail(call.program, format_args!("{reason}")));
         }
-        let mut lxcpath = lxcpath.unwrap_or_else(default_lxcpath);
-        while lxcpath.len() > 1 && lxcpath.ends_with('/') {
+        let mut lxcpath = lxcpath.map_or_else(default_lxcpath, |lxcpath| lxcpath.to_bytes().to_vec());
+        while lxcpath.len() > 1 && lxcpath.ends_with(b"/") {
             lxcpath.pop();
         }
-        Ok(Target { lxcpath: c_string(&lxcpath), name })
+        Ok(Target { lxcpath: kept(lxcpath), name })
     }
 
     /// The same, for a verb that takes nothing else.
     fn only(
         call: &Call<'_>,
-        name: Option<String>,
-        lxcpath: Option<String>,
-        mut operands: Vec<&CStr>,
-    ) -> Result<Target, i32> {
+        name: Option<Word>,
+        lxcpath: Option<Word>,
+        mut operands: Vec<&'a CStr>,
+    ) -> Result<Target<'a>, i32> {
         let target = Target::new(call, name, lxcpath, &mut operands)?;
         match operands.first() {
             None => Ok(target),
@@ -168,26 +185,25 @@ impl Target {
     }
 
     fn container(&self) -> Container<'_> {
-        Container { lxcpath: &self.lxcpath, name: &self.name }
+        Container { lxcpath: self.lxcpath, name: self.name }
     }
 
     /// `LXCPATH/NAME/config`
-    fn config_file(&self) -> CString {
-        let file = [self.lxcpath.to_bytes(), b"/", self.name.to_bytes(), b"/config"].concat();
-        CString::new(file).unwrap_or_default()
+    fn config_file(&self) -> Word {
+        kept([self.lxcpath.to_bytes(), b"/", self.name.to_bytes(), b"/config"].concat())
     }
 }
 
 /// `lxc.lxcpath` of the system's config, else LXC's default.
-fn default_lxcpath() -> String {
+fn default_lxcpath() -> Vec<u8> {
     let system = std::fs::read_to_string("/etc/lxc/lxc.conf").unwrap_or_default();
-    lxcpath_of(&system).unwrap_or("/var/lib/lxc").to_owned()
+    lxcpath_of(&system).unwrap_or("/var/lib/lxc").into()
 }
 
 /// The value of the last `lxc.lxcpath = PATH` line.
 fn lxcpath_of(system: &str) -> Option<&str> {
     let pairs = system.lines().filter_map(|line| line.split_once('='));
-    let mut values = pairs.filter(|(key, _)| key.trim() == "lxc.lxcpath").map(|(_, value)| value.trim());
+    let mut values = pairs.filter(|(key, _)| key.trim_ascii() == "lxc.lxcpath").map(|(_, value)| value.trim_ascii());
     values.rfind(|value| !value.is_empty())
 }
 
@@ -195,15 +211,17 @@ fn lxcpath_of(system: &str) -> Option<&str> {
 struct Messages<'a> {
     program: &'a CStr,
     quiet: bool,
-    file: Option<String>,
+    file: Option<Word>,
 }
 
 impl Messages<'_> {
     /// Says what failed, and gives the exit code for it.
     fn fail(&self, what: fmt::Arguments<'_>) -> i32 {
-        if let Some(file) = self.file.as_ref().filter(|file| *file != "none") {
-            let log = std::fs::OpenOptions::new().append(true).create(true).open(file);
-            let _ = log.and_then(|mut log| log.write_all(format!("{}: {what}\n", shown(self.program)).as_bytes()));
+        if let Some(file) = self.file.filter(|file| *file != c"none") {
+            let flags = OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_CLOEXEC;
+            if let Ok(log) = nix::fcntl::open(file, flags, Mode::from_bits_truncate(0o666)) {
+                let _ = nix::unistd::write(log, format!("{}: {what}\n", shown(self.program)).as_bytes());
+            }
         } else if !self.quiet {
             fail(self.program, what);
         }
@@ -213,20 +231,26 @@ impl Messages<'_> {
 
 /// Prints an error line and gives the exit code for it.
 fn fail(program: &CStr, what: fmt::Arguments<'_>) -> i32 {
-    let _ = writeln!(std::io::stderr(), "{}: {what}", shown(program));
+    put(2, &format!("{}: {what}\n", shown(program)));
     FAILED
 }
 
 /// Prints to stdout. A reader that has gone away is no failure of the command.
 fn print(text: &str) -> i32 {
-    let mut out = std::io::stdout();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    put(1, text);
     0
 }
 
-/// An argument as a C string. Arguments have no NUL inside.
-fn c_string(text: &str) -> CString {
-    CString::new(text).unwrap_or_default()
+/// Writes to stdout or stderr, as far as it takes it.
+fn put(stream: i32, text: &str) {
+    let mut rest = text.as_bytes();
+    while !rest.is_empty() {
+        match nix::unistd::write(standard(stream), rest) {
+            Ok(written) => rest = rest.get(written..).unwrap_or_default(),
+            Err(Errno::EINTR) => {}
+            Err(_) => return,
+        }
+    }
 }
 
 /// argh: a log level by name, in any case, as LXC takes it.
@@ -258,17 +282,17 @@ fn seconds(text: &str) -> Result<Option<u32>, String> {
 }
 
 /// Loads a container's config for a verb that only looks at it, and hands it to `then`.
-fn with_config<T>(
-    target: &Target,
+fn with_config(
+    target: &Target<'_>,
     rcfile: Option<&CStr>,
     defines: &[&[u8]],
-    then: impl FnOnce(&crate::config::Config<'_>) -> T,
-) -> Result<T, Error> {
+    then: &mut dyn FnMut(&crate::config::Config<'_>),
+) -> Result<(), Error> {
     let mut storage = vec![0; crate::limits::TEXT_BYTES];
     let arena = crate::text::Arena::new(&mut storage);
-    let sources = Sources { name: &target.name, lxcpath: &target.lxcpath, rcfile, defines };
-    let config = crate::config::load(&arena, &sources)?;
-    Ok(then(&config))
+    let sources = Sources { name: target.name, lxcpath: target.lxcpath, rcfile, defines };
+    then(&*crate::config::load(&arena, &sources)?);
+    Ok(())
 }
 
 #[cfg(test)]

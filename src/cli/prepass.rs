@@ -23,7 +23,7 @@ pub enum Operands {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Split<'a> {
     /// `--long`, `value`, `--switch`: for argh.
-    pub options: Vec<String>,
+    pub options: Vec<&'a str>,
     /// All else, in order.
     pub operands: Vec<&'a CStr>,
 }
@@ -51,24 +51,31 @@ pub enum Stop {
 /// One option of the table.
 #[derive(Clone, Copy)]
 struct Known<'i> {
-    long: &'i str,
+    /// With its dashes.
+    flag: &'i str,
     short: Option<char>,
     value: bool,
     repeats: bool,
     ask: Option<Ask>,
 }
 
+impl<'i> Known<'i> {
+    fn long(&self) -> &'i str {
+        self.flag.get(2..).unwrap_or_default()
+    }
+}
+
 /// The three that every verb has, before its own.
-const COMMON: [Known<'static>; 3] = [
-    Known { long: "help", short: Some('?'), value: false, repeats: false, ask: Some(Ask::Help) },
-    Known { long: "usage", short: None, value: false, repeats: false, ask: Some(Ask::Usage) },
-    Known { long: "version", short: None, value: false, repeats: false, ask: Some(Ask::Version) },
+static COMMON: [Known<'static>; 3] = [
+    Known { flag: "--help", short: Some('?'), value: false, repeats: false, ask: Some(Ask::Help) },
+    Known { flag: "--usage", short: None, value: false, repeats: false, ask: Some(Ask::Usage) },
+    Known { flag: "--version", short: None, value: false, repeats: false, ask: Some(Ask::Version) },
 ];
 
 /// Sorts `args` (without the program's name) into options for argh and operands.
 pub fn split<'a>(info: &CommandInfoWithArgs, operands: Operands, args: &[&'a CStr]) -> Result<Split<'a>, Stop> {
-    let table: Vec<Known<'_>> = COMMON.into_iter().chain(info.flags.iter().filter_map(known)).collect();
-    let mut found: Vec<(Known<'_>, Option<String>)> = Vec::new();
+    let table: Vec<Known<'static>> = COMMON.iter().copied().chain(info.flags.iter().filter_map(known)).collect();
+    let mut found: Vec<(&Known<'static>, Option<&'a str>)> = Vec::new();
     let mut rest = Vec::new();
     let mut args = args.iter();
     while let Some(arg) = args.next() {
@@ -84,8 +91,8 @@ pub fn split<'a>(info: &CommandInfoWithArgs, operands: Operands, args: &[&'a CSt
             let option = by_long(&table, name)?;
             let value = match (option.value, value) {
                 (true, Some(value)) => Some(value),
-                (true, None) => Some(next(&mut args, option.long)?),
-                (false, Some(_)) => return wrong(format_args!("--{} takes no value", option.long)),
+                (true, None) => Some(next(&mut args, option.flag)?),
+                (false, Some(_)) => return wrong(format_args!("{} takes no value", option.flag)),
                 (false, None) => None,
             };
             take(&mut found, option, value)?;
@@ -95,14 +102,14 @@ pub fn split<'a>(info: &CommandInfoWithArgs, operands: Operands, args: &[&'a CSt
                 cluster = if option.value { &[] } else { tail };
                 let value = match (option.value, tail) {
                     (false, _) => None,
-                    (true, []) => Some(next(&mut args, option.long)?),
+                    (true, []) => Some(next(&mut args, option.flag)?),
                     (true, tail) => Some(tail),
                 };
                 take(&mut found, option, value)?;
             }
         } else {
             rest.push(*arg);
-            let named = rest.len() > 1 || found.iter().any(|(option, _)| option.long == "name");
+            let named = rest.len() > 1 || found.iter().any(|(option, _)| option.flag == "--name");
             if operands == Operands::NameThenCommand && named {
                 rest.extend(args);
                 break;
@@ -111,7 +118,7 @@ pub fn split<'a>(info: &CommandInfoWithArgs, operands: Operands, args: &[&'a CSt
     }
     let mut options = Vec::new();
     for (option, value) in found {
-        options.push(["--", option.long].concat());
+        options.push(option.flag);
         options.extend(value);
     }
     Ok(Split { options, operands: rest })
@@ -119,63 +126,66 @@ pub fn split<'a>(info: &CommandInfoWithArgs, operands: Operands, args: &[&'a CSt
 
 /// The table's row of one of argh's flags. argh's own `--help` is ours already.
 fn known<'i>(flag: &FlagInfo<'i>) -> Option<Known<'i>> {
-    let long = flag.long.trim_start_matches('-');
     let value = matches!(flag.kind, FlagInfoKind::Option { .. });
     let repeats = matches!(flag.optionality, Optionality::Repeating);
-    (long != "help").then_some(Known { long, short: flag.short, value, repeats, ask: None })
+    (flag.long != "--help").then_some(Known { flag: flag.long, short: flag.short, value, repeats, ask: None })
 }
 
-fn by_long<'i>(table: &[Known<'i>], name: &[u8]) -> Result<Known<'i>, Stop> {
-    if let Some(exact) = table.iter().find(|option| option.long.as_bytes() == name) {
-        return Ok(*exact);
+fn by_long<'i>(table: &'i [Known<'static>], name: &[u8]) -> Result<&'i Known<'static>, Stop> {
+    if let Some(exact) = table.iter().find(|option| option.long().as_bytes() == name) {
+        return Ok(exact);
     }
-    let mut matching = table.iter().filter(|option| option.long.as_bytes().starts_with(name));
+    let mut matching = table.iter().filter(|option| option.long().as_bytes().starts_with(name));
     match (matching.next(), matching.next()) {
-        (Some(only), None) => Ok(*only),
-        (Some(one), Some(other)) => wrong(format_args!("--{} may be --{} or --{}", Shown(name), one.long, other.long)),
+        (Some(only), None) => Ok(only),
+        (Some(one), Some(other)) => wrong(format_args!("--{} may be {} or {}", Shown(name), one.flag, other.flag)),
         (None, _) => {
-            let nearest = table.iter().min_by_key(|option| distance(option.long.as_bytes(), name));
-            let nearest = nearest.map_or("help", |option| option.long);
-            wrong(format_args!("there is no option --{}; the nearest is --{nearest}", Shown(name)))
+            let nearest = table.iter().min_by_key(|option| distance(option.long().as_bytes(), name));
+            let nearest = nearest.map_or("--help", |option| option.flag);
+            wrong(format_args!("there is no option --{}; the nearest is {nearest}", Shown(name)))
         }
     }
 }
 
-fn by_short<'i>(table: &[Known<'i>], letter: u8) -> Result<Known<'i>, Stop> {
+fn by_short<'i>(table: &'i [Known<'static>], letter: u8) -> Result<&'i Known<'static>, Stop> {
     let letter = char::from(letter);
     let fits = |option: &&Known<'_>| option.short == Some(letter);
     // -h is help where no option of the verb has the letter; LXC's tools differ in that, too.
     let help = COMMON.first().filter(|_| letter == 'h');
-    let option = table.iter().find(fits).or(help).copied();
+    let option = table.iter().find(fits).or(help);
     let other_case = |option: &&Known<'_>| option.short.is_some_and(|short| short.eq_ignore_ascii_case(&letter));
     match (option, table.iter().find(other_case)) {
         (Some(option), _) => Ok(option),
-        (None, Some(Known { short: Some(short), long, .. })) => {
-            wrong(format_args!("there is no option -{}; the nearest is -{short} (--{long})", Shown(&[letter as u8])))
+        (None, Some(Known { short: Some(short), flag, .. })) => {
+            wrong(format_args!("there is no option -{}; the nearest is -{short} ({flag})", Shown(&[letter as u8])))
         }
         (None, _) => wrong(format_args!("there is no option -{}; --help lists them", Shown(&[letter as u8]))),
     }
 }
 
-fn next<'s>(args: &mut core::slice::Iter<'_, &'s CStr>, long: &str) -> Result<&'s [u8], Stop> {
+fn next<'s>(args: &mut core::slice::Iter<'_, &'s CStr>, flag: &str) -> Result<&'s [u8], Stop> {
     match args.next() {
         Some(arg) => Ok(arg.to_bytes()),
-        None => wrong(format_args!("--{long} needs a value")),
+        None => wrong(format_args!("{flag} needs a value")),
     }
 }
 
 /// Notes an option. One that does not repeat replaces its earlier self.
-fn take<'i>(found: &mut Vec<(Known<'i>, Option<String>)>, option: Known<'i>, value: Option<&[u8]>) -> Result<(), Stop> {
+fn take<'i, 'a>(
+    found: &mut Vec<(&'i Known<'static>, Option<&'a str>)>,
+    option: &'i Known<'static>,
+    value: Option<&'a [u8]>,
+) -> Result<(), Stop> {
     if let Some(ask) = option.ask {
         return Err(Stop::Ask(ask));
     }
     let value = match value.map(core::str::from_utf8) {
         None => None,
-        Some(Ok(text)) => Some(text.to_owned()),
-        Some(Err(_)) => return wrong(format_args!("the value of --{} is not UTF-8", option.long)),
+        Some(Ok(text)) => Some(text),
+        Some(Err(_)) => return wrong(format_args!("the value of {} is not UTF-8", option.flag)),
     };
     if !option.repeats {
-        found.retain(|(earlier, _)| earlier.long != option.long);
+        found.retain(|(earlier, _)| earlier.flag != option.flag);
     }
     found.push((option, value));
     Ok(())

@@ -1,18 +1,18 @@
 //! `start`: hands the command line to the start sequence.
 
 use super::prepass::Operands;
-use super::{Call, Target, c_string, fail, log_level, parse};
+use super::{Call, Target, Word, fail, log_level, parse, word};
 use crate::config::LogLevel;
 use crate::start::{self, Options};
+use crate::text::shown;
 use argh::{ArgsInfo, FromArgs};
-use std::ffi::CString;
 
 /// Starts a container, and stays with it until its init has ended. COMMAND takes the place of the config's init.
 #[derive(FromArgs, ArgsInfo)]
 struct Args {
     /// the container
-    #[argh(option, short = 'n', arg_name = "NAME")]
-    name: Option<String>,
+    #[argh(option, short = 'n', arg_name = "NAME", from_str_fn(word))]
+    name: Option<Word>,
     /// run in the background; what 'lxc-start' does by itself
     #[argh(switch, short = 'd')]
     daemon: bool,
@@ -20,44 +20,44 @@ struct Args {
     #[argh(switch, short = 'F')]
     foreground: bool,
     /// config file instead of DIR/NAME/config
-    #[argh(option, short = 'f', arg_name = "FILE")]
-    rcfile: Option<String>,
+    #[argh(option, short = 'f', arg_name = "FILE", from_str_fn(word))]
+    rcfile: Option<Word>,
     /// set a config key after the file; may be repeated
-    #[argh(option, short = 's', arg_name = "KEY=VALUE")]
-    define: Vec<String>,
+    #[argh(option, short = 's', arg_name = "KEY=VALUE", from_str_fn(word))]
+    define: Vec<Word>,
     /// terminal or file for the console
-    #[argh(option, short = 'c', arg_name = "FILE")]
-    console: Option<String>,
+    #[argh(option, short = 'c', arg_name = "FILE", from_str_fn(word))]
+    console: Option<Word>,
     /// file that keeps what the console prints
-    #[argh(option, short = 'L', arg_name = "FILE")]
-    console_log: Option<String>,
+    #[argh(option, short = 'L', arg_name = "FILE", from_str_fn(word))]
+    console_log: Option<Word>,
     /// close inherited descriptors instead of warning of them; -d implies it
     #[argh(switch, short = 'C')]
     close_all_fds: bool,
     /// file to write the supervisor's pid to
-    #[argh(option, short = 'p', arg_name = "FILE")]
-    pidfile: Option<String>,
+    #[argh(option, short = 'p', arg_name = "FILE", from_str_fn(word))]
+    pidfile: Option<Word>,
     /// not built: share the network of another container
-    #[argh(option, arg_name = "NAME|PID")]
-    share_net: Option<String>,
+    #[argh(option, arg_name = "NAME|PID", from_str_fn(word))]
+    share_net: Option<Word>,
     /// not built: share the IPC namespace
-    #[argh(option, arg_name = "NAME|PID")]
-    share_ipc: Option<String>,
+    #[argh(option, arg_name = "NAME|PID", from_str_fn(word))]
+    share_ipc: Option<Word>,
     /// not built: share the host name
-    #[argh(option, arg_name = "NAME|PID")]
-    share_uts: Option<String>,
+    #[argh(option, arg_name = "NAME|PID", from_str_fn(word))]
+    share_uts: Option<Word>,
     /// not built: share the process ids
-    #[argh(option, arg_name = "NAME|PID")]
-    share_pid: Option<String>,
+    #[argh(option, arg_name = "NAME|PID", from_str_fn(word))]
+    share_pid: Option<Word>,
     /// directory of the containers
-    #[argh(option, short = 'P', arg_name = "DIR")]
-    lxcpath: Option<String>,
+    #[argh(option, short = 'P', arg_name = "DIR", from_str_fn(word))]
+    lxcpath: Option<Word>,
     /// print no errors
     #[argh(switch, short = 'q')]
     quiet: bool,
     /// log file
-    #[argh(option, short = 'o', arg_name = "FILE")]
-    logfile: Option<String>,
+    #[argh(option, short = 'o', arg_name = "FILE", from_str_fn(word))]
+    logfile: Option<Word>,
     /// log level: TRACE DEBUG INFO NOTICE WARN ERROR CRIT ALERT FATAL
     #[argh(option, short = 'l', arg_name = "LEVEL", from_str_fn(log_level))]
     logpriority: Option<LogLevel>,
@@ -83,27 +83,25 @@ pub fn run(call: &Call<'_>) -> i32 {
     };
     let mut defines = heapless::Vec::new();
     for define in &args.define {
-        if !define.contains('=') {
-            return fail(call.program, format_args!("-s {define}: not KEY=VALUE"));
+        if !define.to_bytes().contains(&b'=') {
+            return fail(call.program, format_args!("-s {}: not KEY=VALUE", shown(define)));
         }
-        if defines.push(define.as_bytes()).is_err() {
+        if defines.push(define.to_bytes()).is_err() {
             return fail(call.program, format_args!("more than {} times -s", defines.capacity()));
         }
     }
-    let [rcfile, pidfile, console, console_log, logfile] =
-        [args.rcfile, args.pidfile, args.console, args.console_log, args.logfile].map(owned);
     start::run(Options {
-        name: &target.name,
-        lxcpath: &target.lxcpath,
-        rcfile: rcfile.as_deref(),
+        name: target.name,
+        lxcpath: target.lxcpath,
+        rcfile: args.rcfile,
         defines,
         command: &operands,
         daemon,
-        pidfile: pidfile.as_deref(),
-        console: console.as_deref(),
-        console_log: console_log.as_deref(),
+        pidfile: args.pidfile,
+        console: args.console,
+        console_log: args.console_log,
         close_fds: args.close_all_fds || daemon,
-        logfile: logfile.as_deref(),
+        logfile: args.logfile,
         loglevel: args.logpriority,
         quiet: args.quiet,
         program: call.program,
@@ -119,25 +117,20 @@ fn daemon(stock: bool, daemon: bool, foreground: bool) -> Option<bool> {
     }
 }
 
-fn owned(text: Option<String>) -> Option<CString> {
-    text.map(|text| c_string(&text))
-}
-
 /// What the tests look at.
 #[cfg(test)]
 #[derive(Debug, PartialEq, Eq)]
-pub struct Parsed {
-    pub name: CString,
-    pub command: Vec<CString>,
+pub struct Parsed<'a> {
+    pub name: &'a core::ffi::CStr,
+    pub command: Vec<&'a core::ffi::CStr>,
     pub daemon: Option<bool>,
-    pub defines: Vec<String>,
+    pub defines: Vec<Word>,
 }
 
 #[cfg(test)]
-pub fn parsed(call: &Call<'_>) -> Result<Parsed, i32> {
+pub fn parsed<'a>(call: &Call<'a>) -> Result<Parsed<'a>, i32> {
     let (args, mut operands) = parse::<Args>(call, Operands::NameThenCommand, "")?;
     let target = Target::new(call, args.name, args.lxcpath, &mut operands)?;
-    let command = operands.into_iter().map(ToOwned::to_owned).collect();
     let daemon = daemon(call.stock, args.daemon, args.foreground);
-    Ok(Parsed { name: target.name, command, daemon, defines: args.define })
+    Ok(Parsed { name: target.name, command: operands, daemon, defines: args.define })
 }

@@ -1,7 +1,7 @@
 //! `stop`: asks a container to halt or to reboot, or kills it.
 
 use super::prepass::Operands;
-use super::{Call, Messages, Target, log_level, parse, seconds};
+use super::{Call, Messages, Target, Word, log_level, parse, seconds, word};
 use crate::config::LogLevel;
 use crate::control::client::{Container, Failure, Watch, Watched};
 use crate::control::proto::{StopMode, StopOrder, Wanted};
@@ -27,8 +27,8 @@ const SIGRTMIN_3: i32 = 37;
 #[derive(FromArgs, ArgsInfo)]
 struct Args {
     /// the container
-    #[argh(option, short = 'n', arg_name = "NAME")]
-    name: Option<String>,
+    #[argh(option, short = 'n', arg_name = "NAME", from_str_fn(word))]
+    name: Option<Word>,
     /// let it reboot instead
     #[argh(switch, short = 'r')]
     reboot: bool,
@@ -49,18 +49,18 @@ struct Args {
     #[allow(dead_code)]
     nolock: bool,
     /// directory of the containers
-    #[argh(option, short = 'P', arg_name = "DIR")]
-    lxcpath: Option<String>,
+    #[argh(option, short = 'P', arg_name = "DIR", from_str_fn(word))]
+    lxcpath: Option<Word>,
     /// accepted for LXC's sake
-    #[argh(option, arg_name = "FILE")]
+    #[argh(option, arg_name = "FILE", from_str_fn(word))]
     #[allow(dead_code)]
-    rcfile: Option<String>,
+    rcfile: Option<Word>,
     /// print no errors
     #[argh(switch, short = 'q')]
     quiet: bool,
     /// file for the errors
-    #[argh(option, short = 'o', arg_name = "FILE")]
-    logfile: Option<String>,
+    #[argh(option, short = 'o', arg_name = "FILE", from_str_fn(word))]
+    logfile: Option<Word>,
     /// accepted for LXC's sake
     #[argh(option, short = 'l', arg_name = "LEVEL", from_str_fn(log_level))]
     #[allow(dead_code)]
@@ -102,7 +102,7 @@ pub fn run(call: &Call<'_>) -> i32 {
         never_kill: args.nokill || args.timeout == Some(None),
         timeout: args.timeout.flatten().map(|span| Duration::from_secs(span.into())),
     };
-    let name = shown(&target.name);
+    let name = shown(target.name);
     match stop(&target.container(), &plan) {
         Ok(()) => 0,
         Err(Failure::NotRunning) => {
@@ -223,7 +223,7 @@ fn halt_signal(container: &Container<'_>) -> i32 {
 /// Whether the SigBlk line of a /proc/PID/status has `signal`.
 fn blocks(status: &str, signal: i32) -> bool {
     let mask = status.lines().find_map(|line| line.strip_prefix("SigBlk:"));
-    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim_ascii(), 16).ok()).unwrap_or(0);
     mask & (1 << (signal - 1)) != 0
 }
 

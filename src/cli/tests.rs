@@ -124,10 +124,9 @@ fn bytes_that_are_not_utf8_pass_in_the_command_only() {
 }
 
 /// What `start` makes of a line.
-fn start_line(program: &'static CStr, line: &str) -> Result<start::Parsed, i32> {
-    let words: Vec<CString> = line.split_whitespace().map(c).collect();
-    let words: Vec<&CStr> = words.iter().map(CString::as_c_str).collect();
-    start::parsed(&Call { program, verb: "start", stock: program != c"monopod", args: &words })
+fn start_line(program: &'static CStr, line: &str) -> Result<start::Parsed<'static>, i32> {
+    let words: Vec<&'static CStr> = line.split_whitespace().map(|text| word(text).unwrap()).collect();
+    start::parsed(&Call { program, verb: "start", stock: program != c"monopod", args: words.leak() })
 }
 
 #[test]
@@ -143,13 +142,13 @@ fn start_lines_of_the_field_are_understood() {
         (own, "android", "android", "", false),
         (own, "-d android /init single", "android", "/init single", true),
     ] {
-        let command = command.split_whitespace().map(c).collect();
-        let expected = start::Parsed { name: c(name), command, daemon: Some(daemon), defines: vec![] };
+        let command = command.split_whitespace().map(|text| word(text).unwrap()).collect();
+        let expected = start::Parsed { name: word(name).unwrap(), command, daemon: Some(daemon), defines: vec![] };
         assert_eq!(start_line(program, line), Ok(expected), "{line}");
     }
     assert_eq!(start_line(stock, "-n a -d -F").unwrap().daemon, None);
     let defines = start_line(stock, "-n a -s lxc.tty.max=4 -s lxc.autodev=0").unwrap().defines;
-    assert_eq!(defines, ["lxc.tty.max=4", "lxc.autodev=0"]);
+    assert_eq!(defines, [c"lxc.tty.max=4", c"lxc.autodev=0"]);
     for wrong in ["", "-n a/b", "-n ..", "-n a -l LOUD", "--bogus -n a"] {
         assert_eq!(start_line(stock, wrong), Err(FAILED), "{wrong}");
     }

@@ -1,9 +1,10 @@
 //! `wait`: until a container has one of some states.
 
-use super::{Call, FAILED, Messages, Target, log_level, parse, seconds};
+use super::{Call, FAILED, Messages, Target, Word, log_level, parse, seconds, word};
 use crate::config::LogLevel;
 use crate::control::proto::Wanted;
 use crate::state::State;
+use crate::text::shown;
 use argh::{ArgsInfo, FromArgs};
 use core::time::Duration;
 use std::time::Instant;
@@ -12,8 +13,8 @@ use std::time::Instant;
 #[derive(FromArgs, ArgsInfo)]
 struct Args {
     /// the container
-    #[argh(option, short = 'n', arg_name = "NAME")]
-    name: Option<String>,
+    #[argh(option, short = 'n', arg_name = "NAME", from_str_fn(word))]
+    name: Option<Word>,
     /// the states, as in 'RUNNING|STOPPED'
     #[argh(option, short = 's', arg_name = "STATES", from_str_fn(wanted))]
     state: Option<Wanted>,
@@ -21,18 +22,18 @@ struct Args {
     #[argh(option, short = 't', arg_name = "SEC", from_str_fn(seconds))]
     timeout: Option<Option<u32>>,
     /// directory of the containers
-    #[argh(option, short = 'P', arg_name = "DIR")]
-    lxcpath: Option<String>,
+    #[argh(option, short = 'P', arg_name = "DIR", from_str_fn(word))]
+    lxcpath: Option<Word>,
     /// accepted for LXC's sake
-    #[argh(option, arg_name = "FILE")]
+    #[argh(option, arg_name = "FILE", from_str_fn(word))]
     #[allow(dead_code)]
-    rcfile: Option<String>,
+    rcfile: Option<Word>,
     /// print no errors
     #[argh(switch, short = 'q')]
     quiet: bool,
     /// file for the errors
-    #[argh(option, short = 'o', arg_name = "FILE")]
-    logfile: Option<String>,
+    #[argh(option, short = 'o', arg_name = "FILE", from_str_fn(word))]
+    logfile: Option<Word>,
     /// accepted for LXC's sake
     #[argh(option, short = 'l', arg_name = "LEVEL", from_str_fn(log_level))]
     #[allow(dead_code)]
@@ -63,6 +64,6 @@ pub fn run(call: &Call<'_>) -> i32 {
     match target.container().wait(wanted, deadline) {
         Ok(true) => 0,
         Ok(false) => FAILED,
-        Err(failure) => messages.fail(format_args!("wait for '{}': {failure}", target.name.to_string_lossy())),
+        Err(failure) => messages.fail(format_args!("wait for '{}': {failure}", shown(target.name))),
     }
 }

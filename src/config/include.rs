@@ -3,18 +3,31 @@
 use super::keys::{self, Given, Kind};
 use super::values::Fault;
 use super::{At, COMMAND_LINE, CgroupAccess, Config, NicType, NotBuilt, Origin, RootfsKind, lex, mounts};
-use crate::error::{Error, Result};
+use crate::error::Error;
 use crate::limits;
 use crate::text::{Arena, PathText, Shown, shown};
 use core::ffi::CStr;
 use core::fmt;
+use nix::dir::Dir;
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
+use std::ffi::CString;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
+
+/// Boxed, because an error is half a kilobyte that every `?` would copy.
+type Result<T, E = Box<Error>> = core::result::Result<T, E>;
+
+/// An error of this step.
+#[inline(never)]
+fn error(what: fmt::Arguments<'_>) -> Box<Error> {
+    Box::new(Error::new("config", what))
+}
 
 /// What a config is loaded from.
 #[derive(Clone, Copy)]
@@ -31,7 +44,11 @@ pub struct Sources<'a> {
 
 /// Loads the effective config: `rcfile`, or `LXCPATH/NAME/config` if there is one, then the defines, then the fstab,
 /// then the checks that need the whole. Text goes to `arena`; one error comes back, with file and line.
-pub fn load<'t>(arena: &Arena<'t>, sources: &Sources<'_>) -> Result<Box<Config<'t>>> {
+pub fn load<'t>(arena: &Arena<'t>, sources: &Sources<'_>) -> crate::error::Result<Box<Config<'t>>> {
+    loaded(arena, sources).map_err(|error| *error)
+}
+
+fn loaded<'t>(arena: &Arena<'t>, sources: &Sources<'_>) -> Result<Box<Config<'t>>> {
     let full = |_| text_full();
     let mut lxcpath = sources.lxcpath.to_bytes();
     while let [rest @ .., b'/'] = lxcpath {
@@ -47,9 +64,8 @@ pub fn load<'t>(arena: &Arena<'t>, sources: &Sources<'_>) -> Result<Box<Config<'
     if let Some(file) = sources.rcfile {
         loader.first(file.to_bytes())?;
     } else {
-        let path = PathText::join(&[lxcpath.to_bytes(), b"/", name.to_bytes(), b"/config"]).map_err(|_| {
-            Error::new("config", format_args!("{}/{}: the path is too long", shown(lxcpath), shown(name)))
-        })?;
+        let path = PathText::join(&[lxcpath.to_bytes(), b"/", name.to_bytes(), b"/config"])
+            .map_err(|_| error(format_args!("{}/{}: the path is too long", shown(lxcpath), shown(name))))?;
         match fs::symlink_metadata(Path::new(OsStr::from_bytes(path.c().to_bytes()))) {
             Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {}
             _ => loader.first(path.c().to_bytes())?,
@@ -63,8 +79,9 @@ pub fn load<'t>(arena: &Arena<'t>, sources: &Sources<'_>) -> Result<Box<Config<'
     Ok(config)
 }
 
-fn text_full() -> Error {
-    Error::new("config", format_args!("more than {} bytes of text (limits::TEXT_BYTES)", limits::TEXT_BYTES))
+#[inline(never)]
+fn text_full() -> Box<Error> {
+    error(format_args!("more than {} bytes of text (limits::TEXT_BYTES)", limits::TEXT_BYTES))
 }
 
 /// Text cut short for an error, so that what is behind it is seen too.
@@ -95,14 +112,14 @@ impl From<std::io::Error> for Unread {
 
 impl Unread {
     /// The error of a file that `what` describes.
-    fn error(&self, what: fmt::Arguments<'_>) -> Error {
+    fn error(&self, what: fmt::Arguments<'_>) -> Box<Error> {
         match self {
-            Unread::Os(errno) => Error::os("config", *errno, what),
-            Unread::Directory => Error::os("config", Errno::EISDIR, what),
-            Unread::NotRegular => Error::new("config", format_args!("{what}: not a regular file")),
+            Unread::Os(errno) => Box::new(Error::os("config", *errno, what)),
+            Unread::Directory => Box::new(Error::os("config", Errno::EISDIR, what)),
+            Unread::NotRegular => error(format_args!("{what}: not a regular file")),
             Unread::TooLarge => {
                 let most = limits::CONFIG_FILE_BYTES;
-                Error::new("config", format_args!("{what}: larger than {most} bytes (limits::CONFIG_FILE_BYTES)"))
+                error(format_args!("{what}: larger than {most} bytes (limits::CONFIG_FILE_BYTES)"))
             }
         }
     }
@@ -113,7 +130,7 @@ type Identity = (u64, u64);
 
 /// Reads a regular file without ever waiting: a fifo or device in its place is an error. Only /dev/null, which people
 /// name to say "no config", counts as an empty file.
-fn read(path: &Path) -> core::result::Result<(Vec<u8>, Identity), Unread> {
+fn read(path: &Path) -> Result<(Vec<u8>, Identity), Unread> {
     let before = fs::metadata(path)?;
     let identity = (before.dev(), before.ino());
     if before.rdev() == libc::makedev(1, 3) {
@@ -155,20 +172,21 @@ impl<'t> Loader<'_, 't> {
     fn register(&mut self, path: &[u8], what: fmt::Arguments<'_>) -> Result<u8> {
         let index = u8::try_from(self.config.files.len()).unwrap_or(COMMAND_LINE);
         let path = self.arena.copy(path).map_err(|_| text_full())?;
-        self.config.files.push(path).map_err(|_| {
-            Error::new("config", format_args!("{what}: more than {} files (limits::FILES)", limits::FILES))
-        })?;
+        self.config
+            .files
+            .push(path)
+            .map_err(|_| error(format_args!("{what}: more than {} files (limits::FILES)", limits::FILES)))?;
         Ok(index)
     }
 
     /// All lines of a file.
     fn file(&mut self, text: &[u8], identity: Identity, file: u8, what: fmt::Arguments<'_>) -> Result<()> {
         if self.open.contains(&identity) {
-            return Err(Error::new("config", format_args!("{what}: the file includes itself")));
+            return Err(error(format_args!("{what}: the file includes itself")));
         }
         self.open.push(identity).map_err(|_| {
             let most = limits::INCLUDE_DEPTH;
-            Error::new("config", format_args!("{what}: nested deeper than {most} (limits::INCLUDE_DEPTH)"))
+            error(format_args!("{what}: nested deeper than {most} (limits::INCLUDE_DEPTH)"))
         })?;
         for (line, text) in lex::lines(text) {
             let at = Origin { file, line };
@@ -195,8 +213,8 @@ impl<'t> Loader<'_, 't> {
         self.set(setting, at)
     }
 
-    fn error(&self, at: Origin, what: fmt::Arguments<'_>) -> Error {
-        Error::new("config", format_args!("{}: {what}", self.config.place(at)))
+    fn error(&self, at: Origin, what: fmt::Arguments<'_>) -> Box<Error> {
+        error(format_args!("{}: {what}", self.config.place(at)))
     }
 
     fn set(&mut self, setting: lex::Pair<'_>, at: Origin) -> Result<()> {
@@ -217,7 +235,7 @@ impl<'t> Loader<'_, 't> {
         }
     }
 
-    fn unknown(&self, key: &[u8], at: Origin, nearest: Option<&str>) -> Error {
+    fn unknown(&self, key: &[u8], at: Origin, nearest: Option<&str>) -> Box<Error> {
         let key = Brief(key);
         match nearest {
             Some(nearest) => self.error(at, format_args!("unknown key \"{key}\", did you mean \"{nearest}\"?")),
@@ -225,13 +243,13 @@ impl<'t> Loader<'_, 't> {
         }
     }
 
-    fn fault(&self, lex::Pair { key, value }: lex::Pair<'_>, at: Origin, fault: &Fault) -> Error {
+    fn fault(&self, lex::Pair { key, value }: lex::Pair<'_>, at: Origin, fault: &Fault) -> Box<Error> {
         let (key, value) = (Brief(key), Brief(value));
         match fault {
             Fault::Expected(what) => self.error(at, format_args!("{key} = \"{value}\": expected {what}")),
             Fault::Said(text) => self.error(at, format_args!("{key} = \"{value}\": {text}")),
             Fault::Unknown(nearest) => self.unknown(key.0, at, Some(nearest.text())),
-            Fault::Full(what, most, limit) => {
+            Fault::Full((what, most, limit)) => {
                 self.error(at, format_args!("{key} = \"{value}\": more than {most} {what} (limits::{limit})"))
             }
             Fault::Text => {
@@ -247,19 +265,19 @@ impl<'t> Loader<'_, 't> {
         let place = self.config.place(at);
         match read(named) {
             Err(Unread::Directory) => {
-                let error = |e: std::io::Error| {
-                    Unread::from(e).error(format_args!("{place}: lxc.include = \"{}\"", Brief(path)))
-                };
-                let mut names = Vec::new();
-                for entry in fs::read_dir(named).map_err(error)? {
-                    let name = entry.map_err(error)?.file_name();
-                    if name.as_bytes().ends_with(b".conf") {
-                        names.push(name);
+                let unread =
+                    |errno| Unread::Os(errno).error(format_args!("{place}: lxc.include = \"{}\"", Brief(path)));
+                let mut names: Vec<CString> = Vec::new();
+                let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+                let mut directory = Dir::open(named, flags, Mode::empty()).map_err(unread)?;
+                for entry in directory.iter() {
+                    let name = entry.map_err(unread)?.file_name().to_owned();
+                    if name.to_bytes().ends_with(b".conf") {
+                        names.insert(names.partition_point(|before| *before < name), name);
                     }
                 }
-                names.sort_unstable();
                 names.iter().try_for_each(|name| {
-                    let path = named.join(name);
+                    let path = named.join(OsStr::from_bytes(name.to_bytes()));
                     let text = read(&path);
                     self.included(path.as_os_str().as_bytes(), text, at)
                 })
@@ -268,12 +286,7 @@ impl<'t> Loader<'_, 't> {
         }
     }
 
-    fn included(
-        &mut self,
-        path: &[u8],
-        text: core::result::Result<(Vec<u8>, Identity), Unread>,
-        at: Origin,
-    ) -> Result<()> {
+    fn included(&mut self, path: &[u8], text: Result<(Vec<u8>, Identity), Unread>, at: Origin) -> Result<()> {
         let (place, brief) = (self.config.place(at), Brief(path));
         let what = format_args!("{place}: lxc.include = \"{brief}\"");
         let (text, identity) = text.map_err(|unread| unread.error(what))?;
@@ -295,13 +308,13 @@ impl<'t> Loader<'_, 't> {
         let own = self.config.mounts.len();
         for (line, text) in lex::lines(&text) {
             let at = file.map_or(at, |file| Origin { file, line });
-            let broken = |broken| Error::new("config", format_args!("{}:{line}: {broken}", shown(path)));
+            let broken = |broken| error(format_args!("{}:{line}: {broken}", shown(path)));
             let text = lex::sound(text).map_err(broken)?;
             if text.is_empty() || text.starts_with(b"#") {
                 continue;
             }
             let entry = mounts::entry(self.arena, text, at).and_then(|entry| {
-                self.config.mounts.push(entry).map_err(|_| Fault::Full("mounts", limits::MOUNTS, "MOUNTS"))
+                self.config.mounts.push(entry).map_err(|_| Fault::Full(&("mounts", limits::MOUNTS, "MOUNTS")))
             });
             entry.map_err(|fault| self.fault(lex::Pair { key: b"mount", value: text }, at, &fault))?;
         }
@@ -313,12 +326,12 @@ impl<'t> Loader<'_, 't> {
 
 /// The checks and decisions that need the whole config.
 fn finish<'t>(config: &mut Config<'t>, arena: &Arena<'t>) -> Result<()> {
-    let error = |at, what: &str| Err(Error::new("config", format_args!("{}: {what}", config.place(at))));
+    let refused = |at, what: &str| Err(error(format_args!("{}: {what}", config.place(at))));
     if config.caps.drop != 0 && config.caps.keep.is_some() {
-        return error(config.caps.at, "lxc.cap.drop and lxc.cap.keep cannot be used together");
+        return refused(config.caps.at, "lxc.cap.drop and lxc.cap.keep cannot be used together");
     }
     if config.namespaces.keep.is_some() && config.namespaces.clone.is_some() {
-        return error(config.namespaces.at, "lxc.namespace.keep and lxc.namespace.clone cannot be used together");
+        return refused(config.namespaces.at, "lxc.namespace.keep and lxc.namespace.clone cannot be used together");
     }
     if config.mount_auto.cgroup_by_caps
         && let Some(cgroup) = &mut config.mount_auto.cgroup
@@ -331,7 +344,7 @@ fn finish<'t>(config: &mut Config<'t>, arena: &Arena<'t>) -> Result<()> {
 }
 
 /// Notes what a start must refuse. One note a key is enough.
-fn not_built<'t>(config: &mut Config<'t>, arena: &Arena<'t>) -> core::result::Result<(), crate::text::Full> {
+fn not_built<'t>(config: &mut Config<'t>, arena: &Arena<'t>) -> Result<(), crate::text::Full> {
     let Config { not_built, kept, rootfs, mount_auto, mounts, fstab_mounts, nics, .. } = config;
     not_built.clear();
     let mut note = |key, at| {

@@ -11,7 +11,7 @@ use super::{
     Origin, Prlimit, RestartWhen, RootfsKind, lex, mounts, nics,
 };
 use crate::limits;
-use crate::text::{Arena, Line, Shown, shown};
+use crate::text::{Arena, Shown, shown};
 use core::ffi::CStr;
 use core::fmt::{self, Write};
 
@@ -101,6 +101,28 @@ impl<'t> Given<'_, 't> {
     }
 }
 
+/// What most rows do. Called, not copied into each row.
+impl<'t> Given<'_, 't> {
+    /// Puts what `read` makes of the value in its place, or `default` if the value is empty.
+    #[inline(never)]
+    fn put<T>(&self, place: &mut T, default: T, read: fn(&[u8]) -> Result<T, Fault>) -> Result<(), Fault> {
+        *place = self.or(default, read)?;
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn put_text(&self, place: &mut Option<&'t CStr>) -> Result<(), Fault> {
+        *place = self.text()?;
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn put_text_at(&self, place: &mut Option<At<&'t CStr>>) -> Result<(), Fault> {
+        *place = self.text_at()?;
+        Ok(())
+    }
+}
+
 /// Text as it is in the file, but for bytes that are not UTF-8 and control codes other than the tab: those would not
 /// survive a terminal or end the line, and become `?`.
 pub struct Raw<'a>(&'a CStr);
@@ -132,6 +154,7 @@ pub struct Out<'a> {
 
 impl Out<'_> {
     /// A value.
+    #[inline(never)]
     pub fn one(&mut self, value: impl fmt::Display) -> fmt::Result {
         (self.each)(format_args!(""), format_args!("{value}"))
     }
@@ -141,14 +164,17 @@ impl Out<'_> {
         (self.each)(name, value)
     }
 
+    #[inline(never)]
     fn text(&mut self, text: Option<&CStr>) -> fmt::Result {
         text.map_or(Ok(()), |text| self.one(raw(text)))
     }
 
+    #[inline(never)]
     fn text_at(&mut self, text: Option<At<&CStr>>) -> fmt::Result {
         self.text(text.map(|text| text.value))
     }
 
+    #[inline(never)]
     fn flag(&mut self, flag: bool) -> fmt::Result {
         self.one(u8::from(flag))
     }
@@ -163,6 +189,7 @@ impl Out<'_> {
     }
 
     /// A time in seconds, or in milliseconds if it is not whole.
+    #[inline(never)]
     fn ms(&mut self, ms: u64) -> fmt::Result {
         if ms.is_multiple_of(1000) { self.one(ms / 1000) } else { self.one(format_args!("{ms}ms")) }
     }
@@ -204,8 +231,7 @@ pub static TABLE: &[Key] = &[
         Kind::One(
             |c, g| {
                 c.personality = g.or(None, |v| Ok(Some(g.at(values::personality(v)?))))?;
-                c.arch = g.text()?;
-                Ok(())
+                g.put_text(&mut c.arch)
             },
             |c, out| out.text(c.arch),
         ),
@@ -218,8 +244,7 @@ pub static TABLE: &[Key] = &[
                 if g.value.len() > 64 {
                     return Err(Fault::Expected("a host name of at most 64 bytes"));
                 }
-                c.uts_name = g.text_at()?;
-                Ok(())
+                g.put_text_at(&mut c.uts_name)
             },
             |c, out| out.text_at(c.uts_name),
         ),
@@ -237,7 +262,7 @@ pub static TABLE: &[Key] = &[
     row(
         c"lxc.rootfs.mount",
         &[],
-        Kind::One(|c, g| put(&mut c.rootfs.mount, g.text_at()), |c, out| out.text_at(c.rootfs.mount)),
+        Kind::One(|c, g| g.put_text_at(&mut c.rootfs.mount), |c, out| out.text_at(c.rootfs.mount)),
     ),
     row(
         c"lxc.rootfs.options",
@@ -259,7 +284,7 @@ pub static TABLE: &[Key] = &[
     row(
         c"lxc.mount.fstab",
         &["lxc.mount"],
-        Kind::One(|c, g| put(&mut c.fstab, g.text_at()), |c, out| out.text_at(c.fstab)),
+        Kind::One(|c, g| g.put_text_at(&mut c.fstab), |c, out| out.text_at(c.fstab)),
     ),
     row(
         c"lxc.mount.auto",
@@ -292,20 +317,16 @@ pub static TABLE: &[Key] = &[
                     return Ok(());
                 }
                 let entry = mounts::entry(g.arena, g.value, g.at)?;
-                c.mounts.push(entry).map_err(|_| Fault::Full("mounts", limits::MOUNTS, "MOUNTS"))
+                c.mounts.push(entry).map_err(|_| Fault::Full(&("mounts", limits::MOUNTS, "MOUNTS")))
             },
             |c, out| c.mounts.iter().skip(c.fstab_mounts).try_for_each(|entry| out.one(raw(entry.text))),
         ),
     ),
-    row(
-        c"lxc.autodev",
-        &[],
-        Kind::One(|c, g| put(&mut c.autodev, g.or(true, values::flag)), |c, out| out.flag(c.autodev)),
-    ),
+    row(c"lxc.autodev", &[], Kind::One(|c, g| g.put(&mut c.autodev, true, values::flag), |c, out| out.flag(c.autodev))),
     row(
         c"lxc.autodev.tmpfs.size",
         &[],
-        Kind::One(|c, g| put(&mut c.autodev_size, g.or(500_000, values::size)), |c, out| out.one(c.autodev_size)),
+        Kind::One(|c, g| g.put(&mut c.autodev_size, 500_000, values::size), |c, out| out.one(c.autodev_size)),
     ),
     row(
         c"lxc.tty.max",
@@ -317,7 +338,7 @@ pub static TABLE: &[Key] = &[
                     c.tty_max = max;
                     Ok(())
                 } else {
-                    Err(Fault::Full("ttys", limits::TTYS, "TTYS"))
+                    Err(Fault::Full(&("ttys", limits::TTYS, "TTYS")))
                 }
             },
             |c, out| out.one(c.tty_max),
@@ -331,8 +352,7 @@ pub static TABLE: &[Key] = &[
                 if g.value.split(|b| *b == b'/').any(|part| part == b"..") {
                     return Err(Fault::Expected("a directory below /dev"));
                 }
-                c.tty_dir = g.text()?;
-                Ok(())
+                g.put_text(&mut c.tty_dir)
             },
             |c, out| out.text(c.tty_dir),
         ),
@@ -341,7 +361,7 @@ pub static TABLE: &[Key] = &[
     row(
         c"lxc.pty.max",
         &["lxc.pts"],
-        Kind::One(|c, g| put(&mut c.pty_max, g.or(1024, values::whole32)), |c, out| out.one(c.pty_max)),
+        Kind::One(|c, g| g.put(&mut c.pty_max, 1024, values::whole32), |c, out| out.one(c.pty_max)),
     ),
     row(
         c"lxc.console.path",
@@ -365,26 +385,26 @@ pub static TABLE: &[Key] = &[
     row(
         c"lxc.console.logfile",
         &[],
-        Kind::One(|c, g| put(&mut c.console.logfile, g.text_at()), |c, out| out.text_at(c.console.logfile)),
+        Kind::One(|c, g| g.put_text_at(&mut c.console.logfile), |c, out| out.text_at(c.console.logfile)),
     ),
     row(
         c"lxc.console.size",
         &[],
         Kind::One(
-            |c, g| put(&mut c.console.log_size, g.or(0, values::console_size)),
+            |c, g| g.put(&mut c.console.log_size, 0, values::console_size),
             |c, out| out.size(c.console.log_size),
         ),
     ),
     row(
         c"lxc.console.rotate",
         &[],
-        Kind::One(|c, g| put(&mut c.console.rotate, g.or(false, values::flag)), |c, out| out.flag(c.console.rotate)),
+        Kind::One(|c, g| g.put(&mut c.console.rotate, false, values::flag), |c, out| out.flag(c.console.rotate)),
     ),
     row(
         c"lxc.console.buffer.size",
         &[],
         Kind::One(
-            |c, g| put(&mut c.console.buffer_size, g.or(0, values::console_size)),
+            |c, g| g.put(&mut c.console.buffer_size, 0, values::console_size),
             |c, out| out.size(c.console.buffer_size),
         ),
     ),
@@ -438,7 +458,7 @@ pub static TABLE: &[Key] = &[
         c"lxc.hook.version",
         &[],
         Kind::One(
-            |c, g| put(&mut c.hook_version, g.or(0, |v| values::flag(v).map(u8::from))),
+            |c, g| g.put(&mut c.hook_version, 0, |v| values::flag(v).map(u8::from)),
             |c, out| out.one(c.hook_version),
         ),
     ),
@@ -496,7 +516,7 @@ pub static TABLE: &[Key] = &[
                 c.init.cmd.clear();
                 lex::command(g.value, &mut |word| {
                     let word = g.arena.copy(word)?;
-                    c.init.cmd.push(word).map_err(|_| Fault::Full("words of a command", limits::ARGS, "ARGS"))
+                    c.init.cmd.push(word).map_err(|_| Fault::Full(&("words of a command", limits::ARGS, "ARGS")))
                 })
             },
             |c, out| if c.init.cmd.is_empty() { Ok(()) } else { out.one(Command(&c.init.cmd)) },
@@ -505,12 +525,12 @@ pub static TABLE: &[Key] = &[
     row(
         c"lxc.init.uid",
         &["lxc.init_uid"],
-        Kind::One(|c, g| put(&mut c.init.uid, g.or(0, values::whole32)), |c, out| out.one(c.init.uid)),
+        Kind::One(|c, g| g.put(&mut c.init.uid, 0, values::whole32), |c, out| out.one(c.init.uid)),
     ),
     row(
         c"lxc.init.gid",
         &["lxc.init_gid"],
-        Kind::One(|c, g| put(&mut c.init.gid, g.or(0, values::whole32)), |c, out| out.one(c.init.gid)),
+        Kind::One(|c, g| g.put(&mut c.init.gid, 0, values::whole32), |c, out| out.one(c.init.gid)),
     ),
     row(
         c"lxc.init.groups",
@@ -524,14 +544,14 @@ pub static TABLE: &[Key] = &[
                 for word in g.value.split(|b| *b == b',') {
                     let group = values::whole32(word.trim_ascii())
                         .map_err(|_| Fault::Expected("group numbers with commas between them"))?;
-                    c.init.groups.push(group).map_err(|_| Fault::Full("groups", limits::GROUPS, "GROUPS"))?;
+                    c.init.groups.push(group).map_err(|_| Fault::Full(&("groups", limits::GROUPS, "GROUPS")))?;
                 }
                 Ok(())
             },
             |c, out| if c.init.groups.is_empty() { Ok(()) } else { out.one(Groups(&c.init.groups)) },
         ),
     ),
-    row(c"lxc.init.cwd", &[], Kind::One(|c, g| put(&mut c.init.cwd, g.text()), |c, out| out.text(c.init.cwd))),
+    row(c"lxc.init.cwd", &[], Kind::One(|c, g| g.put_text(&mut c.init.cwd), |c, out| out.text(c.init.cwd))),
     row(c"lxc.execute.cmd", &[], Kind::Kept(Keep::Last, any, never)),
     row(
         c"lxc.signal.halt",
@@ -549,17 +569,14 @@ pub static TABLE: &[Key] = &[
         c"lxc.signal.reboot",
         &["lxc.rebootsignal"],
         Kind::One(
-            |c, g| put(&mut c.signals.reboot, g.or(libc::SIGINT, values::signal)),
+            |c, g| g.put(&mut c.signals.reboot, libc::SIGINT, values::signal),
             |c, out| out.one(c.signals.reboot),
         ),
     ),
     row(
         c"lxc.signal.stop",
         &["lxc.stopsignal"],
-        Kind::One(
-            |c, g| put(&mut c.signals.stop, g.or(libc::SIGKILL, values::signal)),
-            |c, out| out.one(c.signals.stop),
-        ),
+        Kind::One(|c, g| g.put(&mut c.signals.stop, libc::SIGKILL, values::signal), |c, out| out.one(c.signals.stop)),
     ),
     row(
         c"lxc.environment",
@@ -631,7 +648,7 @@ pub static TABLE: &[Key] = &[
     row(
         c"lxc.no_new_privs",
         &[],
-        Kind::One(|c, g| put(&mut c.no_new_privs, g.or(false, values::flag)), |c, out| out.flag(c.no_new_privs)),
+        Kind::One(|c, g| g.put(&mut c.no_new_privs, false, values::flag), |c, out| out.flag(c.no_new_privs)),
     ),
     row(
         c"lxc.apparmor.profile",
@@ -656,13 +673,10 @@ pub static TABLE: &[Key] = &[
         &[],
         Kind::One(
             |c, g| {
-                put(
-                    &mut c.pdeath_signal,
-                    g.or(libc::SIGKILL, |value| match value {
-                        b"NONE" | b"none" | b"0" => Ok(0),
-                        _ => values::signal(value),
-                    }),
-                )
+                g.put(&mut c.pdeath_signal, libc::SIGKILL, |value| match value {
+                    b"NONE" | b"none" | b"0" => Ok(0),
+                    _ => values::signal(value),
+                })
             },
             |c, out| out.one(c.pdeath_signal),
         ),
@@ -671,14 +685,14 @@ pub static TABLE: &[Key] = &[
         c"lxc.log.level",
         &["lxc.loglevel"],
         Kind::One(
-            |c, g| put(&mut c.log.level, g.or(None, |v| values::log_level(v).map(Some))),
+            |c, g| g.put(&mut c.log.level, None, |v| values::log_level(v).map(Some)),
             |c, out| c.log.level.map_or(Ok(()), |level| out.one(values::level_name(level))),
         ),
     ),
     row(
         c"lxc.log.file",
         &["lxc.logfile"],
-        Kind::One(|c, g| put(&mut c.log.file, g.text()), |c, out| out.text(c.log.file)),
+        Kind::One(|c, g| g.put_text(&mut c.log.file), |c, out| out.text(c.log.file)),
     ),
     row(
         c"lxc.log.syslog",
@@ -686,8 +700,7 @@ pub static TABLE: &[Key] = &[
         Kind::One(
             |c, g| {
                 g.or((), values::facility)?;
-                c.log.syslog = g.text_at()?;
-                Ok(())
+                g.put_text_at(&mut c.log.syslog)
             },
             |c, out| out.text_at(c.log.syslog),
         ),
@@ -714,7 +727,7 @@ pub static TABLE: &[Key] = &[
     row(
         c"monopod.log.kmsg",
         &[],
-        Kind::One(|c, g| put(&mut c.log.kmsg, g.or(false, values::flag)), |c, out| out.flag(c.log.kmsg)),
+        Kind::One(|c, g| g.put(&mut c.log.kmsg, false, values::flag), |c, out| out.flag(c.log.kmsg)),
     ),
     row(
         c"monopod.restart.when",
@@ -744,7 +757,7 @@ pub static TABLE: &[Key] = &[
         c"monopod.restart.delay",
         &[],
         Kind::One(
-            |c, g| put(&mut c.restart.delay_ms, g.or(super::Restart::DEFAULT.delay_ms, values::duration_ms)),
+            |c, g| g.put(&mut c.restart.delay_ms, super::Restart::DEFAULT.delay_ms, values::duration_ms),
             |c, out| out.ms(c.restart.delay_ms),
         ),
     ),
@@ -753,13 +766,10 @@ pub static TABLE: &[Key] = &[
         &[],
         Kind::One(
             |c, g| {
-                put(
-                    &mut c.restart.factor,
-                    g.or(super::Restart::DEFAULT.factor, |value| match values::whole32(value)? {
-                        0 => Err(Fault::Expected("a whole number from 1")),
-                        factor => Ok(factor),
-                    }),
-                )
+                g.put(&mut c.restart.factor, super::Restart::DEFAULT.factor, |value| match values::whole32(value)? {
+                    0 => Err(Fault::Expected("a whole number from 1")),
+                    factor => Ok(factor),
+                })
             },
             |c, out| out.one(c.restart.factor),
         ),
@@ -768,7 +778,7 @@ pub static TABLE: &[Key] = &[
         c"monopod.restart.cap",
         &[],
         Kind::One(
-            |c, g| put(&mut c.restart.cap_ms, g.or(super::Restart::DEFAULT.cap_ms, values::duration_ms)),
+            |c, g| g.put(&mut c.restart.cap_ms, super::Restart::DEFAULT.cap_ms, values::duration_ms),
             |c, out| out.ms(c.restart.cap_ms),
         ),
     ),
@@ -776,7 +786,7 @@ pub static TABLE: &[Key] = &[
         c"monopod.restart.budget",
         &[],
         Kind::One(
-            |c, g| put(&mut c.restart.budget, g.or(super::Restart::DEFAULT.budget, values::whole32)),
+            |c, g| g.put(&mut c.restart.budget, super::Restart::DEFAULT.budget, values::whole32),
             |c, out| out.one(c.restart.budget),
         ),
     ),
@@ -784,7 +794,7 @@ pub static TABLE: &[Key] = &[
         c"monopod.restart.window",
         &[],
         Kind::One(
-            |c, g| put(&mut c.restart.window_ms, g.or(super::Restart::DEFAULT.window_ms, values::duration_ms)),
+            |c, g| g.put(&mut c.restart.window_ms, super::Restart::DEFAULT.window_ms, values::duration_ms),
             |c, out| out.ms(c.restart.window_ms),
         ),
     ),
@@ -792,7 +802,7 @@ pub static TABLE: &[Key] = &[
         c"monopod.restart.uptime",
         &[],
         Kind::One(
-            |c, g| put(&mut c.restart.uptime_ms, g.or(super::Restart::DEFAULT.uptime_ms, values::duration_ms)),
+            |c, g| g.put(&mut c.restart.uptime_ms, super::Restart::DEFAULT.uptime_ms, values::duration_ms),
             |c, out| out.ms(c.restart.uptime_ms),
         ),
     ),
@@ -800,7 +810,7 @@ pub static TABLE: &[Key] = &[
         c"monopod.timeout.hook",
         &[],
         Kind::One(
-            |c, g| put(&mut c.timeouts.hook_ms, g.or(super::Timeouts::DEFAULT.hook_ms, values::duration_ms)),
+            |c, g| g.put(&mut c.timeouts.hook_ms, super::Timeouts::DEFAULT.hook_ms, values::duration_ms),
             |c, out| out.ms(c.timeouts.hook_ms),
         ),
     ),
@@ -808,7 +818,7 @@ pub static TABLE: &[Key] = &[
         c"monopod.timeout.start",
         &[],
         Kind::One(
-            |c, g| put(&mut c.timeouts.start_ms, g.or(super::Timeouts::DEFAULT.start_ms, values::duration_ms)),
+            |c, g| g.put(&mut c.timeouts.start_ms, super::Timeouts::DEFAULT.start_ms, values::duration_ms),
             |c, out| out.ms(c.timeouts.start_ms),
         ),
     ),
@@ -816,17 +826,11 @@ pub static TABLE: &[Key] = &[
         c"monopod.timeout.stop",
         &[],
         Kind::One(
-            |c, g| put(&mut c.timeouts.stop_ms, g.or(super::Timeouts::DEFAULT.stop_ms, values::duration_ms)),
+            |c, g| g.put(&mut c.timeouts.stop_ms, super::Timeouts::DEFAULT.stop_ms, values::duration_ms),
             |c, out| out.ms(c.timeouts.stop_ms),
         ),
     ),
 ];
-
-/// Puts what was read in its place.
-fn put<T>(place: &mut T, read: Result<T, Fault>) -> Result<(), Fault> {
-    *place = read?;
-    Ok(())
-}
 
 fn set_rootfs<'t>(c: &mut Config<'t>, g: &Given<'_, 't>) -> Result<(), Fault> {
     let colon = memchr::memchr2(b':', b'/', g.value).filter(|at| *at > 0 && g.value.get(*at) == Some(&b':'));
@@ -857,7 +861,7 @@ fn hook<'t>(c: &mut Config<'t>, g: &Given<'_, 't>, kind: HookKind) -> Result<(),
         }
         Some(command) => {
             let hook = Hook { kind, command, at: g.at };
-            c.hooks.push(hook).map_err(|_| Fault::Full("hooks", limits::HOOKS, "HOOKS"))
+            c.hooks.push(hook).map_err(|_| Fault::Full(&("hooks", limits::HOOKS, "HOOKS")))
         }
     }
 }
@@ -915,7 +919,7 @@ fn environment<'t>(list: &mut List<&'t CStr, { limits::ENVIRONMENT }>, g: &Given
             .ok_or(Fault::Expected("KEY=VALUE, or a KEY that our own environment has"))?;
         g.arena.join(&[g.value, b"=", value.as_bytes()])?
     };
-    list.push(entry).map_err(|_| Fault::Full("environment entries", limits::ENVIRONMENT, "ENVIRONMENT"))
+    list.push(entry).map_err(|_| Fault::Full(&("environment entries", limits::ENVIRONMENT, "ENVIRONMENT")))
 }
 
 fn set_cgroup<'t>(c: &mut Config<'t>, g: &Given<'_, 't>, v2: bool) -> Result<(), Fault> {
@@ -927,7 +931,7 @@ fn set_cgroup<'t>(c: &mut Config<'t>, g: &Given<'_, 't>, v2: bool) -> Result<(),
         return Err(Fault::Expected("a cgroup file's name behind the key, such as lxc.cgroup2.memory.max"));
     }
     let setting = CgroupSetting { v2, file: g.arena.copy(g.sub)?, value: g.arena.copy(g.value)?, at: g.at };
-    c.cgroup.push(setting).map_err(|_| Fault::Full("cgroup settings", limits::CGROUP_SETTINGS, "CGROUP_SETTINGS"))
+    c.cgroup.push(setting).map_err(|_| Fault::Full(&("cgroup settings", limits::CGROUP_SETTINGS, "CGROUP_SETTINGS")))
 }
 
 fn show_cgroup(c: &Config<'_>, sub: &[u8], v2: bool, out: &mut Out<'_>) -> fmt::Result {
@@ -944,9 +948,7 @@ fn set_prlimit<'t>(c: &mut Config<'t>, g: &Given<'_, 't>) -> Result<(), Fault> {
         return g.or((), |_| Err(Fault::Expected("nothing, which clears")));
     }
     let Some(resource) = values::resource(g.sub) else {
-        let mut nearest = Line::new();
-        let _ = write!(nearest, "lxc.prlimit.{}", values::nearest_resource(g.sub));
-        return Err(Fault::Unknown(nearest));
+        return Err(Fault::unknown(format_args!("lxc.prlimit.{}", values::nearest_resource(g.sub))));
     };
     c.prlimits.retain(|known| known.resource != resource);
     if g.value.is_empty() {
@@ -954,7 +956,7 @@ fn set_prlimit<'t>(c: &mut Config<'t>, g: &Given<'_, 't>) -> Result<(), Fault> {
     }
     let (soft, hard) = values::limits(g.value)?;
     let limit = Prlimit { resource, soft, hard, at: g.at };
-    c.prlimits.push(limit).map_err(|_| Fault::Full("resource limits", limits::PRLIMITS, "PRLIMITS"))
+    c.prlimits.push(limit).map_err(|_| Fault::Full(&("resource limits", limits::PRLIMITS, "PRLIMITS")))
 }
 
 fn show_prlimit(c: &Config<'_>, sub: &[u8], out: &mut Out<'_>) -> fmt::Result {
@@ -982,7 +984,7 @@ fn set_named<'t>(list: &mut List<NamedValue<'t>, { limits::SYSCTLS }>, g: &Given
     }
     list.retain(|known| known.name.to_bytes() != g.sub);
     let named = NamedValue { name: g.arena.copy(g.sub)?, value: g.arena.copy(g.value)?, at: g.at };
-    list.push(named).map_err(|_| Fault::Full("settings of this family", limits::SYSCTLS, "SYSCTLS"))
+    list.push(named).map_err(|_| Fault::Full(&("settings of this family", limits::SYSCTLS, "SYSCTLS")))
 }
 
 fn show_named(list: &[NamedValue<'_>], sub: &[u8], out: &mut Out<'_>) -> fmt::Result {
@@ -1023,9 +1025,7 @@ fn keep<'t>(c: &mut Config<'t>, g: &Given<'_, 't>, key: &'static CStr, keep: Kee
             return g.or((), |_| Err(Fault::Expected("nothing, which clears")));
         }
         Keep::Members if values::namespace(g.sub).is_none() => {
-            let mut nearest = Line::new();
-            let _ = write!(nearest, "{}.net", shown(key));
-            return Err(Fault::Unknown(nearest));
+            return Err(Fault::unknown(format_args!("{}.net", shown(key))));
         }
         Keep::Members => g.arena.join(&[key.to_bytes(), b".", g.sub])?,
         _ => key,
@@ -1038,7 +1038,7 @@ fn keep<'t>(c: &mut Config<'t>, g: &Given<'_, 't>, key: &'static CStr, keep: Kee
     }
     let mut push = |value: &[u8]| {
         let kept = Kept { key, value: g.arena.copy(value)?, at: g.at };
-        c.kept.push(kept).map_err(|_| Fault::Full("kept values", limits::KEPT, "KEPT"))
+        c.kept.push(kept).map_err(|_| Fault::Full(&("kept values", limits::KEPT, "KEPT")))
     };
     if keep == Keep::Words { lex::words(g.value).try_for_each(push) } else { push(g.value) }
 }
@@ -1065,12 +1065,18 @@ pub fn find(key: &[u8]) -> Option<(&'static Key, &[u8], bool)> {
 
 /// The name in the table that is nearest to a key that is not in it; None if not even half of it is alike.
 pub fn nearest(key: &[u8]) -> Option<&'static str> {
-    let names = TABLE.iter().flat_map(|row| row.name.to_str().into_iter().chain(row.old.iter().copied()));
-    let distances = names.map(|name| (values::distance(name.as_bytes(), key), name));
-    distances
-        .min_by_key(|(distance, _)| *distance)
-        .filter(|(distance, _)| *distance <= key.len() / 2)
-        .map(|(_, name)| name)
+    let (mut nearest, mut least) = (None, key.len() / 2 + 1);
+    let mut look = |name: &'static str| {
+        let distance = values::distance(name.as_bytes(), key);
+        if distance < least {
+            (nearest, least) = (Some(name), distance);
+        }
+    };
+    for row in TABLE {
+        row.name.to_str().into_iter().for_each(&mut look);
+        row.old.iter().copied().for_each(&mut look);
+    }
+    nearest
 }
 
 impl Key {

@@ -6,6 +6,10 @@
 
 use core::ops::{Deref, DerefMut};
 
+/// The list is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full;
+
 /// At most `N` items.
 #[derive(Clone, Debug)]
 pub struct List<T, const N: usize> {
@@ -18,19 +22,19 @@ impl<T, const N: usize> List<T, N> {
         List { items: Vec::new() }
     }
 
-    /// Appends an item; gives it back when the list is full.
-    pub fn push(&mut self, item: T) -> Result<(), T> {
+    /// Appends an item, unless the list is full.
+    pub fn push(&mut self, item: T) -> Result<(), Full> {
         if self.items.len() >= N {
-            return Err(item);
+            return Err(Full);
         }
         self.items.push(item);
         Ok(())
     }
 
-    /// Inserts an item at `index` (clamped to the length); gives it back when the list is full.
-    pub fn insert(&mut self, index: usize, item: T) -> Result<(), T> {
+    /// Inserts an item at `index` (clamped to the length), unless the list is full.
+    pub fn insert(&mut self, index: usize, item: T) -> Result<(), Full> {
         if self.items.len() >= N {
-            return Err(item);
+            return Err(Full);
         }
         self.items.insert(index.min(self.items.len()), item);
         Ok(())
@@ -47,8 +51,16 @@ impl<T, const N: usize> List<T, N> {
     }
 
     /// Keeps only what `keep` says.
-    pub fn retain(&mut self, keep: impl FnMut(&T) -> bool) {
-        self.items.retain(keep);
+    pub fn retain(&mut self, mut keep: impl FnMut(&T) -> bool) {
+        // Shorter than Vec's own, which is made for lists of more than a few.
+        let mut at = 0;
+        while let Some(item) = self.items.get(at) {
+            if keep(item) {
+                at += 1;
+            } else {
+                self.items.remove(at);
+            }
+        }
     }
 }
 
@@ -86,10 +98,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn list_full_gives_the_item_back() {
+    fn list_full_refuses_an_item() {
         let mut list = List::<u8, 2>::new();
-        assert_eq!((list.push(1), list.push(2), list.push(3)), (Ok(()), Ok(()), Err(3)));
-        assert_eq!(list.insert(0, 4), Err(4));
+        assert_eq!((list.push(1), list.push(2), list.push(3)), (Ok(()), Ok(()), Err(Full)));
+        assert_eq!(list.insert(0, 4), Err(Full));
         list.clear();
         assert_eq!((list.insert(9, 5), list.insert(0, 6)), (Ok(()), Ok(())));
         assert_eq!(&*list, &[6, 5]);

@@ -175,7 +175,7 @@ pub fn entry<'t>(arena: &Arena<'t>, line: &[u8], at: Origin) -> Result<MountEntr
 
 /// Takes one word of `lxc.mount.auto` into `auto`. A later word of the same filesystem replaces the earlier one.
 pub fn auto<'t>(arena: &Arena<'t>, auto: &mut MountAuto<'t>, word: &[u8]) -> Result<(), Fault> {
-    let unknown = Fault::Expected(
+    const UNKNOWN: Fault = Fault::Expected(
         "proc[:mixed|:rw] sys[:mixed|:ro|:rw] cgroup[-full][:mixed|:ro|:rw][:force] shmounts:HOSTPATH[:PATH]",
     );
     match word {
@@ -189,7 +189,7 @@ pub fn auto<'t>(arena: &Arena<'t>, auto: &mut MountAuto<'t>, word: &[u8]) -> Res
                 auto.shmounts = Some(arena.copy(paths)?);
                 return Ok(());
             }
-            let rest = word.strip_prefix(b"cgroup").ok_or(unknown.clone())?;
+            let rest = word.strip_prefix(b"cgroup").ok_or(UNKNOWN)?;
             let (full, rest) = match rest.strip_prefix(b"-full") {
                 Some(rest) => (true, rest),
                 None => (false, rest.strip_prefix(b"2").unwrap_or(rest)),
@@ -203,7 +203,7 @@ pub fn auto<'t>(arena: &Arena<'t>, auto: &mut MountAuto<'t>, word: &[u8]) -> Res
                 b"" | b":mixed" => CgroupAccess::Mixed,
                 b":ro" => CgroupAccess::Ro,
                 b":rw" => CgroupAccess::Rw,
-                _ => return Err(unknown),
+                _ => return Err(UNKNOWN),
             };
             auto.cgroup = Some(AutoCgroup { access, full, force });
         }

@@ -8,8 +8,8 @@ use super::lex::words;
 use super::values::{self, Fault};
 use super::{Config, List, NamedValue, Nic, NicType};
 use crate::limits;
-use crate::text::{Line, Shown, number, shown};
-use core::fmt::{self, Write};
+use crate::text::{Shown, number, shown};
+use core::fmt;
 use core::net::{Ipv4Addr, Ipv6Addr};
 
 /// One field of a link.
@@ -32,10 +32,10 @@ const FIELDS: [Field; 24] = [
     field(c"name", false, interface),
     field(c"hwaddr", false, hwaddr),
     field(c"mtu", false, |v| values::whole32(v).map(drop)),
-    field(c"ipv4.address", true, |v| address::<Ipv4Addr>(v, 32, "an address such as 10.0.3.5/24")),
-    field(c"ipv4.gateway", false, |v| gateway::<Ipv4Addr>(v, "an IPv4 address, auto or dev")),
-    field(c"ipv6.address", true, |v| address::<Ipv6Addr>(v, 128, "an address such as fd00::5/64")),
-    field(c"ipv6.gateway", false, |v| gateway::<Ipv6Addr>(v, "an IPv6 address, auto or dev")),
+    field(c"ipv4.address", true, |v| address(v, 32, is::<Ipv4Addr>, "an address such as 10.0.3.5/24")),
+    field(c"ipv4.gateway", false, |v| gateway(v, is::<Ipv4Addr>, "an IPv4 address, auto or dev")),
+    field(c"ipv6.address", true, |v| address(v, 128, is::<Ipv6Addr>, "an address such as fd00::5/64")),
+    field(c"ipv6.gateway", false, |v| gateway(v, is::<Ipv6Addr>, "an IPv6 address, auto or dev")),
     field(c"script.up", false, any),
     field(c"script.down", false, any),
     field(c"l2proxy", false, |v| values::flag(v).map(drop)),
@@ -51,8 +51,8 @@ const FIELDS: [Field; 24] = [
     field(c"veth.pair", false, interface),
     field(c"veth.vlan.id", false, |v| if v == b"none" { Ok(()) } else { vlan(v) }),
     field(c"veth.vlan.tagged.id", true, vlan),
-    field(c"veth.ipv4.route", true, |v| address::<Ipv4Addr>(v, 32, "a route such as 10.0.3.0/24")),
-    field(c"veth.ipv6.route", true, |v| address::<Ipv6Addr>(v, 128, "a route such as fd00::/64")),
+    field(c"veth.ipv4.route", true, |v| address(v, 32, is::<Ipv4Addr>, "a route such as 10.0.3.0/24")),
+    field(c"veth.ipv6.route", true, |v| address(v, 128, is::<Ipv6Addr>, "a route such as fd00::/64")),
     field(c"veth.n_rxqueues", false, |v| values::whole32(v).map(drop)),
     field(c"veth.n_txqueues", false, |v| values::whole32(v).map(drop)),
 ];
@@ -90,9 +90,13 @@ fn vlan(value: &[u8]) -> Result<(), Fault> {
     }
 }
 
+/// Whether a text is an address.
+fn is<A: core::str::FromStr>(text: &[u8]) -> bool {
+    core::str::from_utf8(text).is_ok_and(|text| text.parse::<A>().is_ok())
+}
+
 /// `ADDRESS[/BITS]`, for IPv4 a broadcast address may follow.
-fn address<A: core::str::FromStr>(value: &[u8], bits: u64, wanted: &'static str) -> Result<(), Fault> {
-    let is_address = |text: &[u8]| core::str::from_utf8(text).is_ok_and(|text| text.parse::<A>().is_ok());
+fn address(value: &[u8], bits: u64, is_address: fn(&[u8]) -> bool, wanted: &'static str) -> Result<(), Fault> {
     let mut words = words(value);
     let first = words.next().unwrap_or_default();
     let mut parts = first.splitn(2, |b| *b == b'/');
@@ -103,8 +107,8 @@ fn address<A: core::str::FromStr>(value: &[u8], bits: u64, wanted: &'static str)
     if fine { Ok(()) } else { Err(Fault::Expected(wanted)) }
 }
 
-fn gateway<A: core::str::FromStr>(value: &[u8], wanted: &'static str) -> Result<(), Fault> {
-    if matches!(value, b"auto" | b"dev") { Ok(()) } else { address::<A>(value, 0, wanted) }
+fn gateway(value: &[u8], is_address: fn(&[u8]) -> bool, wanted: &'static str) -> Result<(), Fault> {
+    if matches!(value, b"auto" | b"dev") { Ok(()) } else { address(value, 0, is_address, wanted) }
 }
 
 /// The link's number and the field's name in what follows `lxc.net.`.
@@ -128,11 +132,8 @@ fn today(old: &[u8]) -> &[u8] {
 
 fn unknown(name: &[u8]) -> Fault {
     let names = FIELDS.iter().map(|field| field.name.to_bytes()).chain([&b"type"[..]]);
-    let mut text = Line::new();
-    if let Some(nearest) = names.min_by_key(|known| values::distance(name, known)) {
-        let _ = write!(text, "lxc.net.N.{}", Shown(nearest));
-    }
-    Fault::Unknown(text)
+    let nearest = names.min_by_key(|known| values::distance(name, known)).unwrap_or_default();
+    Fault::unknown(format_args!("lxc.net.N.{}", Shown(nearest)))
 }
 
 /// Sets a field, opens a link, or clears: nothing after `lxc.net` clears all, a number alone that link.
@@ -154,7 +155,8 @@ pub(super) fn set<'t>(config: &mut Config<'t>, given: &Given<'_, 't>) -> Result<
     let last = nics.last().map(|nic| nic.index);
     let index = match index {
         Some(index) => index,
-        None if !given.old => return Err(Fault::Unknown(link_key(name))),
+        // A new key without a number, made right.
+        None if !given.old => return Err(Fault::unknown(format_args!("lxc.net.0.{}", Shown(name)))),
         None if name == b"type" => last.map_or(Some(0), |last| last.checked_add(1)).unwrap_or(u32::MAX),
         None => last.ok_or(Fault::Expected("lxc.network.type before it, which opens the link"))?,
     };
@@ -163,7 +165,7 @@ pub(super) fn set<'t>(config: &mut Config<'t>, given: &Given<'_, 't>) -> Result<
         found => {
             let at = found.unwrap_or(nics.len());
             let nic = Nic { index, kind: NicType::Empty, kind_name: c"empty", fields: List::new(), at: given.at };
-            nics.insert(at, nic).map_err(|_| Fault::Full("network links", limits::NICS, "NICS"))?;
+            nics.insert(at, nic).map_err(|_| Fault::Full(&("network links", limits::NICS, "NICS")))?;
             nics.get_mut(at)
         }
     };
@@ -172,13 +174,6 @@ pub(super) fn set<'t>(config: &mut Config<'t>, given: &Given<'_, 't>) -> Result<
         None => set_type(nic, given),
         Some(field) => set_field(nic, field, given),
     }
-}
-
-/// A new key without a number, made right.
-fn link_key(name: &[u8]) -> Line<96> {
-    let mut text = Line::new();
-    let _ = write!(text, "lxc.net.0.{}", Shown(name));
-    text
 }
 
 fn set_type<'t>(nic: &mut Nic<'t>, given: &Given<'_, 't>) -> Result<(), Fault> {
@@ -205,7 +200,7 @@ fn set_field<'t>(nic: &mut Nic<'t>, field: &Field, given: &Given<'_, 't>) -> Res
     }
     (field.check)(given.value)?;
     let value = NamedValue { name: field.name, value: given.arena.copy(given.value)?, at: given.at };
-    nic.fields.push(value).map_err(|_| Fault::Full("fields of a network link", limits::NIC_FIELDS, "NIC_FIELDS"))
+    nic.fields.push(value).map_err(|_| Fault::Full(&("fields of a network link", limits::NIC_FIELDS, "NIC_FIELDS")))
 }
 
 /// Shows one field, or all: for printing every field of every link, for a client the links' types.

@@ -8,7 +8,7 @@ use core::fmt::{self, Write};
 /// Writes the value of `key`, in either vocabulary, as LXC's GET_CONFIG_ITEM does: a list one value a line, a family's
 /// bare name as `KEY = VALUE` lines, `lxc.net` as the types of its links. None for a key that has no value to ask for.
 /// Allocates nothing: the supervisor answers its clients with it.
-pub fn get(config: &Config<'_>, key: &[u8], out: &mut impl Write) -> Option<()> {
+pub fn get(config: &Config<'_>, key: &[u8], out: &mut dyn Write) -> Option<()> {
     let (row, sub, old) = keys::find(key)?;
     match row.kind {
         Kind::Include | Kind::Ignored | Kind::Head(_) => return None,
@@ -44,7 +44,7 @@ fn is_list(row: &Key) -> bool {
 
 /// Writes the whole effective config in today's vocabulary, includes and older names resolved. Loading the output
 /// gives a config that prints the same. Keys of `monopod.` stand there only where they differ from their defaults.
-pub fn print(config: &Config<'_>, out: &mut impl Write) -> fmt::Result {
+pub fn print(config: &Config<'_>, out: &mut dyn Write) -> fmt::Result {
     let defaults = Box::new(Config::new(c"", c""));
     keys::TABLE.iter().try_for_each(|row| {
         let own = row.name.to_bytes().starts_with(b"monopod.");

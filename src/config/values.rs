@@ -9,17 +9,17 @@ use crate::text::{Full, Line, Shown, number};
 use caps::Capability;
 use core::fmt::{self, Write};
 
-/// Why a value is refused.
-#[derive(Clone, Debug)]
+/// Why a value is refused. Small: it passes through every setter, and the long complaints are rare.
+#[derive(Debug)]
 pub enum Fault {
     /// What should have stood there.
     Expected(&'static str),
     /// Another complaint, about this value.
-    Said(Line<160>),
+    Said(Box<Line<160>>),
     /// There is no such key; this one is the nearest.
-    Unknown(Line<96>),
+    Unknown(Box<Line<96>>),
     /// A list is full: what it lists, how many it takes, the constant in `limits`.
-    Full(&'static str, usize, &'static str),
+    Full(&'static (&'static str, usize, &'static str)),
     /// The text arena is full.
     Text,
 }
@@ -33,9 +33,16 @@ impl From<Full> for Fault {
 impl Fault {
     /// A complaint in its own words.
     pub fn said(text: fmt::Arguments<'_>) -> Self {
-        let mut line = Line::new();
+        let mut line = Box::new(Line::new());
         let _ = line.write_fmt(text);
         Fault::Said(line)
+    }
+
+    /// There is no such key, `nearest` is the nearest.
+    pub fn unknown(nearest: fmt::Arguments<'_>) -> Self {
+        let mut line = Box::new(Line::new());
+        let _ = line.write_fmt(nearest);
+        Fault::Unknown(line)
     }
 }
 
@@ -235,18 +242,13 @@ pub fn capability(word: &[u8]) -> Result<u64, Fault> {
         let bit = u32::try_from(bit).ok().and_then(|bit| 1u64.checked_shl(bit));
         return bit.ok_or(Fault::Expected("a capability's number up to 63"));
     }
-    let upper = word.to_ascii_uppercase();
-    let name = upper.strip_prefix(b"CAP_").unwrap_or(&upper);
-    let mut full = Line::<64>::new();
-    full.push(b"CAP_");
-    full.push(name);
-    if let Ok(capability) = full.text().parse::<Capability>()
-        && !full.truncated()
-    {
-        return Ok(capability.bitmask());
+    // Not by the crate's FromStr: it takes Unicode's tables of cases along, 12 KB.
+    let lower = word.to_ascii_lowercase();
+    let name = lower.strip_prefix(b"cap_").unwrap_or(&lower);
+    if let Some(known) = CAPABILITIES.into_iter().find(|known| capability_name(*known).bytes() == name) {
+        return Ok(known.bitmask());
     }
-    let lower = name.to_ascii_lowercase();
-    let nearest = CAPABILITIES.into_iter().min_by_key(|known| distance(&lower, capability_name(*known).bytes()));
+    let nearest = CAPABILITIES.into_iter().min_by_key(|known| distance(name, capability_name(*known).bytes()));
     let nearest = nearest.map(capability_name).unwrap_or_default();
     let word = word.get(..40).unwrap_or(word);
     Err(Fault::said(format_args!("unknown capability \"{}\", did you mean \"{nearest}\"?", Shown(word))))
@@ -360,17 +362,21 @@ pub fn namespace_names(mask: u64) -> impl Iterator<Item = &'static str> {
 pub fn personality(arch: &[u8]) -> Result<u64, Fault> {
     const PER_LINUX: u64 = 0;
     const PER_LINUX32: u64 = 8;
-    match arch {
-        b"x86" | b"i386" | b"i486" | b"i586" | b"i686" | b"athlon" | b"linux32" | b"arm" | b"armel" | b"armhf"
-        | b"armv5l" | b"armv6l" | b"armv7l" | b"armv7a" | b"armv7hl" | b"armv8l" | b"mips" | b"mipsel" | b"powerpc"
-        | b"ppc" | b"sparc" | b"s390" | b"riscv32" => Ok(PER_LINUX32),
-        b"x86_64" | b"amd64" | b"linux64" | b"aarch64" | b"arm64" | b"armv8" | b"mips64" | b"mips64el"
-        | b"powerpc64" | b"powerpc64le" | b"powerpc64el" | b"ppc64" | b"ppc64le" | b"ppc64el" | b"s390x"
-        | b"riscv64" | b"sparc64" | b"loongarch64" => Ok(PER_LINUX),
-        b"LXCARCH" => Err(Fault::said(format_args!(
+    const NARROW: &[u8] =
+        b"x86 i386 i486 i586 i686 athlon linux32 arm armel armhf armv5l armv6l armv7l armv7a armv7hl \
+        armv8l mips mipsel powerpc ppc sparc s390 riscv32";
+    const WIDE: &[u8] = b"x86_64 amd64 linux64 aarch64 arm64 armv8 mips64 mips64el powerpc64 powerpc64le powerpc64el \
+        ppc64 ppc64le ppc64el s390x riscv64 sparc64 loongarch64";
+    if words(NARROW).any(|known| known == arch) {
+        Ok(PER_LINUX32)
+    } else if words(WIDE).any(|known| known == arch) {
+        Ok(PER_LINUX)
+    } else if arch == b"LXCARCH" {
+        Err(Fault::said(format_args!(
             "a template's placeholder, expected the guest's machine such as arm64, armhf or x86_64"
-        ))),
-        _ => Err(Fault::Expected("a machine such as arm64, armhf, x86_64 or i686")),
+        )))
+    } else {
+        Err(Fault::Expected("a machine such as arm64, armhf, x86_64 or i686"))
     }
 }
 

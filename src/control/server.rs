@@ -96,7 +96,8 @@ pub struct Server {
     /// A descriptor to give up when none is left, so that a connection can still be accepted and closed: left in the
     /// backlog, it would wake the supervisor for ever.
     spare: Option<OwnedFd>,
-    clients: [Option<Client>; limits::CLIENTS],
+    /// Room for `CLIENTS` from the start; a slot's memory is touched only when it is first needed.
+    clients: Vec<Option<Client>>,
     /// The first `STATE_WAITERS` for waiters, the others only for clients of STOP.
     waiters: [Option<Waiter>; limits::STATE_WAITERS + limits::STOP_WAITERS],
     generation: u32,
@@ -136,7 +137,7 @@ impl Server {
         Ok(Server {
             listener,
             spare: Some(spare),
-            clients: [const { None }; limits::CLIENTS],
+            clients: Vec::with_capacity(limits::CLIENTS),
             waiters: [const { None }; limits::STATE_WAITERS + limits::STOP_WAITERS],
             generation: 0,
         })
@@ -245,6 +246,10 @@ impl Server {
     fn room(&mut self, round: &Round<'_>) -> Option<(usize, Option<Order>)> {
         if let Some(index) = self.clients.iter().position(Option::is_none) {
             return Some((index, None));
+        }
+        if self.clients.len() < limits::CLIENTS {
+            self.clients.push(None);
+            return Some((self.clients.len() - 1, None));
         }
         let ages = self.clients.iter().map(|slot| slot.as_ref().map(|client| (client.since_ms, client.generation)));
         let (index, _) = ages.enumerate().min_by_key(|(_, age)| *age)?;

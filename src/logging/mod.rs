@@ -4,12 +4,13 @@
 //! never ends the supervisor. The child does not log: it has only its barrier.
 
 use crate::config::LogLevel;
+use crate::sys::fds::open;
 use crate::text::{Line, Shown};
 use core::ffi::CStr;
 use core::fmt::Write;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use nix::time::{ClockId, clock_gettime};
 use std::os::fd::OwnedFd;
@@ -52,6 +53,7 @@ struct Sinks {
 static SINKS: OnceLock<Sinks> = OnceLock::new();
 static LOST: AtomicU32 = AtomicU32::new(0);
 static STDERR_OPEN: AtomicBool = AtomicBool::new(true);
+static QUIET: AtomicBool = AtomicBool::new(false);
 
 /// Lines that some sink could not take.
 pub fn lost() -> u32 {
@@ -123,9 +125,15 @@ impl log::Log for Logger {
         }
         if let Some(file) = &sinks.file {
             let mut line = Line::<LINE>::new();
-            let module = record.target().rsplit("::").next().unwrap_or("monopod");
+            let module = last_part(record.target(), b':');
             let _ = write!(line, "monopod {} {} {:<8} {module} - ", sinks.name, Stamp::now(), record.level());
-            let _ = writeln!(line, "{}:{} - {}", short(record.file()), record.line().unwrap_or(0), record.args());
+            let _ = writeln!(
+                line,
+                "{}:{} - {}",
+                last_part(record.file().unwrap_or("?"), b'/'),
+                record.line().unwrap_or(0),
+                record.args()
+            );
             put(file, &line);
         }
         if let Some(kmsg) = &sinks.kmsg {
@@ -157,8 +165,9 @@ fn severity(level: log::Level) -> u8 {
     }
 }
 
-fn short(file: Option<&str>) -> &str {
-    file.and_then(|path| path.rsplit('/').next()).unwrap_or("?")
+/// What stands behind the last `mark` of a path of modules or files.
+fn last_part(path: &str, mark: u8) -> &str {
+    memchr::memrchr(mark, path.as_bytes()).and_then(|at| path.get(at + 1..)).unwrap_or(path)
 }
 
 fn put(fd: &impl std::os::fd::AsFd, line: &Line<LINE>) {
@@ -172,8 +181,16 @@ fn put(fd: &impl std::os::fd::AsFd, line: &Line<LINE>) {
     }
 }
 
+/// Nothing more on standard error, not even what ends the program (`-q`): the exit code has to do.
+pub fn be_quiet() {
+    QUIET.store(true, Ordering::Relaxed);
+}
+
 /// One line to standard error, whatever the sinks: for what ends the program.
 pub fn complain(args: core::fmt::Arguments<'_>) {
+    if QUIET.load(Ordering::Relaxed) {
+        return;
+    }
     let mut line = Line::<LINE>::new();
     let _ = writeln!(line, "monopod: {args}");
     put(&crate::sys::fds::standard(2), &line);

@@ -6,14 +6,28 @@
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, connect, send, socket};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Mutex;
+use syslog::Facility;
 
 /// Where daemons listen, in the order in which they are tried.
 const SOCKETS: [&str; 3] = ["/dev/log", "/var/run/syslog", "/var/run/log"];
 
+/// The facilities that `lxc.log.syslog` may name. The crate's own parser would bring Unicode's tables of cases along.
+const FACILITIES: [(&[u8], Facility); 10] = [
+    (b"daemon", Facility::LOG_DAEMON),
+    (b"user", Facility::LOG_USER),
+    (b"local0", Facility::LOG_LOCAL0),
+    (b"local1", Facility::LOG_LOCAL1),
+    (b"local2", Facility::LOG_LOCAL2),
+    (b"local3", Facility::LOG_LOCAL3),
+    (b"local4", Facility::LOG_LOCAL4),
+    (b"local5", Facility::LOG_LOCAL5),
+    (b"local6", Facility::LOG_LOCAL6),
+    (b"local7", Facility::LOG_LOCAL7),
+];
+
 /// The number of a facility name (`daemon`, `local0`); None for an unknown one.
 pub fn facility(name: &[u8]) -> Option<u8> {
-    let name = core::str::from_utf8(name).ok()?;
-    name.parse::<syslog::Facility>().ok().map(|facility| facility as u8)
+    FACILITIES.iter().find(|(known, _)| *known == name).map(|(_, facility)| *facility as u8)
 }
 
 /// A daemon that may come and go.

@@ -4,11 +4,12 @@
 
 use crate::config::{Config, ConsolePath};
 use crate::error::{Error, Result};
+use crate::sys::fds::open;
 use crate::sys::{fds, pty};
 use crate::text::{PathText, shown};
 use core::ffi::CStr;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::OFlag;
 use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -148,6 +149,7 @@ impl<'t> LogFile<'t> {
         }
     }
 
+    #[inline(never)] // 4 KB of path that the relay need not carry
     fn begin_anew(&mut self) {
         if self.rotate
             && let Ok(old) = PathText::join(&[self.path.to_bytes(), b".1"])

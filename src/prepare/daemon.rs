@@ -6,9 +6,10 @@
 use crate::error::{Error, Result};
 use crate::sys::clone::{Fork, fork};
 use crate::sys::fds;
+use crate::sys::fds::open;
 use crate::text::Line;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::OFlag;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::sys::stat::Mode;
 use std::os::fd::{AsFd, OwnedFd};

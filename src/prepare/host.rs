@@ -8,6 +8,7 @@ use crate::cgroup::find::Hierarchies;
 use crate::config::Config;
 use crate::control::server::{BindError, Facts, Order, Server, TOKEN as CONTROL};
 use crate::error::{Error, Result};
+use crate::hooks::Scene;
 use crate::state::State;
 use crate::supervise::lifecycle::{Asked, Lifecycle};
 use crate::supervise::outcome::Outcome;
@@ -99,7 +100,7 @@ pub struct Host<'t> {
     next_start_ms: Option<u64>,
     last: Option<Outcome>,
     cgroup: Line<300>,
-    _lock: Lock,
+    lock: Lock<'t>,
 }
 
 impl<'t> Host<'t> {
@@ -107,7 +108,7 @@ impl<'t> Host<'t> {
     #[inline(never)] // its frame would live as long as the container
     pub fn open(
         config: &'t Config<'t>,
-        lock: Lock,
+        lock: Lock<'t>,
         hierarchies: &'t Hierarchies<'t>,
         environment: &'t [&'t CStr],
     ) -> Result<Option<Box<Self>>> {
@@ -147,7 +148,7 @@ impl<'t> Host<'t> {
             next_start_ms: None,
             last: None,
             cgroup,
-            _lock: lock,
+            lock,
         });
         host.watch(&host.signals, Source::Signals, EpollFlags::EPOLLIN).map_err(failed("epoll_ctl"))?;
         host.server.register(&host.epoll).map_err(failed("epoll_ctl"))?;
@@ -222,8 +223,10 @@ impl<'t> Host<'t> {
         let mut text = Line::new();
         let now = now_ms();
         let _ = writeln!(text, "state={}\npid={}", self.state.name(), self.init_pid);
-        let _ =
-            writeln!(text, "restarts={}\nuptime_ms={}", self.lifecycle.restarts(), now.saturating_sub(self.since_ms));
+        let _ = writeln!(text, "restarts={}", self.lifecycle.restarts());
+        if self.init_pid > 0 {
+            let _ = writeln!(text, "uptime_ms={}", now.saturating_sub(self.since_ms));
+        }
         if let Some(outcome) = self.last {
             let _ = writeln!(text, "last_exit={outcome}");
         }
@@ -232,6 +235,11 @@ impl<'t> Host<'t> {
         }
         let _ = writeln!(text, "supervisor_pid={}\nlog_lines_lost={}", nix::unistd::getpid(), crate::logging::lost());
         text
+    }
+
+    /// What hooks are made from.
+    pub fn scene(&self) -> Scene<'t> {
+        Scene { config: self.config, environment: self.environment, ignored_signals: self.ignored_signals }
     }
 
     /// The container's state.
@@ -263,6 +271,13 @@ impl<'t> Host<'t> {
         if (1..=signals::MAX).contains(&signal) && signal != libc::SIGPIPE && signal != libc::SIGWINCH {
             self.held_signals |= 1 << (signal - 1);
         }
+    }
+
+    /// The end of the service, right before the program's: the lock's files go, everything else the kernel closes at once,
+    /// so that who waits for our end finds the address and the lock free.
+    pub fn leave(self: Box<Self>) {
+        self.lock.remove();
+        core::mem::forget(self);
     }
 
     /// How the last life ended, and when the next begins, for clients.

@@ -3,9 +3,10 @@
 //! Nothing inherited may reach init: everything from 3 on is closed (`-C`, `-d`) or marked close-on-exec.
 
 use crate::error::{Error, Result};
+use crate::sys::fds::open;
 use crate::sys::{fds, signals};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use std::os::fd::{AsFd, AsRawFd};
 

@@ -5,12 +5,13 @@
 //! A supervisor that ends in order empties it; text in a lock that nobody holds is the trace of a dead one.
 
 use crate::error::{Error, Result};
-use crate::text::{Line, PathText, shown};
+use crate::sys::fds::open;
+use crate::text::{Arena, Line, PathText, shown};
 use core::ffi::CStr;
 use core::fmt::Write;
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg, OFlag, open};
-use nix::sys::stat::{Mode, SFlag, fstat};
+use nix::fcntl::{AT_FDCWD, AtFlags, Flock, FlockArg, OFlag};
+use nix::sys::stat::{Mode, SFlag, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, ftruncate, mkdir, unlinkat};
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -18,17 +19,17 @@ use std::os::fd::{AsFd, OwnedFd};
 const RUN: [&CStr; 3] = [c"/run", c"/var/run", c"/dev"];
 
 /// The lock of one name, held.
-pub struct Lock {
+pub struct Lock<'t> {
     file: Flock<OwnedFd>,
-    directory: Box<PathText>,
+    directory: &'t CStr,
 }
 
 /// What taking a lock found.
-pub enum Taken {
+pub enum Taken<'t> {
     /// It is ours. `dead`: the pid of a supervisor of this name that died without cleaning up.
     Ours {
         /// The lock.
-        lock: Lock,
+        lock: Lock<'t>,
         /// Pid of the supervisor that died.
         dead: Option<i32>,
     },
@@ -38,7 +39,7 @@ pub enum Taken {
 
 /// Takes the lock of container `name`.
 #[inline(never)] // its frame would live as long as the container
-pub fn take(name: &CStr) -> Result<Taken> {
+pub fn take<'t>(name: &CStr, arena: &Arena<'t>) -> Result<Taken<'t>> {
     let base = base()?;
     let directory = join(&[base.c().to_bytes(), b"/", name.to_bytes()])?;
     // The holder removes the directory when it ends, maybe between our mkdir and our open: then once more.
@@ -63,7 +64,9 @@ pub fn take(name: &CStr) -> Result<Taken> {
         if stat.st_nlink == 0 {
             continue;
         }
-        let lock = Lock { file, directory: Box::new(directory) };
+        let kept = arena.copy(directory.c().to_bytes());
+        let kept = kept.map_err(|_| Error::new("lock", format_args!("out of text memory")))?;
+        let lock = Lock { file, directory: kept };
         let dead = lock.read_dead();
         lock.sign().map_err(|errno| failed("write", &path, errno))?;
         return Ok(Taken::Ours { lock, dead });
@@ -83,9 +86,8 @@ fn base() -> Result<PathText> {
                 continue;
             }
         }
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let opened = open(path.c(), flags, Mode::empty()).map_err(|errno| failed("open", &path, errno))?;
-        let stat = fstat(&opened).map_err(|errno| failed("stat", &path, errno))?;
+        let stat =
+            fstatat(AT_FDCWD, path.c(), AtFlags::AT_SYMLINK_NOFOLLOW).map_err(|errno| failed("stat", &path, errno))?;
         let mine = stat.st_uid == 0 || stat.st_uid == nix::unistd::geteuid().as_raw();
         let writable =
             stat.st_mode & 0o022 != 0 || SFlag::from_bits_truncate(stat.st_mode & libc::S_IFMT) != SFlag::S_IFDIR;
@@ -100,7 +102,7 @@ fn base() -> Result<PathText> {
     Err(Error::os("lock", last, format_args!("no place for state: tried /run, /var/run and /dev")))
 }
 
-impl Lock {
+impl<'t> Lock<'t> {
     /// The pid that a dead supervisor left in the lock, if it is really dead.
     fn read_dead(&self) -> Option<i32> {
         let mut text = [0u8; 128];
@@ -122,18 +124,25 @@ impl Lock {
     }
 
     /// The directory for this container's state.
-    pub fn directory(&self) -> &CStr {
-        self.directory.c()
+    pub fn directory(&self) -> &'t CStr {
+        self.directory
     }
 }
 
-impl Drop for Lock {
-    /// An end in order: nothing stays. The file goes while it is still locked, so nobody can take a lock that vanishes.
-    fn drop(&mut self) {
-        if let Ok(path) = join(&[self.directory.c().to_bytes(), b"/lock"]) {
-            let _ = unlinkat(nix::fcntl::AT_FDCWD, path.c(), UnlinkatFlags::NoRemoveDir);
+impl<'t> Lock<'t> {
+    /// An end in order: nothing stays. The file goes while it is still locked, so nobody can take a lock that vanishes; the
+    /// lock itself ends with the process.
+    pub fn remove(&self) {
+        if let Ok(path) = join(&[self.directory.to_bytes(), b"/lock"]) {
+            let _ = unlinkat(AT_FDCWD, path.c(), UnlinkatFlags::NoRemoveDir);
         }
-        let _ = unlinkat(nix::fcntl::AT_FDCWD, self.directory.c(), UnlinkatFlags::RemoveDir);
+        let _ = unlinkat(AT_FDCWD, self.directory, UnlinkatFlags::RemoveDir);
+    }
+}
+
+impl Drop for Lock<'_> {
+    fn drop(&mut self) {
+        self.remove();
     }
 }
 

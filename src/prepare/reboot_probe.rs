@@ -6,8 +6,9 @@
 //! value that is set already does no harm.
 
 use crate::sys::clone::{Fork, clone};
+use crate::sys::fds::open;
 use crate::sys::process::{self, Exit};
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use nix::sys::utsname::uname;
 use std::os::unix::ffi::OsStrExt;

@@ -5,7 +5,7 @@
 //! component after the other with O_NOFOLLOW. `..` is refused. Mounts and nodes are made by descriptor.
 
 use crate::sys::mounts::open_in_root;
-use crate::text::Line;
+use crate::text::{Line, PathText};
 use core::ffi::CStr;
 use core::fmt::Write;
 use nix::errno::Errno;
@@ -26,7 +26,7 @@ impl Root {
     /// The directory at `path`, a path of the host, is the rootfs.
     pub fn open(path: &CStr) -> nix::Result<Root> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        nix::fcntl::open(path, flags, Mode::empty()).map(|fd| Root { fd })
+        crate::sys::fds::open(path, flags, Mode::empty()).map(|fd| Root { fd })
     }
 
     /// The rootfs's own descriptor.
@@ -40,7 +40,7 @@ impl Root {
             return Err(Errno::EINVAL);
         }
         let path = trim(path);
-        let whole = crate::text::PathText::join(&[if path.is_empty() { b"." } else { path }]);
+        let whole = PathText::join(&[if path.is_empty() { b"." } else { path }]);
         let whole = whole.map_err(|_| Errno::ENAMETOOLONG)?;
         match open_in_root(self.fd(), whole.c(), flags.bits()) {
             // EPERM: a seccomp policy of an old container manager around us that does not know the call.
@@ -100,6 +100,26 @@ impl Root {
         here.ok_or(Errno::ENOENT)
     }
 
+    /// Binds `source` on `name` in the directory `inside`, which is `path` in the rootfs. The file is made if it is missing.
+    ///
+    /// What has just been made here is what we made, so it can be mounted on by path; what was there before may be a trap
+    /// and is looked up.
+    pub fn bind_in(&self, inside: BorrowedFd<'_>, path: &[u8], name: &[u8], source: &CStr) -> nix::Result<()> {
+        let own = Name::new(name)?;
+        match mknodat(inside, own.c(), SFlag::S_IFREG, Mode::empty(), 0) {
+            Ok(()) => {
+                let place = FdPath::inside(&inside, name)?;
+                mount(Some(source), place.c(), None::<&CStr>, MsFlags::MS_BIND, None::<&CStr>)
+            }
+            Err(Errno::EEXIST | Errno::EROFS) => {
+                let whole = PathText::join(&[path, b"/", name]).map_err(|_| Errno::ENAMETOOLONG)?;
+                let place = self.target(whole.c().to_bytes())?;
+                mount_on(&place, Some(source), None, MsFlags::MS_BIND, None)
+            }
+            Err(errno) => Err(errno),
+        }
+    }
+
     /// Makes an empty file at `path` for something to be mounted on, its directory included; what is there already serves.
     pub fn make_file(&self, path: &[u8]) -> nix::Result<()> {
         let (directory, name) = split(path);
@@ -141,8 +161,8 @@ impl Name {
     }
 }
 
-/// `/proc/self/fd/N`: how mount(2), which knows no descriptors, is given one.
-pub struct FdPath(Line<32>);
+/// `/proc/self/fd/N` and below: how mount(2), which knows no descriptors, is given one.
+pub struct FdPath(Line<{ NAME + 40 }>);
 
 impl FdPath {
     /// The path of a descriptor.
@@ -150,6 +170,15 @@ impl FdPath {
         let mut line = Line::new();
         let _ = write!(line, "/proc/self/fd/{}\0", fd.as_raw_fd());
         FdPath(line)
+    }
+
+    /// The path of `name` below an open directory. Only for what is known to be no link.
+    pub fn inside(directory: &impl AsRawFd, name: &[u8]) -> nix::Result<FdPath> {
+        let mut line = Line::new();
+        let _ = write!(line, "/proc/self/fd/{}/", directory.as_raw_fd());
+        line.push(name);
+        line.push(b"\0");
+        if line.truncated() { Err(Errno::ENAMETOOLONG) } else { Ok(FdPath(line)) }
     }
 
     /// For a system call.

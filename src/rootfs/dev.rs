@@ -1,16 +1,16 @@
 //! `lxc.autodev`: a fresh tmpfs on /dev with the nodes that every userspace expects (lxc.md rows 98, 102, 106).
 
-use super::beneath::{FdPath, Root, mount_on};
+use super::beneath::{Root, mount_on};
 use crate::config::Config;
 use crate::spawn::barrier::{Report, Step};
-use crate::text::Line;
+use crate::text::{Line, PathText};
 use core::ffi::CStr;
 use core::fmt::Write;
 use nix::errno::Errno;
-use nix::mount::{MsFlags, mount};
-use nix::sys::stat::{Mode, SFlag, makedev, mknodat, umask};
+use nix::mount::MsFlags;
+use nix::sys::stat::{Mode, SFlag, makedev, mknodat};
 use nix::unistd::symlinkat;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 
 /// Mounts the tmpfs. The rootfs's own /dev is never written: it may be a trap.
 pub fn mount_tmpfs(root: &Root, config: &Config<'_>) -> Result<(), Report> {
@@ -27,28 +27,21 @@ const NODES: [(&CStr, u64, u64); 6] =
     [(c"null", 1, 3), (c"zero", 1, 5), (c"full", 1, 7), (c"random", 1, 8), (c"urandom", 1, 9), (c"tty", 5, 0)];
 
 /// Makes the nodes. Where mknod is not allowed (a user namespace), the host's own are bound instead.
-pub fn populate(root: &Root) -> Result<(), Report> {
-    let fail = |item: u16| move |errno: Errno| Report::new(Step::DeviceNode, item, errno);
-    let dev = root.target(b"dev").map_err(fail(0))?;
-    let mask = umask(Mode::empty());
-    let made = (1u16..).zip(NODES).try_for_each(|(item, (name, major, minor))| {
+pub fn populate(root: &Root, dev: BorrowedFd<'_>) -> Result<(), Report> {
+    (1u16..).zip(NODES).try_for_each(|(item, (name, major, minor))| {
         let mode = Mode::from_bits_truncate(0o666);
-        match mknodat(&dev, name, SFlag::S_IFCHR, mode, makedev(major as _, minor as _)) {
+        match mknodat(dev, name, SFlag::S_IFCHR, mode, makedev(major as _, minor as _)) {
             Ok(()) | Err(Errno::EEXIST) => Ok(()),
-            Err(Errno::EPERM) => bind_node(root, dev.as_fd(), name).map_err(fail(item)),
-            Err(errno) => Err(fail(item)(errno)),
+            Err(Errno::EPERM) => bind_host_node(root, dev, name),
+            Err(errno) => Err(errno),
         }
-    });
-    umask(mask);
-    made
+        .map_err(|errno| Report::new(Step::DeviceNode, item, errno))
+    })
 }
 
-fn bind_node(root: &Root, dev: BorrowedFd<'_>, name: &CStr) -> nix::Result<()> {
-    super::beneath::touch(dev, name.to_bytes())?;
-    let inside = crate::text::PathText::join(&[b"dev/", name.to_bytes()]).map_err(|_| Errno::ENAMETOOLONG)?;
-    let host = crate::text::PathText::join(&[b"/dev/", name.to_bytes()]).map_err(|_| Errno::ENAMETOOLONG)?;
-    let place = root.target(inside.c().to_bytes())?;
-    mount(Some(host.c()), FdPath::of(&place).c(), None::<&CStr>, MsFlags::MS_BIND, None::<&CStr>)
+fn bind_host_node(root: &Root, dev: BorrowedFd<'_>, name: &CStr) -> nix::Result<()> {
+    let host = PathText::join(&[b"/dev/", name.to_bytes()]).map_err(|_| Errno::ENAMETOOLONG)?;
+    root.bind_in(dev, b"dev", name.to_bytes(), host.c())
 }
 
 const LINKS: [(&CStr, &CStr); 4] = [
@@ -58,17 +51,12 @@ const LINKS: [(&CStr, &CStr); 4] = [
     (c"/proc/self/fd/2", c"stderr"),
 ];
 
-/// /dev/fd and its three companions. On a rootfs that cannot be written, or without a /dev, they are left out, as LXC does.
-pub fn link_standard(root: &Root) -> nix::Result<()> {
-    let dev = match root.target(b"dev") {
-        Ok(dev) => dev,
-        Err(Errno::ENOENT) => return Ok(()),
-        Err(errno) => return Err(errno),
-    };
+/// /dev/fd and its three companions. On a rootfs that cannot be written they are left out, as LXC does.
+pub fn link_standard(dev: BorrowedFd<'_>) -> nix::Result<()> {
     for (target, name) in LINKS {
-        match symlinkat(target, &dev, name) {
+        match symlinkat(target, dev, name) {
             Ok(()) | Err(Errno::EEXIST) => {}
-            Err(Errno::EROFS | Errno::ENOTDIR) => return Ok(()),
+            Err(Errno::EROFS) => return Ok(()),
             Err(errno) => return Err(errno),
         }
     }

@@ -8,7 +8,7 @@
 use crate::cgroup::find::Hierarchies;
 use crate::config::{AutoProc, AutoSys, Config, HookKind, RootfsKind};
 use crate::error::{Error, Result};
-use crate::hooks::{self, Environment};
+use crate::hooks::{self, Scene};
 use crate::spawn::barrier::{Report, Step, hook_step};
 use crate::text::shown;
 use beneath::Root;
@@ -16,7 +16,7 @@ use core::ffi::CStr;
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::sys::stat::{SFlag, stat};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use terminals::Terminals;
 
 pub mod auto;
@@ -81,6 +81,8 @@ pub fn source<'t>(config: &Config<'t>, state_directory: &'t CStr) -> Result<Sour
 pub struct Site<'a> {
     /// The config.
     pub config: &'a Config<'a>,
+    /// What hooks are made from.
+    pub scene: Scene<'a>,
     /// The rootfs.
     pub source: Source<'a>,
     /// The host's hierarchies.
@@ -91,23 +93,20 @@ pub struct Site<'a> {
     pub console: bool,
     /// Where hooks write.
     pub hook_output: BorrowedFd<'a>,
-    /// Signals to be set right for hooks.
-    pub ignored_signals: u64,
     /// Called for what is optional and could not be had.
     pub warn: &'a dyn Fn(Report),
 }
 
 /// Builds the view and goes into it. The ptys to be handed to the supervisor.
-pub fn build(site: &Site<'_>, words: &mut Environment<'_>) -> core::result::Result<Terminals, Report> {
+pub fn build(site: &Site<'_>) -> core::result::Result<Terminals, Report> {
     let config = site.config;
     let fail = |step: Step| move |errno: Errno| Report::new(step, 0, errno);
     mount(None::<&CStr>, c"/", None::<&CStr>, MsFlags::MS_SLAVE | MsFlags::MS_REC, None::<&CStr>)
         .map_err(fail(Step::SlaveMounts))?;
-    run_hooks(site, HookKind::PreMount, words)?;
+    run_hooks(site, HookKind::PreMount)?;
     if config.rootfs.path.is_none() {
         // No rootfs: the container shares the host's files, in mounts of its own.
-        let root = Root::open(c"/").map_err(fail(Step::Rootfs))?;
-        return terminals::open(site, &root);
+        return terminals::open_bare(site);
     }
     mount_rootfs(site).map_err(fail(if site.source.device { Step::RootfsDevice } else { Step::Rootfs }))?;
     let root = Root::open(site.source.mountpoint).map_err(fail(Step::Rootfs))?;
@@ -124,19 +123,23 @@ pub fn build(site: &Site<'_>, words: &mut Environment<'_>) -> core::result::Resu
     if let Some(cgroup) = config.mount_auto.cgroup {
         auto::cgroup(site, &root, cgroup).map_err(fail(Step::AutoCgroup))?;
     }
-    run_hooks(site, HookKind::Mount, words)?;
+    run_hooks(site, HookKind::Mount)?;
     if config.autodev {
-        run_hooks(site, HookKind::Autodev, words)?;
-        dev::populate(&root)?;
+        run_hooks(site, HookKind::Autodev)?;
     }
-    let terminals = terminals::open(site, &root)?;
-    dev::link_standard(&root).map_err(|errno| Report::new(Step::DevLink, 0, errno))?;
+    // After the mounts and hooks, any of which may have put something on /dev.
+    let dev = root.make_directories(b"dev").map_err(fail(Step::AutodevDir))?;
+    if config.autodev {
+        dev::populate(&root, dev.as_fd())?;
+    }
+    let terminals = terminals::open(site, &root, dev.as_fd())?;
+    dev::link_standard(dev.as_fd()).map_err(fail(Step::DevLink))?;
     pivot::enter(&root).map_err(fail(Step::Pivot))?;
     Ok(terminals)
 }
 
-fn run_hooks(site: &Site<'_>, kind: HookKind, words: &mut Environment<'_>) -> core::result::Result<(), Report> {
-    hooks::run_in_child(site.config, kind, words, site.hook_output, site.ignored_signals)
+fn run_hooks(site: &Site<'_>, kind: HookKind) -> core::result::Result<(), Report> {
+    hooks::run_in_child(&site.scene, kind, site.hook_output)
         .map_err(|(index, failure)| Report::hook(hook_step(kind), index, failure))
 }
 

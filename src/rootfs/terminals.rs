@@ -5,19 +5,19 @@
 //! (TIOCGPTPEER), never opened by a name that the rootfs could have planted. The masters go up to the supervisor.
 
 use super::Site;
-use super::beneath::{FdPath, Name, Root, mount_on, touch};
+use super::beneath::{FdPath, Name, Root, mount_on};
 use crate::limits;
 use crate::spawn::barrier::{Report, Step};
-use crate::sys::pty;
+use crate::sys::{fds, pty};
 use crate::text::{Line, PathText};
 use core::ffi::CStr;
 use core::fmt::Write;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
-use nix::mount::MsFlags;
-use nix::sys::stat::Mode;
+use nix::mount::{MsFlags, mount};
+use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{UnlinkatFlags, symlinkat, unlinkat};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// The two ends of a pty.
 pub struct Pty {
@@ -35,133 +35,158 @@ pub struct Terminals {
     pub ttys: heapless::Vec<OwnedFd, { limits::TTYS }>,
 }
 
-/// Mounts devpts, opens the ptys and binds them.
-pub fn open(site: &Site<'_>, root: &Root) -> Result<Terminals, Report> {
+/// Mounts devpts, opens the ptys and binds them. `dev` is the rootfs's /dev.
+pub fn open(site: &Site<'_>, root: &Root, dev: BorrowedFd<'_>) -> Result<Terminals, Report> {
     let config = site.config;
+    let fail = |step: Step, item: u16| move |errno: Errno| Report::new(step, item, errno);
     let mut terminals = Terminals { console: None, ttys: heapless::Vec::new() };
-    let has_rootfs = config.rootfs.path.is_some();
-    let own_instance = config.pty_max > 0 && has_rootfs;
-    if own_instance {
-        mount_devpts(root, config.pty_max.saturating_add(config.tty_max))
-            .map_err(|errno| Report::new(Step::Devpts, 0, errno))?;
-        link_ptmx(root).map_err(|errno| Report::new(Step::Ptmx, 0, errno))?;
+    let own = config.pty_max > 0;
+    if own {
+        mount_devpts(root, dev, config.pty_max.saturating_add(config.tty_max)).map_err(fail(Step::Devpts, 0))?;
+        link_ptmx(root, dev).map_err(fail(Step::Ptmx, 0))?;
     }
-    let directory = config.tty_dir.filter(|directory| !directory.is_empty() && has_rootfs).map(CStr::to_bytes);
-    if let Some(directory) = directory
-        && (site.console || config.tty_max > 0)
-    {
-        let path = inside_dev(directory, b"").map_err(|errno| Report::new(Step::Console, 0, errno))?;
-        root.make_directories(path.c().to_bytes()).map_err(|errno| Report::new(Step::Console, 0, errno))?;
-    }
-    if site.console {
-        let console = open_pty(root, own_instance).map_err(|errno| Report::new(Step::OpenPty, 0, errno))?;
-        if has_rootfs {
-            bind_console(root, &console, directory).map_err(|errno| Report::new(Step::Console, 0, errno))?;
+    let ptmx = if own { Some(dev) } else { None };
+    let directory = config.tty_dir.filter(|directory| !directory.is_empty()).map(CStr::to_bytes);
+    let folder = match directory {
+        Some(directory) if site.console || config.tty_max > 0 => {
+            let path = inside_dev(directory).map_err(fail(Step::Console, 0))?;
+            let fd = root.make_directories(path.c().to_bytes()).map_err(fail(Step::Console, 0))?;
+            Some(Folder { fd, path, name: directory })
         }
-        terminals.console = Some(console);
+        _ => None,
+    };
+    if site.console {
+        let (master, number) = open_master(ptmx, OFlag::O_NONBLOCK).map_err(fail(Step::OpenPty, 0))?;
+        let slave = open_slave(ptmx, master.as_fd(), number).map_err(fail(Step::OpenPty, 0))?;
+        let source = FdPath::of(&slave);
+        if let Some(folder) = &folder {
+            root.bind_in(folder.fd.as_fd(), folder.path.c().to_bytes(), b"console", source.c())
+                .map_err(fail(Step::Console, 0))?;
+        }
+        root.bind_in(dev, b"dev", b"console", source.c()).map_err(fail(Step::Console, 0))?;
+        terminals.console = Some(Pty { master, slave });
     }
     for number in 1..=u16::try_from(config.tty_max).unwrap_or(u16::MAX) {
-        if !has_rootfs {
-            break;
-        }
-        let tty = open_pty(root, own_instance).map_err(|errno| Report::new(Step::OpenPty, number, errno))?;
-        bind_tty(root, &tty, number, directory).map_err(|errno| Report::new(Step::Tty, number, errno))?;
-        terminals.ttys.push(tty.master).map_err(|_| Report::new(Step::Tty, number, Errno::E2BIG))?;
+        let (master, pts) = open_master(ptmx, OFlag::empty()).map_err(fail(Step::OpenPty, number))?;
+        bind_tty(root, dev, number, pts, own, folder.as_ref()).map_err(fail(Step::Tty, number))?;
+        terminals.ttys.push(master).map_err(|_| Report::new(Step::Tty, number, Errno::E2BIG))?;
     }
     Ok(terminals)
 }
 
-fn mount_devpts(root: &Root, most: u32) -> nix::Result<()> {
-    let place = root.make_directories(b"dev/pts")?;
+/// The console of a container without a rootfs: a pty of the host, bound nowhere.
+pub fn open_bare(site: &Site<'_>) -> Result<Terminals, Report> {
+    let fail = |errno: Errno| Report::new(Step::OpenPty, 0, errno);
+    let mut terminals = Terminals { console: None, ttys: heapless::Vec::new() };
+    if site.console {
+        let (master, number) = open_master(None, OFlag::O_NONBLOCK).map_err(fail)?;
+        let slave = open_slave(None, master.as_fd(), number).map_err(fail)?;
+        terminals.console = Some(Pty { master, slave });
+    }
+    Ok(terminals)
+}
+
+/// `lxc.tty.dir` inside /dev.
+struct Folder<'a> {
+    fd: OwnedFd,
+    path: PathText,
+    name: &'a [u8],
+}
+
+fn inside_dev(directory: &[u8]) -> nix::Result<PathText> {
+    PathText::join(&[b"dev/", directory]).map_err(|_| Errno::ENAMETOOLONG)
+}
+
+fn mount_devpts(root: &Root, dev: BorrowedFd<'_>, most: u32) -> nix::Result<()> {
     let mut options = Line::<96>::new();
     let _ = write!(options, "newinstance,ptmxmode=0666,mode=0620,gid=5,max={most}\0");
     let options = CStr::from_bytes_until_nul(options.bytes()).unwrap_or(c"newinstance");
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
-    mount_on(&place, Some(c"devpts"), Some(c"devpts"), flags, Some(options))
+    // A directory that we have just made is no trap; one that was there is looked up.
+    match mkdirat(dev, c"pts", Mode::from_bits_truncate(0o755)) {
+        Ok(()) => {
+            let place = FdPath::inside(&dev, b"pts")?;
+            mount(Some(c"devpts"), place.c(), Some(c"devpts"), flags, Some(options))
+        }
+        Err(Errno::EEXIST | Errno::EROFS) => {
+            let place = root.look_up(b"dev/pts", OFlag::O_PATH | OFlag::O_DIRECTORY)?;
+            mount_on(&place, Some(c"devpts"), Some(c"devpts"), flags, Some(options))
+        }
+        Err(errno) => Err(errno),
+    }
 }
 
-/// /dev/ptmx must be the one of our instance: the file is replaced, and pts/ptmx bound on it.
-fn link_ptmx(root: &Root) -> nix::Result<()> {
-    let dev = root.target(b"dev")?;
-    match unlinkat(&dev, c"ptmx", UnlinkatFlags::NoRemoveDir) {
-        // On a read-only rootfs the file that is there serves as the place to bind on.
+/// /dev/ptmx must be the one of our instance: a file that is there is replaced, and pts/ptmx bound on it. On a read-only
+/// rootfs the file that is there serves.
+fn link_ptmx(root: &Root, dev: BorrowedFd<'_>) -> nix::Result<()> {
+    let own = FdPath::inside(&dev, b"pts/ptmx")?;
+    match unlinkat(dev, c"ptmx", UnlinkatFlags::NoRemoveDir) {
         Ok(()) | Err(Errno::ENOENT | Errno::EROFS) => {}
         Err(errno) => return Err(errno),
     }
-    match touch(dev.as_fd(), b"ptmx") {
-        Ok(()) | Err(Errno::EROFS) => {}
-        Err(errno) => return Err(errno),
-    }
-    let ours = root.target(b"dev/pts/ptmx")?;
-    let place = root.target(b"dev/ptmx")?;
-    mount_on(&place, Some(FdPath::of(&ours).c()), None, MsFlags::MS_BIND, None)
+    root.bind_in(dev, b"dev", b"ptmx", own.c())
 }
 
-fn open_pty(root: &Root, own_instance: bool) -> nix::Result<Pty> {
-    let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-    let master = if own_instance {
-        root.look_up(b"dev/pts/ptmx", flags)?
-    } else {
-        nix::fcntl::open(c"/dev/ptmx", flags, Mode::empty())?
+/// Opens a pty and says its number. `dev`: the container's, with the devpts instance that we have just mounted there, so that
+/// `pts/ptmx` can be nothing else; None: the host's.
+fn open_master(dev: Option<BorrowedFd<'_>>, more: OFlag) -> nix::Result<(OwnedFd, u32)> {
+    let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC | more;
+    let master = match dev {
+        Some(dev) => openat(dev, c"pts/ptmx", flags, Mode::empty())?,
+        None => fds::open(c"/dev/ptmx", flags, Mode::empty())?,
     };
     let number = pty::unlock(master.as_fd())?;
-    let slave = match pty::open_peer(master.as_fd()) {
-        Ok(slave) => slave,
-        // Before Linux 4.13: by name, in the devpts that we have just mounted ourselves.
+    Ok((master, number))
+}
+
+fn open_slave(dev: Option<BorrowedFd<'_>>, master: BorrowedFd<'_>, number: u32) -> nix::Result<OwnedFd> {
+    match pty::open_peer(master) {
+        // Before Linux 4.13: by name.
         Err(Errno::ENOTTY | Errno::EINVAL | Errno::ENOSYS) => {
-            let mut name = Line::<16>::new();
-            let _ = write!(name, "{number}");
-            let name = Name::new(name.bytes())?;
-            if own_instance {
-                openat(root.target(b"dev/pts")?, name.c(), flags | OFlag::O_NOFOLLOW, Mode::empty())?
-            } else {
-                let path = PathText::join(&[b"/dev/pts/", name.c().to_bytes()]).map_err(|_| Errno::ENAMETOOLONG)?;
-                nix::fcntl::open(path.c(), flags | OFlag::O_NOFOLLOW, Mode::empty())?
-            }
+            let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+            let slave = match dev {
+                Some(dev) => openat(dev, pts_name(number)?.c(), flags, Mode::empty())?,
+                None => {
+                    let path = PathText::format(format_args!("/dev/pts/{number}")).map_err(|_| Errno::ENAMETOOLONG)?;
+                    fds::open(path.c(), flags, Mode::empty())?
+                }
+            };
+            if pty::is_slave(slave.as_fd())? { Ok(slave) } else { Err(Errno::ENOTTY) }
         }
-        Err(errno) => return Err(errno),
-    };
-    if pty::is_slave(slave.as_fd())? { Ok(Pty { master, slave }) } else { Err(Errno::ENOTTY) }
-}
-
-/// Binds the pty on a file at `path`, made if it is missing.
-fn bind(root: &Root, pty: &Pty, path: &[u8]) -> nix::Result<()> {
-    let place = match root.target(path) {
-        Err(Errno::ENOENT) => {
-            root.make_file(path)?;
-            root.target(path)?
-        }
-        other => other?,
-    };
-    mount_on(&place, Some(FdPath::of(&pty.slave).c()), None, MsFlags::MS_BIND, None)
-}
-
-fn inside_dev(directory: &[u8], name: &[u8]) -> nix::Result<PathText> {
-    PathText::join(&[b"dev/", directory, b"/", name]).map_err(|_| Errno::ENAMETOOLONG)
-}
-
-fn bind_console(root: &Root, console: &Pty, directory: Option<&[u8]>) -> nix::Result<()> {
-    if let Some(directory) = directory {
-        bind(root, console, inside_dev(directory, b"console")?.c().to_bytes())?;
+        other => other,
     }
-    bind(root, console, b"dev/console")
+}
+
+/// `pts/N`
+fn pts_name(number: u32) -> nix::Result<Name> {
+    let mut name = Line::<16>::new();
+    let _ = write!(name, "pts/{number}");
+    Name::new(name.bytes())
 }
 
 /// With `lxc.tty.dir` the tty is bound inside it and /dev/ttyN is a link to it; otherwise it is bound on /dev/ttyN.
-fn bind_tty(root: &Root, tty: &Pty, number: u16, directory: Option<&[u8]>) -> nix::Result<()> {
+fn bind_tty(
+    root: &Root,
+    dev: BorrowedFd<'_>,
+    number: u16,
+    pts: u32,
+    own: bool,
+    folder: Option<&Folder<'_>>,
+) -> nix::Result<()> {
     let mut name = Line::<16>::new();
     let _ = write!(name, "tty{number}");
-    let Some(directory) = directory else {
-        let path = PathText::join(&[b"dev/", name.bytes()]).map_err(|_| Errno::ENAMETOOLONG)?;
-        return bind(root, tty, path.c().to_bytes());
-    };
-    bind(root, tty, inside_dev(directory, name.bytes())?.c().to_bytes())?;
-    let dev = root.target(b"dev")?;
+    let inside = FdPath::inside(&dev, pts_name(pts)?.c().to_bytes())?;
+    let host = PathText::format(format_args!("/dev/pts/{pts}")).map_err(|_| Errno::ENAMETOOLONG)?;
+    let source = if own { inside.c() } else { host.c() };
+    let Some(folder) = folder else { return root.bind_in(dev, b"dev", name.bytes(), source) };
+    root.bind_in(folder.fd.as_fd(), folder.path.c().to_bytes(), name.bytes(), source)?;
     let link = Name::new(name.bytes())?;
-    match unlinkat(&dev, link.c(), UnlinkatFlags::NoRemoveDir) {
-        Ok(()) | Err(Errno::ENOENT) => {}
-        Err(errno) => return Err(errno),
+    let to = PathText::join(&[folder.name, b"/", name.bytes()]).map_err(|_| Errno::ENAMETOOLONG)?;
+    match symlinkat(to.c(), dev, link.c()) {
+        Err(Errno::EEXIST) => {
+            unlinkat(dev, link.c(), UnlinkatFlags::NoRemoveDir)?;
+            symlinkat(to.c(), dev, link.c())
+        }
+        other => other,
     }
-    let to = PathText::join(&[directory, b"/", name.bytes()]).map_err(|_| Errno::ENAMETOOLONG)?;
-    symlinkat(to.c(), &dev, link.c())
 }

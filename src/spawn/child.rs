@@ -6,16 +6,17 @@ use super::barrier::{Report, Step};
 use super::namespaces;
 use crate::cgroup::Group;
 use crate::config::{Config, HookKind};
-use crate::hooks::{self, Environment};
+use crate::hooks;
 use crate::rootfs::terminals::Terminals;
 use crate::rootfs::{self, Site};
+use crate::sys::fds::open;
 use crate::sys::process::{self, exit_now};
 use crate::sys::{caps, fds, rights, signals};
 use crate::text::PathText;
 use core::convert::Infallible;
 use core::ffi::CStr;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::OFlag;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, socket};
 use nix::sys::stat::{Mode, umask};
@@ -36,7 +37,7 @@ pub struct Plan<'a> {
     /// init's command line.
     pub argv: &'a [&'a CStr],
     /// init's environment.
-    pub environment: &'a Environment<'a>,
+    pub environment: &'a [&'a CStr],
     /// The kernel cannot tell a container's reboot from the host's: CAP_SYS_BOOT goes.
     pub drop_sys_boot: bool,
 }
@@ -48,14 +49,14 @@ pub fn tell(barrier: BorrowedFd<'_>, report: Report) {
     let _ = rights::send(barrier, &report.to_bytes(), &[]);
 }
 
-/// Runs the child to its exec, or to its report. `words` is the environment of hooks inside.
-pub fn run(plan: &Plan<'_>, words: &mut Environment<'_>, barrier: BorrowedFd<'_>) -> ! {
-    let Err(report) = become_init(plan, words, barrier);
+/// Runs the child to its exec, or to its report.
+pub fn run(plan: &Plan<'_>, barrier: BorrowedFd<'_>) -> ! {
+    let Err(report) = become_init(plan, barrier);
     tell(barrier, report);
     exit_now(255)
 }
 
-fn become_init(plan: &Plan<'_>, words: &mut Environment<'_>, barrier: BorrowedFd<'_>) -> Result<Infallible, Report> {
+fn become_init(plan: &Plan<'_>, barrier: BorrowedFd<'_>) -> Result<Infallible, Report> {
     let config = plan.site.config;
     let fail = |step: Step| move |errno: Errno| Report::new(step, 0, errno);
 
@@ -68,10 +69,11 @@ fn become_init(plan: &Plan<'_>, words: &mut Environment<'_>, barrier: BorrowedFd
     if plan.namespaces.cgroup {
         unshare_cgroups().map_err(fail(Step::CgroupNamespace))?;
     }
-    umask(Mode::from_bits_truncate(0o022));
+    // What is made in the rootfs gets exactly the mode it is made with.
+    umask(Mode::empty());
     write_sysctls(config)?;
     let streams = if plan.site.console { None } else { Some(open_null().map_err(fail(Step::StandardStreams))?) };
-    let terminals = rootfs::build(&plan.site, words)?;
+    let terminals = rootfs::build(&plan.site)?;
     if let Some(name) = config.uts_name.filter(|_| plan.namespaces.has_uts()) {
         sethostname(std::ffi::OsStr::from_bytes(name.value.to_bytes())).map_err(fail(Step::Hostname))?;
     }
@@ -84,8 +86,10 @@ fn become_init(plan: &Plan<'_>, words: &mut Environment<'_>, barrier: BorrowedFd
     }
     hand_up(barrier, &terminals).map_err(fail(Step::Ready))?;
     wait_for_go(barrier)?;
-    drop(terminals);
+    // Closed by exec, all at once.
+    core::mem::forget(terminals);
 
+    umask(Mode::from_bits_truncate(0o022));
     set_limits(config)?;
     if let Some(persona) = config.personality {
         process::set_personality(persona.value).map_err(fail(Step::Personality))?;
@@ -94,8 +98,7 @@ fn become_init(plan: &Plan<'_>, words: &mut Environment<'_>, barrier: BorrowedFd
     if config.no_new_privs {
         nix::sys::prctl::set_no_new_privs().map_err(fail(Step::NoNewPrivs))?;
     }
-    let start = HookKind::Start;
-    hooks::run_in_child(config, start, words, plan.site.hook_output, plan.site.ignored_signals)
+    hooks::run_in_child(&plan.site.scene, HookKind::Start, plan.site.hook_output)
         .map_err(|(index, failure)| Report::hook(Step::StartHook, index, failure))?;
     setsid().map_err(fail(Step::Session))?;
     if let Some(directory) = config.init.cwd {
@@ -103,8 +106,10 @@ fn become_init(plan: &Plan<'_>, words: &mut Environment<'_>, barrier: BorrowedFd
     }
     become_user(config)?;
     // A change of ids clears it, and the config may want another one than the start needs.
-    process::set_parent_death_signal(config.pdeath_signal).map_err(fail(Step::ParentDeath))?;
-    signals::reset_ignored(plan.site.ignored_signals);
+    if config.init.uid != 0 || config.init.gid != 0 || config.pdeath_signal != libc::SIGKILL {
+        process::set_parent_death_signal(config.pdeath_signal).map_err(fail(Step::ParentDeath))?;
+    }
+    signals::reset_ignored(plan.site.scene.ignored_signals);
     signals::unblock_all().map_err(fail(Step::Exec))?;
     Err(Report::new(Step::Exec, 0, exec(plan.argv, plan.environment)))
 }
@@ -209,10 +214,12 @@ fn drop_capabilities(config: &Config<'_>, drop_sys_boot: bool) -> Result<(), Rep
             Err(errno) => return Err(fail(number)(errno)),
         }
     }
+    // Nothing is ambient that is not inheritable.
     let sets = caps::get().map_err(fail(0))?;
-    if sets.inheritable != 0 {
-        caps::set(caps::Sets { inheritable: 0, ..sets }).map_err(fail(0))?;
+    if sets.inheritable == 0 {
+        return Ok(());
     }
+    caps::set(caps::Sets { inheritable: 0, ..sets }).map_err(fail(0))?;
     match caps::clear_ambient() {
         Ok(()) | Err(Errno::EINVAL) => Ok(()),
         Err(errno) => Err(fail(0)(errno)),
@@ -239,7 +246,7 @@ fn become_user(config: &Config<'_>) -> Result<(), Report> {
 const SEARCH: [&[u8]; 7] =
     [b"/usr/local/sbin/", b"/usr/local/bin/", b"/usr/sbin/", b"/usr/bin/", b"/sbin/", b"/bin/", b"/system/bin/"];
 
-fn exec(argv: &[&CStr], environment: &Environment<'_>) -> Errno {
+fn exec(argv: &[&CStr], environment: &[&CStr]) -> Errno {
     let command = argv.first().copied().unwrap_or(c"");
     if command.to_bytes().contains(&b'/') {
         return process::exec(command, argv, environment);

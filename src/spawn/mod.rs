@@ -3,7 +3,7 @@
 use crate::cgroup::{Group, find::Hierarchies};
 use crate::config::{Config, HookKind};
 use crate::error::{Error, Result};
-use crate::hooks::{self, Environment, Moment, Output};
+use crate::hooks::{self, Moment, Output};
 use crate::prepare::console::ConsoleSide;
 use crate::prepare::host::{Event, Host, Source, now_ms};
 use crate::rootfs::{self, Site};
@@ -12,7 +12,7 @@ use crate::supervise::lifecycle::Asked;
 use crate::supervise::{self, console::Console};
 use crate::sys::clone::{Fork, clone, clone_into_cgroup};
 use crate::sys::{process, rights};
-use crate::text::{Arena, PathText, shown};
+use crate::text::{PathText, shown};
 use barrier::{Report, Step};
 use core::ffi::CStr;
 use nix::errno::Errno;
@@ -35,7 +35,7 @@ pub struct Blueprint<'t> {
     /// init's command line.
     pub argv: &'t [&'t CStr],
     /// init's environment.
-    pub environment: Box<Environment<'t>>,
+    pub environment: Vec<&'t CStr>,
     /// See `prepare::reboot_probe`.
     pub drop_sys_boot: bool,
 }
@@ -125,22 +125,16 @@ impl Start {
         let inside = [HookKind::PreMount, HookKind::Mount, HookKind::Autodev, HookKind::Start];
         let hooked = inside.iter().any(|kind| config.hooks(*kind).next().is_some());
         let pipe = if hooked { Some(pipe2(OFlag::O_CLOEXEC).map_err(failed("pipe"))?) } else { None };
-        let mut storage = [0u8; 8192];
-        let arena = Arena::new(&mut storage);
-        let mut words = Environment::new();
-        if hooked {
-            hooks::environment(host, &Moment::default(), &arena, &mut words)?;
-        }
         let warn = |report: Report| child::tell(theirs.as_fd(), report);
         let mut plan = child::Plan {
             site: Site {
                 config,
+                scene: host.scene(),
                 source: blueprint.source,
                 hierarchies: host.hierarchies,
                 cgroup_namespace: blueprint.namespaces.cgroup,
                 console: side.wanted,
                 hook_output: pipe.as_ref().map_or(theirs.as_fd(), |(_, input)| input.as_fd()),
-                ignored_signals: host.ignored_signals,
                 warn: &warn,
             },
             group: &life.group,
@@ -157,7 +151,7 @@ impl Start {
                 // The other end must close here too, or the child would never notice the supervisor's death.
                 drop(ours);
                 plan.born_in_v2 = born_in_v2;
-                child::run(&plan, &mut words, theirs.as_fd())
+                child::run(&plan, theirs.as_fd())
             }
             Fork::Parent(pid) => {
                 life.pid = Some(pid);
@@ -369,7 +363,7 @@ fn hold_namespaces(life: &mut Life<'_, '_>, config: &Config<'_>) {
     for name in ["mnt", "pid", "uts", "ipc", "net", "cgroup"] {
         let opened =
             PathText::format(format_args!("/proc/{pid}/ns/{name}")).map_err(|_| Errno::ENAMETOOLONG).and_then(|path| {
-                nix::fcntl::open(path.c(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())
+                crate::sys::fds::open(path.c(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())
             });
         if let Ok(fd) = opened {
             let _ = life.namespaces.push((name, fd));

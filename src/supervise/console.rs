@@ -44,9 +44,8 @@ struct Mirror {
 }
 
 impl Console {
-    /// Takes over a new pty and has the loop watch it.
+    /// Takes over a new pty, whose master does not block, and has the loop watch it.
     pub fn attach(master: OwnedFd, slave: OwnedFd, side: &ConsoleSide<'_>, host: &Host<'_>) -> nix::Result<Console> {
-        nix::fcntl::fcntl(&master, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK))?;
         host.watch(&master, Source::Console, EpollFlags::EPOLLIN)?;
         let mut input = false;
         if let Some(terminal) = side.peer.input() {

@@ -2,7 +2,14 @@
 
 use super::check;
 use core::ffi::CStr;
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+/// open(2), close-on-exec. The C library's own `open` would repeat that by a second system call, for kernels before 2.6.23.
+pub fn open(path: &CStr, flags: OFlag, mode: Mode) -> nix::Result<OwnedFd> {
+    nix::fcntl::openat(nix::fcntl::AT_FDCWD, path, flags | OFlag::O_CLOEXEC, mode)
+}
 
 /// Marks every descriptor from `first` on close-on-exec (Linux 5.11); ENOSYS or EINVAL before.
 pub fn cloexec_from(first: u32) -> nix::Result<()> {

@@ -56,21 +56,38 @@ pub fn kill(pid: i32, signal: i32) -> nix::Result<()> {
     check(unsafe { libc::kill(pid, signal) }.into()).map(drop)
 }
 
+/// Whether this program was made setuid, setgid or capable in the filesystem (getauxval(3), AT_SECURE).
+pub fn runs_with_more_rights_than_its_caller() -> bool {
+    // SAFETY: the kernel's auxiliary vector is only read.
+    unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
+}
+
 /// Ends this process at once: no destructors, no buffers, the only way out of the child before exec.
 pub fn exit_now(code: i32) -> ! {
     // SAFETY: _exit takes no memory and does not return.
     unsafe { libc::_exit(code) }
 }
 
-/// Words that one exec may have, in argv and in the environment each (with the closing NULL).
-const WORDS: usize = 512;
+/// Words that one exec may have, in argv and in the environment each, with the closing NULL.
+const MOST_WORDS: usize = 512;
+/// What nearly every exec makes do with, and an eighth of the stack to be touched.
+const FEW_WORDS: usize = 64;
 
 /// execve(2). Returns only its error; E2BIG when argv or the environment has more words than fit.
 pub fn exec(path: &CStr, argv: &[&CStr], environment: &[&CStr]) -> Errno {
-    let mut argv_pointers = [ptr::null::<c_char>(); WORDS];
-    let mut environment_pointers = [ptr::null::<c_char>(); WORDS];
+    if argv.len().max(environment.len()) < FEW_WORDS {
+        exec_with::<FEW_WORDS>(path, argv, environment)
+    } else {
+        exec_with::<MOST_WORDS>(path, argv, environment)
+    }
+}
+
+#[inline(never)] // or the large frame would be the small one's
+fn exec_with<const N: usize>(path: &CStr, argv: &[&CStr], environment: &[&CStr]) -> Errno {
+    let mut argv_pointers = [ptr::null::<c_char>(); N];
+    let mut environment_pointers = [ptr::null::<c_char>(); N];
     for (words, pointers) in [(argv, &mut argv_pointers), (environment, &mut environment_pointers)] {
-        if words.len() >= WORDS {
+        if words.len() >= N {
             return Errno::E2BIG;
         }
         for (word, pointer) in words.iter().zip(pointers.iter_mut()) {
