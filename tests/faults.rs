@@ -2,7 +2,7 @@
 //! one line that says why not, and nothing is left.
 
 use crate::support::strace::{self, Trace};
-use crate::support::{Ended, Guest, Running, leaks, sandbox, wait_for, wait_until};
+use crate::support::{Ended, Guest, leaks, sandbox, wait_for, wait_until};
 use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
@@ -247,8 +247,13 @@ fn supervisor_killed_while_its_child_dawdles_takes_it_along() {
         let guest = guest("killed_supervisor");
         let injection = format!("inject={call}:delay_enter=1500000:when=1");
         let running = strace::start(&guest, "say lives , forever", &["-e", &format!("trace={call}"), "-e", &injection]);
-        let supervisor = first_child(&running);
-        wait_until("the container's process", || !children(supervisor).is_empty());
+        let mut supervisor = 0;
+        wait_until("the container's process", || {
+            // strace has short-lived children of its own.
+            let parent = children(running.pid()).into_iter().find(|pid| !children(*pid).is_empty());
+            supervisor = parent.unwrap_or(0);
+            supervisor != 0
+        });
         sandbox::kill(supervisor, libc::SIGKILL);
         // strace stays as long as anybody lives whom the supervisor started.
         running.wait_at_most(PATIENCE);
@@ -258,14 +263,4 @@ fn supervisor_killed_while_its_child_dawdles_takes_it_along() {
         assert_eq!(again.code, Some(3), "{call}{again}");
         guest.assert_nothing_left();
     }
-}
-
-/// The supervisor under its strace.
-fn first_child(running: &Running<'_>) -> i32 {
-    let mut child = None;
-    wait_until("the supervisor", || {
-        child = children(running.pid()).first().copied();
-        child.is_some()
-    });
-    child.unwrap()
 }
