@@ -112,8 +112,8 @@ fn pty_peer_that_the_kernel_cannot_open_is_opened_by_name() {
     if !strace::available("pty_peer_that_the_kernel_cannot_open_is_opened_by_name") {
         return;
     }
-    // One pty, so that one injection is enough.
-    let guest = Guest::new("no_peer").config("lxc.tty.max = 1");
+    // Only the console's other end is opened; ttys are bound by name.
+    let guest = Guest::new("no_peer").config("lxc.console.path =");
     let trace = Trace::of(&guest, "report , exit 7");
     let expected = guest.report().digest();
     let mut ioctls = trace.child.iter().filter(|call| strace::is(call, "ioctl"));

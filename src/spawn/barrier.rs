@@ -229,7 +229,7 @@ impl Report {
             Step::ParentGone => ("start", write!(out, "the supervisor is gone")),
             Step::EnterCgroup => ("cgroup", write!(out, "enter lxc/{} in {}", shown(config.name), shown(cgroup_place))),
             Step::CgroupNamespace => ("namespace", write!(out, "unshare the cgroup namespace")),
-            Step::SlaveMounts => ("rootfs", write!(out, "make / a slave mount (a chroot must be a mount point)")),
+            Step::SlaveMounts => ("rootfs", write!(out, "make / a slave mount")),
             Step::PreMountHook | Step::MountHook | Step::AutodevHook | Step::StartHook => (
                 "hook",
                 match config.hooks.get(item) {
