@@ -33,7 +33,7 @@ fn info_answers_and_tells_when_the_next_start_is() {
     let info = guest.client("info", &[]);
     assert_eq!(info.code, Some(0), "{info}");
     assert!(info.stdout.lines().any(|line| line == format!("{:<15} STOPPED", "State:")), "{info}");
-    assert!(info.stdout.lines().any(|line| line.starts_with("Next start in:")), "{info}");
+    assert!(info.stdout.lines().any(|line| line.starts_with("Next start:")), "{info}");
     assert!(next_start(&guest).unwrap() <= first);
     running.signal(libc::SIGTERM);
     assert_eq!(running.wait().code, Some(0));

@@ -5,12 +5,12 @@
 //! A supervisor that ends in order empties it; text in a lock that nobody holds is the trace of a dead one.
 
 use crate::error::{Error, Result};
-use crate::sys::fds::open;
+use crate::sys::fds::{self, open};
 use crate::text::{Arena, Line, PathText, shown};
 use core::ffi::CStr;
 use core::fmt::Write;
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, Flock, FlockArg, OFlag};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
 use nix::sys::stat::{Mode, SFlag, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, ftruncate, mkdir, unlinkat};
 use std::os::fd::{AsFd, OwnedFd};
@@ -20,7 +20,7 @@ const RUN: [&CStr; 3] = [c"/run", c"/var/run", c"/dev"];
 
 /// The lock of one name, held.
 pub struct Lock<'t> {
-    file: Flock<OwnedFd>,
+    file: OwnedFd,
     directory: &'t CStr,
 }
 
@@ -56,16 +56,16 @@ pub fn take<'t>(name: &CStr, arena: &Arena<'t>) -> Result<Taken<'t>> {
             Err(Errno::ENOENT) => continue,
             Err(errno) => return Err(failed("open", &path, errno)),
         };
-        let file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(file) => file,
-            Err((_, Errno::EWOULDBLOCK)) => return Ok(Taken::Busy),
+        match fds::lock(file.as_fd()) {
+            Ok(()) => {}
+            Err(Errno::EWOULDBLOCK) => return Ok(Taken::Busy),
             // A shortage that may pass.
-            Err((_, errno)) => {
+            Err(errno) => {
                 last = errno;
                 continue;
             }
-        };
-        let stat = fstat(&*file).map_err(|errno| failed("stat", &path, errno))?;
+        }
+        let stat = fstat(&file).map_err(|errno| failed("stat", &path, errno))?;
         if stat.st_nlink == 0 {
             continue;
         }
@@ -139,7 +139,8 @@ impl<'t> Lock<'t> {
     /// lock itself ends with the process.
     pub fn remove(&self) {
         if let Ok(path) = join(&[self.directory.to_bytes(), b"/lock"]) {
-            let _ = unlinkat(AT_FDCWD, path.c(), UnlinkatFlags::NoRemoveDir);
+            // Twice: a shortage may pass.
+            let _ = (0..2).any(|_| unlinkat(AT_FDCWD, path.c(), UnlinkatFlags::NoRemoveDir).is_ok());
         }
         let _ = unlinkat(AT_FDCWD, self.directory, UnlinkatFlags::RemoveDir);
     }

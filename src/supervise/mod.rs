@@ -26,12 +26,19 @@ pub fn run(life: &mut Life<'_, '_>, side: &mut ConsoleSide<'_>, host: &mut Host<
     // init may have ended while the start still read the barrier, and its SIGCHLD be gone.
     let mut look = true;
     loop {
-        if look && let Ok(Some(exit)) = process::try_wait(pid) {
-            return ended(life, side, host, exit);
+        let mut look_again_at = None;
+        if look {
+            match process::try_wait(pid) {
+                Ok(Some(exit)) => return ended(life, side, host, exit),
+                Ok(None) => {}
+                // Not our child any more: nothing will ever tell us how it ended.
+                Err(nix::errno::Errno::ECHILD) => return ended(life, side, host, Exit::Signal(libc::SIGKILL)),
+                Err(_) => look_again_at = Some(now_ms() + 100),
+            }
         }
-        look = false;
+        look = look_again_at.is_some();
         let patience = life.console.as_ref().and_then(console::Console::deadline);
-        match host.next([patience, kill_at].into_iter().flatten().min()) {
+        match host.next([patience, kill_at, look_again_at].into_iter().flatten().min()) {
             Event::Child => look = true,
             Event::Ready(source) => relay(life, side, host, source),
             Event::Signal(libc::SIGWINCH) => {
