@@ -135,6 +135,7 @@ fn rule_of(setting: &CgroupSetting<'_>) -> Option<Rule> {
 }
 
 /// Compiles the config's v2 device list and attaches it to the cgroup.
+#[inline(never)] // its 60 KB of program are for those who have a list
 pub fn attach(config: &Config<'_>, cgroup: BorrowedFd<'_>) -> Result<()> {
     let mut rules: heapless::Vec<Rule, { limits::CGROUP_SETTINGS }> = heapless::Vec::new();
     let mut first = None;

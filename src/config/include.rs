@@ -144,7 +144,9 @@ fn read(path: &Path) -> Result<(Vec<u8>, Identity), Unread> {
     regular(&before)?;
     let file = fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
     regular(&file.metadata()?)?;
-    let mut text = Vec::new();
+    // As large as the file seems to be and a byte more, so that one read takes it and the next sees its end.
+    let size = before.len().min(limits::CONFIG_FILE_BYTES) as usize + 32;
+    let mut text = Vec::with_capacity(size);
     file.take(limits::CONFIG_FILE_BYTES + 1).read_to_end(&mut text)?;
     match u64::try_from(text.len()) {
         Ok(0..=limits::CONFIG_FILE_BYTES) => Ok((text, identity)),

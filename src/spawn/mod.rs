@@ -341,6 +341,7 @@ fn attach_console(life: &mut Life<'_, '_>, side: &ConsoleSide<'_>, host: &Host<'
 }
 
 /// `lxc.proc.*`: files of /proc/PID, written for the child while it waits.
+#[inline(never)] // its paths are for those who use lxc.proc
 fn write_proc(config: &Config<'_>, pid: i32) -> Result<()> {
     for file in &config.procs {
         let refuse = |errno| {
@@ -355,6 +356,7 @@ fn write_proc(config: &Config<'_>, pid: i32) -> Result<()> {
 }
 
 /// Opens the container's namespaces while they are sure to exist, for stop hooks only.
+#[inline(never)] // its paths are for those who have a stop hook
 fn hold_namespaces(life: &mut Life<'_, '_>, config: &Config<'_>) {
     if config.hooks(HookKind::Stop).next().is_none() {
         return;
