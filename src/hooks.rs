@@ -85,6 +85,8 @@ fn environment<'a>(
     if let Some(logfile) = config.console.logfile {
         add(text(&[b"LXC_CONSOLE_LOGPATH=", logfile.value.to_bytes()])?)?;
     }
+    let level = crate::config::values::level_name(config.log.level.unwrap_or(crate::config::LogLevel::Error));
+    add(text(&[b"LXC_LOG_LEVEL=", level.as_bytes()])?)?;
     add(c"LXC_CGNS_AWARE=1")?;
     add(if config.hook_version == 1 { c"LXC_HOOK_VERSION=1" } else { c"LXC_HOOK_VERSION=0" })?;
     if config.hook_version == 1 {

@@ -64,11 +64,14 @@ pub struct Options<'a> {
 
 /// Runs the verb; its exit code.
 pub fn run(options: Options<'_>) -> i32 {
+    if options.quiet {
+        logging::be_quiet();
+    }
     inherited::open_standard();
     inherited::hear_of_children();
     let result = inherited::settle(options.close_fds).and_then(|()| read_and_run(&options));
     result.unwrap_or_else(|error| {
-        logging::complain(format_args!("{error}"));
+        logging::fatal(format_args!("{error}"));
         FAILED
     })
 }
@@ -163,7 +166,11 @@ fn container<'t>(
 ) -> Result<i32> {
     let result = prepare_and_run(config, pidfile, argv, arena, &mut caller);
     match &result {
-        Err(error) if caller.failed(FAILED, Some(error)) => Ok(FAILED),
+        Err(error) if caller.failed(FAILED, Some(error)) => {
+            // The caller has shown it; this is for the log.
+            logging::fatal(format_args!("{error}"));
+            Ok(FAILED)
+        }
         Ok(code) => {
             caller.failed(*code, None);
             result

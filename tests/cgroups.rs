@@ -90,6 +90,48 @@ fn v2_only_host_uses_the_one_tree() {
 }
 
 #[test]
+fn read_only_hierarchy_is_passed_over_with_a_warning() {
+    if missing("read_only_hierarchy_is_passed_over_with_a_warning", &["pids"]) {
+        return;
+    }
+    for (hierarchy, controllers) in [("pids", "pids"), ("unified", "")] {
+        let guest = Guest::new("read_only");
+        guest.sandbox.sh(&format!("mount -o remount,bind,ro /sys/fs/cgroup/{hierarchy}"));
+        let running = guest.start("report , signals 1");
+        guest.wait_said("ready");
+        let own = format!("/lxc/{}", guest.name());
+        for (of, path) in paths_of_init(&guest).iter().filter(|(of, _)| !of.starts_with("name=")) {
+            assert_eq!(*path == own, of != controllers, "{of}: {path}");
+        }
+        running.signal(libc::SIGTERM);
+        let ended = running.wait();
+        assert_eq!(ended.code, Some(0), "{ended}");
+        let warnings: Vec<_> = ended.stderr.lines().collect();
+        assert_eq!(warnings.len(), 1, "{ended}");
+        assert!(warnings[0].contains(&format!("/sys/fs/cgroup/{hierarchy}/")), "{ended}");
+        guest.assert_nothing_left();
+    }
+}
+
+#[test]
+fn read_only_hierarchy_with_a_limit_for_it_is_refused() {
+    if missing("read_only_hierarchy_with_a_limit_for_it_is_refused", &["pids"]) {
+        return;
+    }
+    let guest = Guest::new("read_only_limit");
+    guest.sandbox.sh("mount -o remount,bind,ro /sys/fs/cgroup/pids");
+    let line = guest.next_line();
+    let guest = guest.config("lxc.cgroup.pids.max = 20");
+    let ended = guest.run("exit 0");
+    assert_eq!(ended.code, Some(255), "{ended}");
+    let last = ended.stderr.lines().last().unwrap_or_default();
+    for part in [&*format!("config:{line}"), "lxc.cgroup.pids.max", "20"] {
+        assert!(last.contains(part), "{part}{ended}");
+    }
+    guest.assert_nothing_left();
+}
+
+#[test]
 fn limits_are_in_force_before_init_runs() {
     if missing("limits_are_in_force_before_init_runs", &["memory", "pids", "cpu", "cpuset"]) {
         return;
@@ -169,6 +211,29 @@ write /dev/full: Operation not permitted
     assert_eq!(guest.results(), expected, "{ended}");
     // The forbidden node was made before the fence went up.
     assert!(guest.report().entry("dev", "/dev/full").starts_with("c 1:7"));
+}
+
+/// cgroup v2 has no device files: the list becomes a program, which the kernel has to accept.
+#[test]
+fn devices_on_v2_are_fenced_by_a_program() {
+    let guest = Guest::new("devices_v2").config(
+        "lxc.cgroup2.devices.allow = b *:* rwm
+        lxc.cgroup2.devices.deny = a
+        lxc.cgroup2.devices.allow = c 1:3 rwm
+        lxc.cgroup2.devices.allow = c 1:5 r",
+    );
+    guest.sandbox.sh("umount -R /sys/fs/cgroup; mount -t cgroup2 cgroup2 /sys/fs/cgroup");
+    let ended = guest
+        .run("mknod /tmp/null 1 3 , mknod /tmp/zero 1 5 , write /dev/null x , write /dev/zero x , write /dev/full x");
+    assert_eq!(ended.code, Some(0), "{ended}");
+    let expected = "mknod /tmp/null: ok
+mknod /tmp/zero: Operation not permitted
+write /dev/null: ok
+write /dev/zero: Operation not permitted
+write /dev/full: Operation not permitted
+";
+    assert_eq!(guest.results(), expected, "{ended}");
+    guest.assert_nothing_left();
 }
 
 #[test]

@@ -128,6 +128,39 @@ fn logfile_is_bounded_and_rotated() {
     assert!(guest.file("console.log").ends_with("the end\r\n"));
 }
 
+/// `spew`'s line, as a terminal hands it on.
+const LINE: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcde\r\n";
+
+#[test]
+fn logfile_gets_every_byte_of_a_flood() {
+    for bytes in [1_000_000, 20_000_000] {
+        let guest = Guest::new("console_flood").config("lxc.console.path =\nlxc.console.logfile = {dir}/console.log");
+        let ended = guest.run(&format!("spew {bytes} , print the end , exit 0"));
+        assert_eq!(ended.code, Some(0), "{ended}");
+        let log = std::fs::read(guest.dir().join("console.log")).unwrap();
+        let (lines, end) = log.split_at(bytes / 64 * LINE.len());
+        assert!(lines.chunks(LINE.len()).all(|line| line == LINE.as_bytes()), "a line of {bytes} bytes is not whole");
+        assert_eq!(end, b"the end\r\n");
+        guest.assert_nothing_left();
+    }
+}
+
+#[test]
+fn logfile_is_whole_though_the_mirror_is_not_read() {
+    let guest = Guest::new("console_stalled")
+        .config("lxc.console.path =\nmonopod.console = stdio\nlxc.console.logfile = {dir}/console.log");
+    let (reader, writer) = std::io::pipe().unwrap();
+    let mut command = guest.start_command("spew 1000000 , print the end , exit 5");
+    command.stdout(writer);
+    let ended = Running::spawn(&guest, command).wait();
+    assert_eq!(ended.code, Some(5), "{ended}");
+    drop(reader);
+    let log = std::fs::read(guest.dir().join("console.log")).unwrap();
+    assert_eq!(log.len(), 1_000_000 / 64 * LINE.len() + "the end\r\n".len());
+    assert!(log.ends_with(b"the end\r\n"));
+    guest.assert_nothing_left();
+}
+
 #[test]
 fn unread_console_never_blocks_the_guest_or_the_clients() {
     let guest = Guest::new("console_unread").config("lxc.console.path =\nmonopod.console = stdio");

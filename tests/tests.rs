@@ -7,13 +7,19 @@
 mod support;
 
 mod android_configs;
+mod backoff;
 mod cgroups;
 mod clients;
+mod command_line;
 mod config_errors;
 mod console;
+mod faults;
 mod hooks;
 mod host_untouched;
 mod identity;
 mod lifecycle;
+mod logging;
+mod mount_targets;
 mod mounts;
+mod old_kernels;
 mod supervisor_death;

@@ -115,6 +115,10 @@ pub fn compile(rules: &[Rule]) -> Option<Program> {
         }
         program.push(instruction(MOVE, 0, 0, 0, i32::from(rule.allow))).ok()?;
         program.push(instruction(EXIT, 0, 0, 0, 0)).ok()?;
+        if tests.is_empty() && !masked {
+            // It matches everything, so no earlier rule can decide; the kernel refuses instructions that are never reached.
+            return Some(program);
+        }
     }
     program.push(instruction(MOVE, 0, 0, 0, 1)).ok()?;
     program.push(instruction(EXIT, 0, 0, 0, 0)).ok()?;
@@ -216,6 +220,14 @@ mod tests {
         assert!(run(&p, 2, 4, 5, 2));
         let p = program(&[(false, "a"), (true, "a")]);
         assert!(run(&p, 1, 7, 8, 0));
+    }
+
+    #[test]
+    fn compile_rules_before_one_that_matches_everything_are_left_out() {
+        let p = program(&[(true, "c 1:3 rwm"), (false, "a"), (true, "c 1:5 r")]);
+        assert_eq!(p, program(&[(false, "a"), (true, "c 1:5 r")]));
+        assert!(!run(&p, 2, 2, 1, 3));
+        assert_eq!(program(&[(false, "a")]).len(), 8);
     }
 
     #[test]

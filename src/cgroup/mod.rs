@@ -162,6 +162,9 @@ impl<'h, 't> Group<'h, 't> {
     /// Kills what is left inside and removes the directories. What cannot be removed is logged, not forgotten in silence.
     pub fn remove(self) {
         for (index, hierarchy) in self.hierarchies.iter().enumerate() {
+            if matches!(self.members.get(index), Some(None)) {
+                continue;
+            }
             let Ok(own) = path(hierarchy, self.name, b"") else { continue };
             if let Err(errno) = remove::remove_tree(own.c(), hierarchy.v2)
                 && errno != Errno::ENOENT

@@ -29,8 +29,12 @@ pub fn remove_tree(path: &CStr, v2: bool) -> Result<(), Errno> {
     for round in 0..ROUNDS {
         // The usual case is one rmdir: init has ended, and with it everything in its pid namespace.
         match rmdir(path) {
-            Err(Errno::EBUSY | Errno::ENOTEMPTY) => {}
-            other => return other,
+            Ok(()) => return Ok(()),
+            Err(errno @ (Errno::ENOENT | Errno::ENOTDIR | Errno::EROFS | Errno::EACCES | Errno::EPERM)) => {
+                return Err(errno);
+            }
+            // Not empty, or a shortage that may pass.
+            Err(errno) => last = errno,
         }
         if round > 0 {
             pause();

@@ -178,12 +178,16 @@ fn own(lines: &mut Lines, status: &str) {
     if let Some(restarts) = field(status, "restarts") {
         lines.add("Restarts:", format_args!("{restarts}"));
     }
-    if let Some(uptime) = field(status, "uptime_ms").and_then(|ms| number(ms.as_bytes())) {
-        match lines.human {
-            true => lines.add("Uptime:", format_args!("{}", Span(uptime / 1_000))),
-            false => lines.add("Uptime:", format_args!("{uptime}")),
+    let mut span = |key, label, before| {
+        let milliseconds = field(status, key).and_then(|ms| number(ms.as_bytes()));
+        match (milliseconds, lines.human) {
+            (Some(span), true) => lines.add(label, format_args!("{before}{}", Span(span / 1_000))),
+            (Some(span), false) => lines.add(label, format_args!("{span}")),
+            (None, _) => {}
         }
-    }
+    };
+    span("uptime_ms", "Uptime:", "");
+    span("next_start_ms", "Next start:", "in ");
     if let Some(exit) = field(status, "last_exit").filter(|exit| !exit.is_empty()) {
         lines.add("Last exit:", format_args!("{}", Shown(exit.as_bytes())));
     }

@@ -26,6 +26,7 @@ use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use prepass::{Ask, Operands, Split, Stop};
 use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt;
 
 /// The exit code of wrong arguments and of every failure that has no code of its own. LXC's.
 const FAILED: i32 = 1;
@@ -164,6 +165,13 @@ impl<'a> Target<'a> {
             return Err(fail(call.program, format_args!("{reason}")));
         }
         let mut lxcpath = lxcpath.map_or_else(default_lxcpath, |lxcpath| lxcpath.to_bytes().to_vec());
+        // The command socket is named after it, so it must be the same from whatever directory.
+        if !lxcpath.starts_with(b"/")
+            && let Ok(here) = std::env::current_dir()
+        {
+            let rest = lxcpath.strip_prefix(b"./").unwrap_or(if lxcpath == b"." { b"" } else { &lxcpath });
+            lxcpath = [here.as_os_str().as_bytes(), b"/", rest].concat();
+        }
         while lxcpath.len() > 1 && lxcpath.ends_with(b"/") {
             lxcpath.pop();
         }

@@ -173,10 +173,10 @@ fn finish(
         // The end of the connection: it did not come back.
         return state.map(drop).ok_or(Failure::Closed);
     }
-    // STOPPED is told a moment before the address is free. Who stops and then starts should find it so.
-    let farewell = Instant::now() + FAREWELL;
-    while container.init_pid() != Err(Failure::NotRunning) && Instant::now() < farewell {
-        std::thread::sleep(Duration::from_millis(2));
+    // STOPPED is told a moment before the address is free, and who stops and then starts should find it so. Another
+    // connection, answered or not, ends with the supervisor.
+    if let Ok(Watched::Waiting(watch)) = container.watch(Wanted::default().with_next(State::Running)) {
+        let _ = watch.next(Some(Instant::now() + FAREWELL));
     }
     Ok(())
 }

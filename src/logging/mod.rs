@@ -53,6 +53,7 @@ struct Sinks {
 static SINKS: OnceLock<Sinks> = OnceLock::new();
 static LOST: AtomicU32 = AtomicU32::new(0);
 static STDERR_OPEN: AtomicBool = AtomicBool::new(true);
+static QUIET: AtomicBool = AtomicBool::new(false);
 
 /// Lines that some sink could not take.
 pub fn lost() -> u32 {
@@ -180,11 +181,28 @@ fn put(fd: &impl std::os::fd::AsFd, line: &Line<LINE>) {
     }
 }
 
+/// Nothing more on standard error, not even what ends the program (`-q`): the exit code has to do.
+pub fn be_quiet() {
+    QUIET.store(true, Ordering::Relaxed);
+}
+
 /// One line to standard error, whatever the sinks: for what ends the program.
 pub fn complain(args: core::fmt::Arguments<'_>) {
+    if QUIET.load(Ordering::Relaxed) {
+        return;
+    }
     let mut line = Line::<LINE>::new();
     let _ = writeln!(line, "monopod: {args}");
     put(&crate::sys::fds::standard(2), &line);
+}
+
+/// What ends the program: to standard error once, whatever its threshold, and to every other sink.
+pub fn fatal(args: core::fmt::Arguments<'_>) {
+    let logged_to_stderr = SINKS.get().is_some_and(|sinks| sinks.stderr.is_some());
+    if !logged_to_stderr {
+        complain(args);
+    }
+    log::error!("{args}");
 }
 
 /// UTC as LXC writes it: YYYYMMDDhhmmss.mmm.

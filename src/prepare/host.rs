@@ -223,8 +223,10 @@ impl<'t> Host<'t> {
         let mut text = Line::new();
         let now = now_ms();
         let _ = writeln!(text, "state={}\npid={}", self.state.name(), self.init_pid);
-        let _ =
-            writeln!(text, "restarts={}\nuptime_ms={}", self.lifecycle.restarts(), now.saturating_sub(self.since_ms));
+        let _ = writeln!(text, "restarts={}", self.lifecycle.restarts());
+        if self.init_pid > 0 {
+            let _ = writeln!(text, "uptime_ms={}", now.saturating_sub(self.since_ms));
+        }
         if let Some(outcome) = self.last {
             let _ = writeln!(text, "last_exit={outcome}");
         }

@@ -32,8 +32,8 @@ pub fn settle(close: bool) -> Result<()> {
     if !close {
         match fds::cloexec_from(FIRST as u32) {
             Ok(()) => return Ok(()),
-            // Before Linux 5.11: one by one.
-            Err(Errno::ENOSYS | Errno::EINVAL) => {}
+            // Before Linux 5.11, or under a policy that does not know the call: one by one.
+            Err(Errno::ENOSYS | Errno::EINVAL | Errno::EPERM) => {}
             Err(errno) => return Err(Error::os("inherited descriptors", errno, format_args!("close_range"))),
         }
     }

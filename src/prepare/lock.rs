@@ -5,12 +5,12 @@
 //! A supervisor that ends in order empties it; text in a lock that nobody holds is the trace of a dead one.
 
 use crate::error::{Error, Result};
-use crate::sys::fds::open;
+use crate::sys::fds::{self, open};
 use crate::text::{Arena, Line, PathText, shown};
 use core::ffi::CStr;
 use core::fmt::Write;
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, Flock, FlockArg, OFlag};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
 use nix::sys::stat::{Mode, SFlag, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, ftruncate, mkdir, unlinkat};
 use std::os::fd::{AsFd, OwnedFd};
@@ -20,7 +20,7 @@ const RUN: [&CStr; 3] = [c"/run", c"/var/run", c"/dev"];
 
 /// The lock of one name, held.
 pub struct Lock<'t> {
-    file: Flock<OwnedFd>,
+    file: OwnedFd,
     directory: &'t CStr,
 }
 
@@ -43,6 +43,7 @@ pub fn take<'t>(name: &CStr, arena: &Arena<'t>) -> Result<Taken<'t>> {
     let base = base()?;
     let directory = join(&[base.c().to_bytes(), b"/", name.to_bytes()])?;
     // The holder removes the directory when it ends, maybe between our mkdir and our open: then once more.
+    let mut last = Errno::EAGAIN;
     for _ in 0..8 {
         match mkdir(directory.c(), Mode::from_bits_truncate(0o700)) {
             Ok(()) | Err(Errno::EEXIST) => {}
@@ -55,12 +56,16 @@ pub fn take<'t>(name: &CStr, arena: &Arena<'t>) -> Result<Taken<'t>> {
             Err(Errno::ENOENT) => continue,
             Err(errno) => return Err(failed("open", &path, errno)),
         };
-        let file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(file) => file,
-            Err((_, Errno::EWOULDBLOCK)) => return Ok(Taken::Busy),
-            Err((_, errno)) => return Err(failed("lock", &path, errno)),
-        };
-        let stat = fstat(&*file).map_err(|errno| failed("stat", &path, errno))?;
+        match fds::lock(file.as_fd()) {
+            Ok(()) => {}
+            Err(Errno::EWOULDBLOCK) => return Ok(Taken::Busy),
+            // A shortage that may pass.
+            Err(errno) => {
+                last = errno;
+                continue;
+            }
+        }
+        let stat = fstat(&file).map_err(|errno| failed("stat", &path, errno))?;
         if stat.st_nlink == 0 {
             continue;
         }
@@ -71,7 +76,7 @@ pub fn take<'t>(name: &CStr, arena: &Arena<'t>) -> Result<Taken<'t>> {
         lock.sign().map_err(|errno| failed("write", &path, errno))?;
         return Ok(Taken::Ours { lock, dead });
     }
-    Err(failed("lock", &directory, Errno::EAGAIN))
+    Err(failed("lock", &directory, last))
 }
 
 /// `<run>/monopod`, made if need be. It must be a directory of root's (or ours) that nobody else can write.
@@ -134,7 +139,8 @@ impl<'t> Lock<'t> {
     /// lock itself ends with the process.
     pub fn remove(&self) {
         if let Ok(path) = join(&[self.directory.to_bytes(), b"/lock"]) {
-            let _ = unlinkat(AT_FDCWD, path.c(), UnlinkatFlags::NoRemoveDir);
+            // Twice: a shortage may pass.
+            let _ = (0..2).any(|_| unlinkat(AT_FDCWD, path.c(), UnlinkatFlags::NoRemoveDir).is_ok());
         }
         let _ = unlinkat(AT_FDCWD, self.directory, UnlinkatFlags::RemoveDir);
     }

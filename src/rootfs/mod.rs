@@ -101,8 +101,7 @@ pub struct Site<'a> {
 pub fn build(site: &Site<'_>) -> core::result::Result<Terminals, Report> {
     let config = site.config;
     let fail = |step: Step| move |errno: Errno| Report::new(step, 0, errno);
-    mount(None::<&CStr>, c"/", None::<&CStr>, MsFlags::MS_SLAVE | MsFlags::MS_REC, None::<&CStr>)
-        .map_err(fail(Step::SlaveMounts))?;
+    pivot::make_slaves(site.source.path).map_err(fail(Step::SlaveMounts))?;
     run_hooks(site, HookKind::PreMount)?;
     if config.rootfs.path.is_none() {
         // No rootfs: the container shares the host's files, in mounts of its own.

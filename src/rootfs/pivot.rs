@@ -8,10 +8,13 @@
 //! that, and then it works.
 
 use super::beneath::Root;
+use crate::sys::fds;
 use crate::sys::mounts::pivot_here;
 use core::ffi::CStr;
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sys::stat::Mode;
 use nix::unistd::{chdir, chroot, fchdir};
 
 /// Makes the rootfs the root directory of this process and its mount namespace.
@@ -30,6 +33,33 @@ pub fn enter(root: &Root) -> nix::Result<()> {
     // mounts were made slaves first.
     mount(None::<&CStr>, c"/", None::<&CStr>, MsFlags::MS_SHARED | MsFlags::MS_REC, None::<&CStr>)
 }
+
+/// Makes every mount of this namespace a slave: what is mounted from now on stays here.
+///
+/// In a chroot that is no mount point `/` answers EINVAL. The root directory above is then reached the way out that every
+/// chroot leaves to root (into `folder`, any directory inside, and up from where we stand), and the chroot entered again.
+pub fn make_slaves(folder: &CStr) -> nix::Result<()> {
+    let slaves = MsFlags::MS_SLAVE | MsFlags::MS_REC;
+    let make = || mount(None::<&CStr>, c"/", None::<&CStr>, slaves, None::<&CStr>);
+    match make() {
+        Err(Errno::EINVAL) => {}
+        other => return other,
+    }
+    let back = fds::open(c"/", OFlag::O_PATH | OFlag::O_DIRECTORY, Mode::empty())?;
+    chdir(c"/")?;
+    chroot(folder)?;
+    for _ in 0..DEEPEST_CHROOT {
+        chdir(c"..")?;
+    }
+    chroot(c".")?;
+    let made = make();
+    fchdir(&back)?;
+    chroot(c".")?;
+    made
+}
+
+/// How many directories deep a chroot may lie: more than PATH_MAX has room for in any sensible path.
+const DEEPEST_CHROOT: u32 = 256;
 
 fn make_root_movable(root: &Root) -> nix::Result<()> {
     mount(Some(c"/"), c"/", None::<&CStr>, MsFlags::MS_BIND, None::<&CStr>)?;

@@ -180,10 +180,13 @@ fn hand_up(barrier: BorrowedFd<'_>, terminals: &Terminals) -> nix::Result<()> {
 /// The supervisor's "go". The end of the connection instead of it means that the start was called off.
 fn wait_for_go(barrier: BorrowedFd<'_>) -> Result<(), Report> {
     let mut byte = [0u8; 1];
-    match recv(barrier.as_raw_fd(), &mut byte, MsgFlags::empty()) {
-        Ok(1) => Ok(()),
-        Ok(_) => exit_now(255),
-        Err(errno) => Err(Report::new(Step::ParentGone, 0, errno)),
+    loop {
+        match recv(barrier.as_raw_fd(), &mut byte, MsgFlags::empty()) {
+            Ok(1) => return Ok(()),
+            Ok(_) => exit_now(255),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(Report::new(Step::ParentGone, 0, errno)),
+        }
     }
 }
 

@@ -15,27 +15,31 @@ pub mod console;
 pub mod lifecycle;
 pub mod outcome;
 
-/// What a stop order is waiting for.
-struct Stopping {
-    /// When init is killed; None = never.
-    kill_at: Option<u64>,
-}
-
 /// Supervises until init has ended, and reaps it.
 pub fn run(life: &mut Life<'_, '_>, side: &mut ConsoleSide<'_>, host: &mut Host<'_>) -> Outcome {
     let Some(pid) = life.pid else { return Outcome::Exit(0) };
     crate::sys::stack::trim();
-    let mut stopping: Option<Stopping> = None;
+    // When init is killed, because a stop was asked for and its time is up.
+    let mut kill_at: Option<u64> = None;
     let held = core::mem::take(&mut host.held_signals);
     (1..=signals::MAX).filter(|signal| held >> (signal - 1) & 1 == 1).for_each(|signal| forward(pid, signal));
+    // init may have ended while the start still read the barrier, and its SIGCHLD be gone.
+    let mut look = true;
     loop {
-        if let Ok(Some(exit)) = process::try_wait(pid) {
-            return ended(life, side, host, exit);
+        let mut look_again_at = None;
+        if look {
+            match process::try_wait(pid) {
+                Ok(Some(exit)) => return ended(life, side, host, exit),
+                Ok(None) => {}
+                // Not our child any more: nothing will ever tell us how it ended.
+                Err(nix::errno::Errno::ECHILD) => return ended(life, side, host, Exit::Signal(libc::SIGKILL)),
+                Err(_) => look_again_at = Some(now_ms() + 100),
+            }
         }
+        look = look_again_at.is_some();
         let patience = life.console.as_ref().and_then(console::Console::deadline);
-        let kill_at = stopping.as_ref().and_then(|stopping| stopping.kill_at);
-        match host.next([patience, kill_at].into_iter().flatten().min()) {
-            Event::Child => {}
+        match host.next([patience, kill_at, look_again_at].into_iter().flatten().min()) {
+            Event::Child => look = true,
             Event::Ready(source) => relay(life, side, host, source),
             Event::Signal(libc::SIGWINCH) => {
                 if let Some(console) = &life.console {
@@ -45,7 +49,8 @@ pub fn run(life: &mut Life<'_, '_>, side: &mut ConsoleSide<'_>, host: &mut Host<
             // Writing to a mirror that is gone; the write itself says so.
             Event::Signal(libc::SIGPIPE) => {}
             Event::Signal(signal) => forward(pid, signal),
-            Event::Order(order) => stopping = obey(host, pid, order).or(stopping),
+            // A reboot that is asked for meanwhile takes back no deadline.
+            Event::Order(order) => kill_at = obey(host, pid, order).or(kill_at),
             Event::Deadline => {
                 let now = now_ms();
                 if patience.is_some_and(|at| at <= now)
@@ -55,8 +60,8 @@ pub fn run(life: &mut Life<'_, '_>, side: &mut ConsoleSide<'_>, host: &mut Host<
                 }
                 if kill_at.is_some_and(|at| at <= now) {
                     log::warn!("stop: init did not end in time and is killed");
-                    let _ = process::kill(pid, libc::SIGKILL);
-                    stopping = None;
+                    tell(host, pid, libc::SIGKILL);
+                    kill_at = None;
                 }
             }
         }
@@ -98,7 +103,8 @@ fn forward(pid: i32, signal: i32) {
     }
 }
 
-fn obey(host: &mut Host<'_>, pid: i32, order: Order) -> Option<Stopping> {
+/// Sends what a client ordered. When init shall be killed if it has not ended by then.
+fn obey(host: &mut Host<'_>, pid: i32, order: Order) -> Option<u64> {
     let signals = host.config.signals;
     let (signal, kill_at) = match order {
         Order::Kill => (signals.stop, None),
@@ -116,14 +122,18 @@ fn obey(host: &mut Host<'_>, pid: i32, order: Order) -> Option<Stopping> {
         host.asked = Asked::Stop;
     }
     log::info!("sending signal {signal} to init as a client asked");
+    tell(host, pid, signal);
+    kill_at
+}
+
+/// Sends init a signal. A frozen v1 task dies only when it is thawed.
+fn tell(host: &Host<'_>, pid: i32, signal: i32) {
     if let Err(errno) = process::kill(pid, signal) {
         log::warn!("signal {signal} could not be sent: {}", errno.desc());
     }
     if signal == libc::SIGKILL {
-        // A frozen v1 task dies only when it is thawed.
         thaw(host);
     }
-    Some(Stopping { kill_at })
 }
 
 #[inline(never)] // 4 KB of path that the loop need not carry

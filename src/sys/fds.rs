@@ -11,6 +11,14 @@ pub fn open(path: &CStr, flags: OFlag, mode: Mode) -> nix::Result<OwnedFd> {
     nix::fcntl::openat(nix::fcntl::AT_FDCWD, path, flags | OFlag::O_CLOEXEC, mode)
 }
 
+/// flock(2), exclusive, without waiting: EWOULDBLOCK when somebody else has it. It ends with the last copy of the descriptor.
+///
+/// nix's own type for it panics where unlocking fails.
+pub fn lock(fd: BorrowedFd<'_>) -> nix::Result<()> {
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::flock(fd.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) }.into()).map(drop)
+}
+
 /// Marks every descriptor from `first` on close-on-exec (Linux 5.11); ENOSYS or EINVAL before.
 pub fn cloexec_from(first: u32) -> nix::Result<()> {
     const CLOSE_RANGE_CLOEXEC: u32 = 4;

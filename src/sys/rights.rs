@@ -63,8 +63,13 @@ pub fn receive(
     message.msg_control = control.0.as_mut_ptr().cast();
     message.msg_controllen = control.0.len() as _;
     let flags = libc::MSG_CMSG_CLOEXEC | libc::MSG_DONTWAIT;
-    // SAFETY: `message` points at `buffer` and `control`, which outlive the call, with their true lengths.
-    let length = check(unsafe { libc::recvmsg(socket.as_raw_fd(), &mut message, flags) } as libc::c_long)?;
+    let length = loop {
+        // SAFETY: `message` points at `buffer` and `control`, which outlive the call, with their true lengths.
+        match check(unsafe { libc::recvmsg(socket.as_raw_fd(), &mut message, flags) } as libc::c_long) {
+            Err(nix::errno::Errno::EINTR) => continue,
+            other => break other?,
+        }
+    };
     // SAFETY: the kernel filled the control buffer and set its length; the CMSG macros stay within it, and every number in
     // an SCM_RIGHTS message is a new descriptor of ours.
     unsafe {

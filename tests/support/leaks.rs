@@ -10,14 +10,17 @@ const GRACE: Duration = Duration::from_millis(1000);
 
 /// Fails the test if anything of `guest` is still there.
 pub fn assert_none(guest: &Guest) {
+    let left = after_grace(guest);
+    assert!(left.is_empty(), "left behind:\n  {}\n{}", left.join("\n  "), guest.logs());
+}
+
+/// One line for each thing that is left of `guest` when the kernel has had its time.
+pub fn after_grace(guest: &Guest) -> Vec<String> {
     let deadline = Instant::now() + GRACE;
     loop {
         let left = find(guest);
-        if left.is_empty() {
-            return;
-        }
-        if Instant::now() > deadline {
-            panic!("left behind:\n  {}\n{}", left.join("\n  "), guest.logs());
+        if left.is_empty() || Instant::now() > deadline {
+            return left;
         }
         std::thread::sleep(Duration::from_millis(10));
     }

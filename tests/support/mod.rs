@@ -15,6 +15,7 @@
 pub mod leaks;
 pub mod report;
 pub mod sandbox;
+pub mod strace;
 
 use report::Report;
 use sandbox::{Sandbox, kill};
@@ -29,7 +30,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 /// No scenario takes this long unless something hangs.
-pub const DEADLINE: Duration = Duration::from_secs(15);
+pub const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Polls until `ready`; a wait of more than [`DEADLINE`] fails the test.
 pub fn wait_until(what: &str, mut ready: impl FnMut() -> bool) {
@@ -86,7 +87,7 @@ fn test_init() -> &'static Path {
 }
 
 /// Whether an ELF file runs without a dynamic loader: no program header of type PT_INTERP (3).
-fn is_static(path: &Path) -> bool {
+pub fn is_static(path: &Path) -> bool {
     let Ok(elf) = fs::read(path) else { return false };
     let (start, size, count) = match elf[4] {
         2 => (u64::from_le_bytes(elf[32..40].try_into().unwrap()) as usize, 56, elf[56]),
@@ -349,6 +350,13 @@ impl Guest {
         self.start(steps).wait()
     }
 
+    /// Starts the guest with nothing on the command line but `-F` and `words`, so that the config alone says where the log is.
+    pub fn start_plain(&self, steps: &str, words: &[&str]) -> Running<'_> {
+        self.before.get_or_init(|| self.sandbox_state());
+        self.install(steps);
+        Running::new(self, self.tool("start", &[&["-F"], words].concat()))
+    }
+
     /// Asks the supervisor for the state until it is RUNNING.
     pub fn wait_running(&self) {
         let running = wait_for(DEADLINE, || self.client("info", &["-s", "-H"]).stdout.trim() == "RUNNING");
@@ -376,15 +384,20 @@ impl Guest {
     pub fn assert_nothing_left(&self) {
         leaks::assert_none(self);
     }
+
+    /// Ends the guest's processes and removes its cgroups.
+    pub fn clean_up(&self) {
+        let inside = self.sandbox.processes().into_iter().chain(self.pids());
+        inside.for_each(|pid| kill(pid, libc::SIGKILL));
+        wait_for(Duration::from_secs(2), || self.pids().is_empty());
+        leaks::cgroups(self).into_iter().for_each(remove_cgroup);
+    }
 }
 
 impl Drop for Guest {
     /// Removes what a failed test left, so that the next one starts clean.
     fn drop(&mut self) {
-        let inside = self.sandbox.processes().into_iter().chain(self.pids());
-        inside.for_each(|pid| kill(pid, libc::SIGKILL));
-        wait_for(Duration::from_secs(2), || self.pids().is_empty());
-        leaks::cgroups(self).into_iter().for_each(remove_cgroup);
+        self.clean_up();
         let _ = fs::remove_dir_all(&self.lxcpath);
     }
 }

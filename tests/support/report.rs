@@ -63,6 +63,30 @@ impl Report {
         self.mounts().into_iter().rfind(|mount| mount.target == target)
     }
 
+    /// What a start must bring about whatever way it had to take: mounts, devices, ids, capabilities, namespaces,
+    /// descriptors, limits; without what differs from run to run (pids, device and peer group numbers).
+    pub fn digest(&self) -> String {
+        let mut lines: Vec<String> = self.mounts().iter().map(Mount::digest).collect();
+        let kept = ["Cap", "NoNewPrivs:", "Seccomp:", "SigBlk:", "SigIgn:", "SigCgt:"];
+        for line in self.0.lines() {
+            let (key, value) = line.split_once(": ").unwrap_or((line, ""));
+            match key {
+                "mount" => {}
+                "status" if !kept.iter().any(|name| value.starts_with(name)) => {}
+                "ns" => {
+                    let (name, id) = value.split_once(' ').unwrap();
+                    let hosts = std::fs::read_link(format!("/proc/self/ns/{name}")).unwrap();
+                    lines.push(format!(
+                        "ns {name} {}",
+                        if hosts.to_string_lossy() == id { "the host's" } else { "own" }
+                    ));
+                }
+                _ => lines.push(line.into()),
+            }
+        }
+        lines.join("\n")
+    }
+
     /// All mounts.
     pub fn mounts(&self) -> Vec<Mount> {
         self.all("mount").into_iter().map(Mount::new).collect()
@@ -82,6 +106,12 @@ impl Mount {
             fstype: filesystem[0].into(),
             super_options: filesystem[2].into(),
         }
+    }
+
+    fn digest(&self) -> String {
+        let Mount { root, target, options, propagation, fstype, super_options } = self;
+        let propagation = propagation.replace(|c: char| c.is_ascii_digit(), "");
+        format!("mount {root} {target} {options} {propagation} {fstype} {super_options}")
     }
 
     /// Whether an option is set.

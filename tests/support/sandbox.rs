@@ -1,11 +1,14 @@
 //! A mount namespace of a test's own: private, with an empty /run and a devpts of its own, in which the supervisor under
 //! test, its clients and its hooks run. All of the harness' unsafe code is here.
 
+use std::ffi::CString;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// The namespace lives as long as this handle.
@@ -132,4 +135,16 @@ pub fn resize(terminal: &impl AsRawFd, columns: u16, rows: u16) {
     let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
     // SAFETY: the kernel reads one `winsize`.
     check(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ, &size) }).unwrap();
+}
+
+/// Makes `directory` the command's root. Call it after `enter`.
+pub fn chroot(command: &mut Command, directory: &Path) {
+    let directory = CString::new(directory.as_os_str().as_bytes()).unwrap();
+    // SAFETY: two system calls between fork and exec, on texts made before.
+    unsafe {
+        command.pre_exec(move || {
+            check(libc::chroot(directory.as_ptr()))?;
+            check(libc::chdir(c"/".as_ptr()))
+        })
+    };
 }
