@@ -8,7 +8,7 @@ SHELL       := /bin/bash
 MAKEFLAGS   += --no-print-directory
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test bench test-deps start-all check fmt clippy deny build small size check-sizes toolchain started clean FORCE
+.PHONY: help demo test test-qemu bench test-deps start-all check fmt clippy deny build small size check-sizes toolchain started clean FORCE
 
 # A shell without a login has no ~/.cargo/bin; flags from outside would replace those of targets/.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -105,6 +105,12 @@ started:
 	@if [ "$T" = "$(HOST)" ]; then run=; else run=$(runner.$T); fi; \
 	if [ -n "$$run" ] && ! command -v $$run > /dev/null; then echo "skipped: $(BIN), $$run is missing"; \
 	else version=$$($$run $(BIN) --version); echo "started: $(BIN): $$version"; fi
+
+# Emulated machines with Debian's kernels, one after the other; QEMU="arm64 v2" tries only these. With CI=1 a skip fails.
+test-qemu: $(TARGETS:%=out/%/monopod) ## boot monopod on aarch64, armv7 and x86_64 kernels in QEMU (QEMU="arm64 v2" for one)
+	@$(if $(filter 1,$(CI)),,NEED=optional) targets/need.sh python3:python3 \
+	  qemu-system-aarch64:qemu-system-arm qemu-system-arm:qemu-system-arm qemu-system-x86_64:qemu-system-x86
+	@CI=$(CI) tests/qemu/run.py $(QEMU)
 
 # BENCH=--quick for a short run; benches/README.md says what is compared. Two C programs are its floor and its init.
 bench: out/$(HOST)/monopod out/$(HOST)/monopod-small ## measure against LXC and bare system calls (root; BENCH=--quick)

@@ -1,0 +1,76 @@
+#!/usr/bin/env bash
+# Fetches Debian's kernel and static busybox for a machine into DIR/vmlinuz and DIR/busybox. Nothing is installed, and the
+# host's dpkg hears of no other architecture: apt runs on lists and a cache of its own. Usage: fetch.sh ARCH DIR
+set -euo pipefail
+shopt -s nullglob
+
+arch=$1 dir=$2
+# What was tested: package, version, sha256. Security updates take old versions out of the index; then the newest is
+# taken, of a kernel the one that the package in the last column names. 6.1 still has every v1 controller.
+pinned=$(grep "^$arch " <<'END' || true
+amd64 vmlinuz linux-image-6.1.0-56-cloud-amd64 6.1.192-2 e7d02b943971edcb8790e256c02cfab3bca6c3d37c1bf25392a57c71300615ee linux-image-cloud-amd64
+amd64 busybox busybox-static 1:1.35.0-4+deb12u1+b1 3d3fdbe91d4660c873e14b092c213fe81c1da6362daa236eb25d0171eb108744 busybox-static
+arm64 vmlinuz linux-image-6.1.0-56-cloud-arm64 6.1.192-2 481ab54a27246579aadeb372315c56de02f2fe0cba4e09b387946269fff2f415 linux-image-cloud-arm64
+arm64 busybox busybox-static 1:1.35.0-4+deb12u1+b1 732c9135564fc71337e0e05fb4da4d11e6c28c1834bce3e405e575afef2a52f5 busybox-static
+armhf vmlinuz linux-image-6.1.0-50-armmp 6.1.176-1 ddd1d8dd0c6beabb9eb96bcfab26549eb30c63331bae31de481ffae4af0e982a linux-image-armmp
+armhf busybox busybox-static 1:1.35.0-4+deb12u1+b1 2f68dbeaebeda49f3cde34ac421d5add85fb1c837ff7c4a4971945340d9d66ff busybox-static
+END
+)
+if [ -e "$dir/vmlinuz" ] && [ -e "$dir/busybox" ]; then
+    exit 0
+fi
+fail() {
+    echo "$arch: $1" >&2
+    exit 1
+}
+[ -n "$pinned" ] || fail "no kernel is known for it"
+for tool in apt-get dpkg-deb sha256sum; do
+    command -v "$tool" >/dev/null || fail "$tool is missing: the kernels and busybox come from Debian's packages"
+done
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+mkdir -p "$work/lists/partial" "$work/cache/archives/partial" "$dir"
+touch "$work/status"
+options=(-qq -o APT::Architecture="$arch" -o APT::Architectures="$arch"
+    -o Dir::State::lists="$work/lists" -o Dir::State::status="$work/status" -o Dir::Cache="$work/cache"
+    -o Acquire::Languages=none -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false
+    -o APT::Sandbox::User="$(id -un)")
+
+# An index that fails (a third-party source, a mirror in mid-update) matters only if the package is not found without it.
+apt-get "${options[@]}" update >"$work/log" 2>&1 || true
+
+# The .deb's name in $work is put in $deb.
+download() {
+    rm -f "$work"/*.deb
+    (cd "$work" && apt-get "${options[@]}" download "$1" >>log 2>&1) || return 1
+    deb=$(echo "$work"/*.deb)
+}
+
+# The package that another one, without files of its own, stands for.
+stands_for() {
+    apt-cache "${options[@]}" depends "$1" 2>/dev/null | sed -n 's/^ *Depends: \(linux-image-.*\)/\1/p' | head -n 1
+}
+
+while read -r _ file package version sha256 newest; do
+    if download "$package=$version"; then
+        echo "$sha256  $deb" | sha256sum --check --quiet >&2 ||
+            fail "$package $version is not the file that it was when it was pinned"
+    else
+        package=$(stands_for "$newest")
+        download "${package:-$newest}" || {
+            tail -n 5 "$work/log" >&2
+            fail "$newest cannot be fetched (no network, or not Debian)"
+        }
+        echo "$arch: the pinned $file is gone from the index, taking ${deb##*/}" >&2
+    fi
+    case $file in
+    vmlinuz) member='./boot/vmlinuz-*' ;;
+    busybox) member=./bin/busybox ;;
+    esac
+    dpkg-deb --fsys-tarfile "$deb" | tar -xO --wildcards "$member" >"$dir/$file.part"
+    [ -s "$dir/$file.part" ] || fail "${deb##*/} has no $member"
+    chmod 755 "$dir/$file.part"
+    mv "$dir/$file.part" "$dir/$file"
+    echo "$(basename "$deb") $(sha256sum <"$deb" | cut -d' ' -f1)" >>"$dir/fetched"
+done <<<"$pinned"
