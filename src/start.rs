@@ -118,7 +118,7 @@ fn absolute<'t>(path: &CStr, arena: &Arena<'t>) -> Result<&'t CStr> {
 
 type Words<'a> = heapless::Vec<&'a CStr, { limits::ARGS }>;
 
-/// The command line's command, else the config's, else /sbin/init (lxc.md rows 6, 14).
+/// The command line's command, else the config's, else /sbin/init.
 #[inline(never)] // its frame would live as long as the container
 fn init_command<'t>(config: &Config<'t>, options: &Options<'_>, arena: &Arena<'t>) -> Result<Words<'t>> {
     let mut words = Words::new();

@@ -1,4 +1,4 @@
-//! The end of a life, whether it ran or never came to be (lxc.md rows 118-123).
+//! The end of a life, whether it ran or never came to be.
 //!
 //! Order: whatever lives is killed and reaped, stop hooks, ptys and descriptors closed, cgroups removed, STOPPED, post-stop
 //! hooks. A post-stop hook that fails turns a restart into a stop: users rely on that to break reboot loops.

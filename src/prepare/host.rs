@@ -104,7 +104,7 @@ pub struct Host<'t> {
 }
 
 impl<'t> Host<'t> {
-    /// Blocks signals, binds the command socket and makes the epoll instance. Before the first clone (lxc.md rows 34, 40).
+    /// Blocks signals, binds the command socket and makes the epoll instance. Before the first clone.
     #[inline(never)] // its frame would live as long as the container
     pub fn open(
         config: &'t Config<'t>,

@@ -1,4 +1,4 @@
-//! Whether a container's reboot(2) can be told from the host's (lxc.md rows 43-44).
+//! Whether a container's reboot(2) can be told from the host's.
 //!
 //! Since Linux 3.4 reboot(2) in a pid namespace ends only that namespace's init. Before, it reboots the machine, so that
 //! CAP_SYS_BOOT must be dropped. A kernel that says it is 3.4 or newer is believed; an older one is asked: in a new pid

@@ -1,4 +1,4 @@
-//! `lxc.autodev`: a fresh tmpfs on /dev with the nodes that every userspace expects (lxc.md rows 98, 102, 106).
+//! `lxc.autodev`: a fresh tmpfs on /dev with the nodes that every userspace expects.
 
 use super::beneath::{Root, mount_on};
 use crate::config::Config;

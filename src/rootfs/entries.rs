@@ -1,4 +1,4 @@
-//! fstab lines and `lxc.mount.entry` (lxc.md row 100).
+//! fstab lines and `lxc.mount.entry`.
 
 use super::Site;
 use super::beneath::{FdPath, Root, mount_on, trim};

@@ -1,4 +1,4 @@
-//! The container's view of the filesystem, made by the child in its own mount namespace (lxc.md rows 97-108).
+//! The container's view of the filesystem, made by the child in its own mount namespace.
 //!
 //! The order is LXC's: slave mounts, pre-mount hook, rootfs, /dev, proc and sys, fstab and entries, cgroups, mount hook,
 //! autodev hook, device nodes, devpts, console and ttys, links, pivot_root.

@@ -1,4 +1,4 @@
-//! pivot_root(2), also where it answers EINVAL (lxc.md row 107).
+//! pivot_root(2), also where it answers EINVAL.
 //!
 //! The new root is stacked onto the old one and the old one unmounted from below it, so no directory for the old root is
 //! needed in the rootfs (`lxc.pivotdir` has no meaning any more).

@@ -1,4 +1,4 @@
-//! devpts, the console and the ttys (lxc.md rows 103, 105, 108).
+//! devpts, the console and the ttys.
 //!
 //! The ptys come from the container's own devpts instance, so that `tty` inside names a file that exists there, and the
 //! host's count of ptys is not used up. They are bound by descriptor: the slave of a master is asked of the kernel

@@ -1,4 +1,4 @@
-//! The child's half: from clone to exec, one step a line (lxc.md rows 64-91, 95-110).
+//! The child's half: from clone to exec, one step a line.
 //!
 //! Nothing here allocates, locks, logs or returns into the supervisor's code. A step that fails ends in a `Report`.
 

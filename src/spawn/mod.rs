@@ -1,4 +1,4 @@
-//! The supervisor's half of a start: cgroups, clone, barriers, until init runs (lxc.md rows 46-94).
+//! The supervisor's half of a start: cgroups, clone, barriers, until init runs.
 
 use crate::cgroup::{Group, find::Hierarchies};
 use crate::config::{Config, HookKind};

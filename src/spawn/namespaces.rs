@@ -1,4 +1,4 @@
-//! Which namespaces the container gets (lxc.md rows 46-54). Pure.
+//! Which namespaces the container gets. Pure.
 
 use crate::config::{Config, NicType};
 use crate::error::{Error, Result};

@@ -1,4 +1,4 @@
-//! A life from init's exec to its end: an epoll loop that dispatches and never decides (lxc.md rows 111-117).
+//! A life from init's exec to its end: an epoll loop that dispatches and never decides.
 //!
 //! `outcome` says what an end means, `lifecycle` what follows; both are pure. `console` relays.
 
