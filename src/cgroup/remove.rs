@@ -2,7 +2,6 @@
 
 use crate::sys::fds::open;
 use crate::sys::{fds, process};
-use crate::text::PathText;
 use core::ffi::CStr;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
@@ -113,12 +112,4 @@ fn for_each_number(file: &OwnedFd, each: &mut dyn FnMut(i32)) {
 fn pause() {
     let time = nix::sys::time::TimeSpec::new(0, (PAUSE_MS * 1_000_000) as _);
     let _ = clock_nanosleep(ClockId::CLOCK_MONOTONIC, ClockNanosleepFlags::empty(), &time);
-}
-
-/// Whether any task is left in the directory at `path` (v1 and v2 alike). False when there is no such directory.
-pub fn has_tasks(path: &CStr) -> bool {
-    let Ok(file) = PathText::join(&[path.to_bytes(), b"/cgroup.procs"]) else { return false };
-    let mut byte = [0u8; 1];
-    open(file.c(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
-        .is_ok_and(|procs| matches!(read(&procs, &mut byte), Ok(1)))
 }

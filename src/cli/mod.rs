@@ -261,23 +261,10 @@ fn put(stream: i32, text: &str) {
     }
 }
 
-/// argh: a log level by name, in any case, as LXC takes it.
+/// argh: a log level, as the config's key takes it.
 fn log_level(name: &str) -> Result<LogLevel, String> {
-    const LEVELS: [(&str, LogLevel); 9] = [
-        ("TRACE", LogLevel::Trace),
-        ("DEBUG", LogLevel::Debug),
-        ("INFO", LogLevel::Info),
-        ("NOTICE", LogLevel::Notice),
-        ("WARN", LogLevel::Warn),
-        ("ERROR", LogLevel::Error),
-        ("CRIT", LogLevel::Crit),
-        ("ALERT", LogLevel::Alert),
-        ("FATAL", LogLevel::Fatal),
-    ];
-    let found = LEVELS.into_iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
-    found
-        .map(|(_, level)| level)
-        .ok_or_else(|| format!("'{name}' is no log level (TRACE DEBUG INFO NOTICE WARN ERROR CRIT ALERT FATAL)"))
+    crate::config::values::log_level(name.as_bytes())
+        .map_err(|_| format!("'{name}' is no log level (TRACE DEBUG INFO NOTICE WARN ERROR CRIT ALERT FATAL)"))
 }
 
 /// argh: whole seconds; -1 = no limit (None).

@@ -242,11 +242,6 @@ impl<'t> Host<'t> {
         Scene { config: self.config, environment: self.environment, ignored_signals: self.ignored_signals }
     }
 
-    /// The container's state.
-    pub fn state(&self) -> State {
-        self.state
-    }
-
     /// Changes the state and tells everybody who waits for it.
     pub fn set_state(&mut self, state: State) {
         if state == self.state {

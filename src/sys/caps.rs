@@ -1,7 +1,6 @@
 //! Capability sets as bit masks, by capget(2) and capset(2). The `caps` crate keeps sets in a HashSet; the child has no heap.
 
 use super::check;
-use core::ptr;
 
 /// `_LINUX_CAPABILITY_VERSION_3`: 64 capabilities in two words.
 const VERSION_3: u32 = 0x2008_0522;
@@ -70,11 +69,4 @@ pub fn clear_ambient() -> nix::Result<()> {
     // SAFETY: numbers only.
     check(unsafe { libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL as libc::c_ulong, 0, 0, 0) }.into())
         .map(drop)
-}
-
-/// Whether the bounding set holds a capability; EINVAL = the kernel has no such capability.
-pub fn in_bounding(number: u32) -> nix::Result<bool> {
-    // SAFETY: numbers only.
-    check(unsafe { libc::prctl(libc::PR_CAPBSET_READ, libc::c_ulong::from(number), 0, 0, ptr::null::<u8>()) }.into())
-        .map(|answer| answer == 1)
 }

@@ -1,0 +1,248 @@
+//! The server over a real socket and epoll, in process.
+
+use super::*;
+use crate::control::client::{Container, Failure, Watched};
+use nix::sys::epoll::{EpollCreateFlags, EpollTimeout};
+use std::io::Write;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+/// What the thread that plays the supervisor may be told, and tells.
+struct Play {
+    state: AtomicI32,
+    over: AtomicBool,
+    orders: mpsc::Sender<Order>,
+}
+
+/// Runs a server of its own name in a thread, `scenario` against it, then shuts it.
+fn with_server(name: &CStr, scenario: impl FnOnce(&Container<'_>, &Play, &mpsc::Receiver<Order>)) {
+    let (orders, received) = mpsc::channel();
+    let play = Play { state: AtomicI32::new(1), over: AtomicBool::new(false), orders };
+    let server = Server::bind(c"/tmp/monopod-test", name).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| supervise(server, name, &play));
+        scenario(&Container { lxcpath: c"/tmp/monopod-test", name }, &play, &received);
+        play.over.store(true, Ordering::SeqCst);
+    });
+}
+
+fn supervise(mut server: Server, name: &CStr, play: &Play) {
+    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap();
+    server.register(&epoll).unwrap();
+    let config = Config::new(name, c"/tmp/monopod-test");
+    let (begin, mut told) = (Instant::now(), State::Starting);
+    while !play.over.load(Ordering::SeqCst) {
+        let state = State::from_wire(play.state.load(Ordering::SeqCst)).unwrap();
+        if state != told {
+            server.state_changed(state, name, &epoll);
+            told = state;
+        }
+        let facts = Facts {
+            state,
+            init_pid: nix::unistd::getpid().as_raw(),
+            clone_flags: 0x2e02_0000,
+            config: &config,
+            cgroup: c"lxc/some",
+            status: b"state=RUNNING\n",
+        };
+        let mut events = [EpollEvent::empty(); 4];
+        let count = epoll.wait(&mut events, EpollTimeout::from(5_u8)).unwrap_or(0);
+        let now_ms = begin.elapsed().as_millis() as u64;
+        for event in &events[..count] {
+            let order = server.handle(event.data(), event.events(), &epoll, now_ms, &facts);
+            if let Some(order) = order {
+                play.orders.send(order).unwrap();
+            }
+        }
+        server.expire(now_ms, &epoll);
+    }
+    drop(server);
+}
+
+fn raw(container: &Container<'_>) -> UnixStream {
+    let address = proto::address(container.lxcpath.to_bytes(), container.name.to_bytes());
+    UnixStream::connect_addr(&SocketAddr::from_abstract_name(&address).unwrap()).unwrap()
+}
+
+fn ended(mut stream: UnixStream) -> bool {
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    match stream.read(&mut [0; 64]) {
+        Ok(n) => n == 0,
+        Err(error) => error.kind() == io::ErrorKind::ConnectionReset,
+    }
+}
+
+#[test]
+fn questions_each_get_their_answer() {
+    with_server(c"questions", |container, _, _| {
+        assert_eq!(container.state(), Ok(State::Starting));
+        assert_eq!(container.init_pid(), Ok(Some(nix::unistd::getpid().as_raw())));
+        assert_eq!(container.cgroup(c"cpu"), Ok(b"/lxc/some".to_vec()));
+        assert_eq!(container.status(), Ok(b"state=RUNNING\n".to_vec()));
+        assert_eq!(container.config_item(c"lxc.no.such.key"), Ok(None));
+        assert_eq!(container.ask(Command::GetName, &[]).unwrap().body, b"questions\0");
+        assert_eq!(container.ask(Command::GetLxcpath, &[]).unwrap().body, b"/tmp/monopod-test\0");
+        assert_eq!(container.ask(Command::GetCloneFlags, &[]).unwrap().data, 0x2e02_0000);
+        assert_eq!(container.signal_init(0), Ok(()));
+        let refused = |command, body: &[u8]| container.ask(command, body).err();
+        assert_eq!(refused(Command::GetTtyFd, &[]), Some(Failure::Refused(Errno::EBADF)));
+        assert_eq!(refused(Command::AddStateClient, b"abc"), Some(Failure::Refused(Errno::EINVAL)));
+        assert_eq!(refused(Command::StopOrder, &[7; 16]), Some(Failure::Refused(Errno::EINVAL)));
+        assert_eq!(refused(Command::GetCgroup, b"cpu"), Some(Failure::Refused(Errno::EINVAL)));
+        assert_eq!(refused(Command::GetConfigItem, &[b'k'; 4000]), Some(Failure::Refused(Errno::E2BIG)));
+    });
+}
+
+#[test]
+fn unknown_command_gets_enosys_and_may_ask_again() {
+    with_server(c"unknown", |container, _, _| {
+        let mut stream = raw(container);
+        for number in [11, 17, 26, 999, -1, i32::MAX] {
+            stream.write_all(&Header { number, length: 0, data: 0 }.to_bytes()).unwrap();
+            let mut answer = [0; proto::HEADER_BYTES];
+            stream.read_exact(&mut answer).unwrap();
+            assert_eq!(Header::from_bytes(&answer).unwrap().number, -(Errno::ENOSYS as i32));
+        }
+    });
+}
+
+#[test]
+fn bind_twice_says_already_running() {
+    with_server(c"twice", |container, _, _| {
+        let second = Server::bind(container.lxcpath, container.name);
+        assert_eq!(second.err(), Some(BindError::AlreadyRunning));
+    });
+    assert!(Server::bind(c"/tmp/monopod-test", c"twice").is_ok());
+}
+
+#[test]
+fn waiter_is_told_its_state_and_the_end() {
+    with_server(c"waiter", |container, play, _| {
+        let running = Wanted::default().with(State::Running);
+        let Ok(Watched::Waiting(watch)) = container.watch(running) else { panic!("not waiting") };
+        play.state.store(State::Running as i32, Ordering::SeqCst);
+        assert_eq!(watch.next(None), Ok(Some(State::Running)));
+        assert!(matches!(container.watch(running), Ok(Watched::Already(State::Running))));
+        assert_eq!(container.wait(running, None), Ok(true));
+        let next = Wanted::default().with_next(State::Running);
+        let Ok(Watched::Waiting(watch)) = container.watch(next) else { panic!("the present state was taken") };
+        play.over.store(true, Ordering::SeqCst);
+        assert_eq!(watch.next(None), Ok(None));
+    });
+}
+
+#[test]
+fn waiters_beyond_the_limit_are_refused_but_a_kill_is_not() {
+    with_server(c"waiters", |container, _, orders| {
+        let wish = Wanted::default().with(State::Frozen);
+        let held: Vec<_> = (0..limits::STATE_WAITERS).map(|_| container.watch(wish).unwrap()).collect();
+        assert_eq!(container.watch(wish).err(), Some(Failure::Refused(Errno::EBUSY)));
+        let kill = container.kill().unwrap();
+        assert_eq!(orders.recv(), Ok(Order::Kill));
+        drop(held);
+        // The slots are free again once the server has seen the ends.
+        while container.watch(wish).is_err() {}
+        assert_eq!(kill.next(Some(Instant::now())), Err(Failure::TimedOut));
+    });
+}
+
+#[test]
+fn stop_order_is_answered_and_handed_over() {
+    with_server(c"order", |container, _, orders| {
+        let order = StopOrder { mode: StopMode::Reboot, never_kill: true, timeout_ms: 7 };
+        assert_eq!(container.order(order), Ok(()));
+        let expected = Order::Stop { mode: StopMode::Reboot, never_kill: true, timeout_ms: 7 };
+        assert_eq!(orders.recv(), Ok(expected));
+    });
+}
+
+#[test]
+fn silent_and_half_and_wrong_clients_keep_nobody_from_an_answer() {
+    with_server(c"hostile", |container, _, _| {
+        let mut held = Vec::new();
+        for at in 0..1_000_u32 {
+            let mut stream = raw(container);
+            let bytes: &[u8] = match at % 4 {
+                0 => b"",
+                1 => b"\x03",
+                2 => &Header { number: 7, length: 100, data: 0 }.to_bytes(),
+                _ => &[0xff; 64],
+            };
+            // The server may have closed a wrong one already.
+            let _ = stream.write_all(bytes);
+            held.push(stream);
+            if at % 100 == 0 {
+                assert_eq!(container.state(), Ok(State::Starting));
+            }
+        }
+        assert_eq!(container.state(), Ok(State::Starting));
+        // Only the youngest few are left; the others were closed.
+        let oldest = held.into_iter().take(900);
+        assert!(oldest.into_iter().all(ended));
+    });
+}
+
+#[test]
+fn ten_thousand_connections_never_hold_more_than_the_slots() {
+    let name = c"flood";
+    let mut server = Server::bind(c"/tmp/monopod-test", name).unwrap();
+    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap();
+    let container = Container { lxcpath: c"/tmp/monopod-test", name };
+    let config = Config::new(name, c"/tmp/monopod-test");
+    let (state, cgroup) = (State::Running, c"lxc/x");
+    let facts = Facts { state, init_pid: 0, clone_flags: 0, config: &config, cgroup, status: b"" };
+    let mut held = std::collections::VecDeque::new();
+    for _ in 0..10_000 {
+        held.push_back(raw(&container));
+        if held.len() > 2 * limits::CLIENTS {
+            held.pop_front();
+        }
+        assert_eq!(server.handle(TOKEN, EpollFlags::EPOLLIN, &epoll, 0, &facts), None);
+        assert!(server.clients.iter().flatten().count() <= limits::CLIENTS);
+    }
+    // All but those in the slots were closed.
+    assert!(held.into_iter().take(limits::CLIENTS).all(ended));
+}
+
+#[test]
+fn client_that_never_finishes_is_expired() {
+    let name = c"expire";
+    let mut server = Server::bind(c"/tmp/monopod-test", name).unwrap();
+    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap();
+    server.register(&epoll).unwrap();
+    assert_eq!(server.next_deadline(), None);
+    let container = Container { lxcpath: c"/tmp/monopod-test", name };
+    let stream = raw(&container);
+    let config = Config::new(name, c"/tmp/monopod-test");
+    let (state, cgroup) = (State::Running, c"lxc/x");
+    let facts = Facts { state, init_pid: 0, clone_flags: 0, config: &config, cgroup, status: b"" };
+    assert_eq!(server.handle(TOKEN, EpollFlags::EPOLLIN, &epoll, 100, &facts), None);
+    assert_eq!(server.next_deadline(), Some(100 + limits::REQUEST_MS));
+    server.expire(99 + limits::REQUEST_MS, &epoll);
+    assert!(server.clients.iter().any(Option::is_some));
+    server.expire(100 + limits::REQUEST_MS, &epoll);
+    assert_eq!(server.next_deadline(), None);
+    assert!(ended(stream));
+}
+
+#[test]
+fn stale_event_reaches_no_later_client() {
+    let name = c"stale";
+    let mut server = Server::bind(c"/tmp/monopod-test", name).unwrap();
+    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap();
+    let container = Container { lxcpath: c"/tmp/monopod-test", name };
+    let config = Config::new(name, c"/tmp/monopod-test");
+    let (state, cgroup) = (State::Running, c"lxc/x");
+    let facts = Facts { state, init_pid: 0, clone_flags: 0, config: &config, cgroup, status: b"" };
+    let mut stream = raw(&container);
+    server.handle(TOKEN, EpollFlags::EPOLLIN, &epoll, 0, &facts);
+    stream.write_all(&Header { number: 2, length: 0, data: 0 }.to_bytes()).unwrap();
+    let generation = server.clients[0].as_ref().unwrap().generation;
+    let stale = token(CLIENT, 0, generation.wrapping_sub(1));
+    assert_eq!(server.handle(stale, EpollFlags::EPOLLIN, &epoll, 0, &facts), None);
+    let wild = [token(CLIENT, 9_999, 0), token(WAITER, 9_999, 0), TOKEN | (9 << 48)];
+    assert!(wild.into_iter().all(|token| server.handle(token, EpollFlags::EPOLLIN, &epoll, 0, &facts).is_none()));
+    let fresh = token(CLIENT, 0, generation);
+    assert_eq!(server.handle(fresh, EpollFlags::EPOLLIN, &epoll, 0, &facts), Some(Order::Kill));
+}
