@@ -11,6 +11,8 @@
 //! 7. `supervise` is the epoll loop until init has ended; `lifecycle` and `outcome` decide, purely, what that means.
 //! 8. `teardown` cleans up; then the next life begins at 4, or the program ends.
 //!
+//! Before all of it, where there is no other init: `pid1` mounts, starts a supervisor process for each container, reaps.
+//!
 //! Beside the sequence: `control` is LXC's command socket, `logging` the log, `state` LXC's states, `sys` all unsafe code,
 //! `text`, `limits` and `error` what everything stands on.
 
@@ -22,6 +24,7 @@ pub mod error;
 pub mod hooks;
 pub mod limits;
 pub mod logging;
+pub mod pid1;
 pub mod prepare;
 pub mod rootfs;
 pub mod spawn;

@@ -66,3 +66,9 @@ pub const ACCEPT_BATCH: usize = 64;
 pub const REQUEST_BYTES: usize = 512;
 /// Body of a reply: the longest value of a config key (a list has one value a line).
 pub const REPLY_BYTES: usize = 16 * 1024;
+/// Containers that the machine's init starts. A phone has one or two.
+pub const PODS: usize = 16;
+/// Kernel modules that the machine's init loads.
+pub const MODULES: usize = 64;
+/// Bytes of text of the machine's init: its file, the kernel command line (4 KiB at most), argv of each supervisor.
+pub const INIT_TEXT_BYTES: usize = 64 * 1024;

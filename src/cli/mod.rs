@@ -13,9 +13,11 @@ mod stop;
 mod version;
 mod wait;
 
-use crate::config::{LogLevel, Sources};
+use crate::config::{LogLevel, Sources, default_lxcpath};
 use crate::control::client::Container;
 use crate::error::Error;
+use crate::pid1;
+use crate::sys::crash;
 use crate::sys::fds::standard;
 use crate::text::{number, shown};
 use argh::{ArgsInfo, CommandInfoWithArgs, FromArgs};
@@ -50,12 +52,13 @@ struct Verb {
     run: fn(&Call<'_>) -> i32,
 }
 
-const VERBS: [Verb; 7] = [
+const VERBS: [Verb; 8] = [
     Verb { name: "start", summary: "start a container", run: start::run },
     Verb { name: "stop", summary: "stop, restart or kill it", run: stop::run },
     Verb { name: "info", summary: "show its state, pid and use of resources", run: info::run },
     Verb { name: "wait", summary: "wait for a state", run: wait::run },
     Verb { name: "config", summary: "print its effective config", run: config::run },
+    Verb { name: "init", summary: "be the machine's init, as process 1", run: init },
     Verb { name: "version", summary: "print the version", run: version::run },
     Verb { name: "help", summary: "print this overview, or the help of a verb", run: help_of },
 ];
@@ -73,8 +76,12 @@ pub fn run(args: &[&CStr]) -> i32 {
             None => fail(program, format_args!("this tool of LXC is not built")),
         };
     }
+    let first_is_verb = args.first().is_some_and(|word| verb(word.to_bytes()).is_some());
+    if pid1::is_wanted(name, first_is_verb) {
+        pid1::run(times_crashed(args));
+    }
     if name == b"init" {
-        return fail(program, format_args!("to be the machine's init is not built"));
+        return not_first(program);
     }
     let Some((first, rest)) = args.split_first() else { return print(&help::overview()) };
     match first.to_bytes() {
@@ -89,6 +96,27 @@ pub fn run(args: &[&CStr]) -> i32 {
             }
         },
     }
+}
+
+/// `monopod init`
+fn init(call: &Call<'_>) -> i32 {
+    if nix::unistd::getpid().as_raw() == 1 {
+        pid1::run(times_crashed(call.args));
+    }
+    not_first(call.program)
+}
+
+/// What process 1 tells itself when it is executed anew.
+fn times_crashed(args: &[&CStr]) -> u8 {
+    match args {
+        [again, count, ..] if *again == crash::AGAIN => crash::times(count.to_bytes().first()),
+        _ => 0,
+    }
+}
+
+fn not_first(program: &CStr) -> i32 {
+    let pid = nix::unistd::getpid();
+    fail(program, format_args!("only process 1 can be the machine's init, and this is process {pid}"))
 }
 
 fn verb(name: &[u8]) -> Option<&'static Verb> {
@@ -200,19 +228,6 @@ impl<'a> Target<'a> {
     fn config_file(&self) -> Word {
         kept([self.lxcpath.to_bytes(), b"/", self.name.to_bytes(), b"/config"].concat())
     }
-}
-
-/// `lxc.lxcpath` of the system's config, else LXC's default.
-fn default_lxcpath() -> Vec<u8> {
-    let system = std::fs::read_to_string("/etc/lxc/lxc.conf").unwrap_or_default();
-    lxcpath_of(&system).unwrap_or("/var/lib/lxc").into()
-}
-
-/// The value of the last `lxc.lxcpath = PATH` line.
-fn lxcpath_of(system: &str) -> Option<&str> {
-    let pairs = system.lines().filter_map(|line| line.split_once('='));
-    let mut values = pairs.filter(|(key, _)| key.trim_ascii() == "lxc.lxcpath").map(|(_, value)| value.trim_ascii());
-    values.rfind(|value| !value.is_empty())
 }
 
 /// Where a verb's messages go: stderr, a file, or nowhere.

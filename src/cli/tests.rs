@@ -187,12 +187,6 @@ fn name_with_a_path_in_it_is_refused() {
 }
 
 #[test]
-fn lxcpath_of_the_system_config_is_taken() {
-    assert_eq!(lxcpath_of("# lxc.lxcpath = /no\nlxc.lxcpath = /srv/lxc\n"), Some("/srv/lxc"));
-    assert_eq!(lxcpath_of("lxc.lxcpath=\nlxc.lxcpaths = /x"), None);
-}
-
-#[test]
 fn distance_counts_single_letters() {
     assert_eq!(distance(b"name", b"nmae"), 2);
     assert_eq!(distance(b"", b"abc"), 3);

@@ -14,11 +14,13 @@ pub use print::{get, print};
 use crate::limits;
 use core::ffi::CStr;
 pub use list::List;
+pub use lxcpath::default_lxcpath;
 
 pub mod include;
 pub mod keys;
 pub mod lex;
 pub mod list;
+mod lxcpath;
 pub mod mounts;
 mod nics;
 pub mod print;

@@ -18,24 +18,39 @@ pub enum Exit {
 ///
 /// nix's waitid and waitpid lose a child that a realtime signal killed, so this is libc's.
 pub fn try_wait(pid: i32) -> nix::Result<Option<Exit>> {
-    wait_with(pid, libc::WEXITED | libc::WNOHANG)
+    Ok(wait_with(libc::P_PID, pid, libc::WEXITED | libc::WNOHANG)?.map(|(_, exit)| exit))
+}
+
+/// Reaps one child that has ended, whichever, without blocking. ECHILD when there are no children at all.
+pub fn reap_any() -> nix::Result<Option<(i32, Exit)>> {
+    wait_with(libc::P_ALL, 0, libc::WEXITED | libc::WNOHANG)
+}
+
+/// Whether `pid` is a child of ours that was not reaped yet.
+pub fn is_child(pid: i32) -> bool {
+    wait_with(libc::P_PID, pid, libc::WEXITED | libc::WNOHANG | libc::WNOWAIT).is_ok()
+}
+
+/// Whether there are children at all, ended ones included.
+pub fn has_children() -> bool {
+    wait_with(libc::P_ALL, 0, libc::WEXITED | libc::WNOHANG | libc::WNOWAIT) != Err(Errno::ECHILD)
 }
 
 /// Waits until child `pid` has ended.
 pub fn wait(pid: i32) -> nix::Result<Exit> {
     loop {
-        if let Some(exit) = wait_with(pid, libc::WEXITED)? {
+        if let Some((_, exit)) = wait_with(libc::P_PID, pid, libc::WEXITED)? {
             return Ok(exit);
         }
     }
 }
 
-fn wait_with(pid: i32, options: i32) -> nix::Result<Option<Exit>> {
+fn wait_with(whose: libc::idtype_t, id: i32, options: i32) -> nix::Result<Option<(i32, Exit)>> {
     loop {
         // SAFETY: siginfo_t is plain data for which all zeroes is a valid value.
         let mut info: libc::siginfo_t = unsafe { core::mem::zeroed() };
         // SAFETY: `info` outlives the call and is of the type that the call fills.
-        match check(unsafe { libc::waitid(libc::P_PID, pid as libc::id_t, &mut info, options) }.into()) {
+        match check(unsafe { libc::waitid(whose, id as libc::id_t, &mut info, options) }.into()) {
             Err(Errno::EINTR) => continue,
             Err(errno) => return Err(errno),
             Ok(_) => {}
@@ -44,8 +59,8 @@ fn wait_with(pid: i32, options: i32) -> nix::Result<Option<Exit>> {
         let (ended, status) = unsafe { (info.si_pid(), info.si_status()) };
         return Ok(match (ended, info.si_code) {
             (0, _) => None,
-            (_, libc::CLD_EXITED) => Some(Exit::Code(status)),
-            _ => Some(Exit::Signal(status)),
+            (pid, libc::CLD_EXITED) => Some((pid, Exit::Code(status))),
+            (pid, _) => Some((pid, Exit::Signal(status))),
         });
     }
 }

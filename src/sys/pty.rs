@@ -47,6 +47,14 @@ pub fn copy_window_size(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> nix::Result
     Ok(())
 }
 
+/// Bytes that a terminal has taken and not sent yet (TIOCOUTQ). ENOTTY for anything else.
+pub fn unsent(fd: BorrowedFd<'_>) -> nix::Result<i32> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: TIOCOUTQ writes one int, which outlives the call.
+    check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCOUTQ as _, &mut bytes as *mut libc::c_int) }.into())?;
+    Ok(bytes)
+}
+
 /// Whether `fd` is a terminal.
 pub fn is_terminal(fd: BorrowedFd<'_>) -> bool {
     // SAFETY: isatty takes a number.

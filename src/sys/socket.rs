@@ -81,6 +81,30 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> nix::Result<(usize,
     Ok((got, fd))
 }
 
+/// Receives a datagram and the pid of its sender, which the kernel vouches for; 0 for one in a foreign pid namespace. The
+/// socket must have SO_PASSCRED set.
+///
+/// # Errors
+/// recvmsg(2); EAGAIN when there is none.
+pub fn receive_from(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> nix::Result<(usize, i32)> {
+    let mut parts = [libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() }, part(&[])];
+    let mut control = Control { bytes: [0; 64] };
+    let mut message = empty(&mut parts);
+    message.msg_control = (&raw mut control).cast();
+    // SAFETY: CMSG_SPACE only computes. The room is for credentials only: the kernel closes descriptors that do not fit.
+    message.msg_controllen = unsafe { libc::CMSG_SPACE(size_of::<libc::ucred>() as u32) } as _;
+    let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
+    // SAFETY: the first part is `buffer`, borrowed mutably for the call; `control` outlives it as well.
+    let got = Errno::result(unsafe { libc::recvmsg(socket.as_raw_fd(), &mut message, flags) })?.unsigned_abs();
+    // SAFETY: the kernel filled in msg_control and msg_controllen; CMSG_FIRSTHDR gives null or a whole header inside it.
+    let header = unsafe { libc::CMSG_FIRSTHDR(&message).as_ref() };
+    let pid = header.filter(|h| h.cmsg_level == libc::SOL_SOCKET && h.cmsg_type == libc::SCM_CREDENTIALS).map(|h| {
+        // SAFETY: an SCM_CREDENTIALS message holds one ucred, plain data.
+        unsafe { ptr::read_unaligned(libc::CMSG_DATA(h).cast::<libc::ucred>()) }.pid
+    });
+    Ok((got, pid.unwrap_or(0)))
+}
+
 /// A pidfd of process `pid`.
 ///
 /// # Errors

@@ -1,0 +1,61 @@
+//! The mount points of /proc/self/mountinfo (proc_pid_mountinfo(5)).
+
+use crate::limits::PATH_BYTES;
+use crate::text::PathText;
+use core::ffi::CStr;
+use std::io::{BufRead, BufReader};
+
+/// A mount point's path, which the kernel lets be this long.
+pub type Target = PathText<PATH_BYTES>;
+
+/// Calls `each` for every mount point, in the order in which they were mounted. Without /proc for none.
+pub fn for_each(each: &mut dyn FnMut(&CStr)) {
+    let Ok(table) = std::fs::File::open("/proc/self/mountinfo") else { return };
+    for line in BufReader::new(table).split(b'\n').map_while(Result::ok) {
+        if let Some(target) = target(&line) {
+            each(target.c());
+        }
+    }
+}
+
+/// Whether something is mounted at `path`.
+pub fn is_mounted(path: &CStr) -> bool {
+    let mut found = false;
+    for_each(&mut |target| found |= target == path);
+    found
+}
+
+/// The fifth field of a line, with `\040` and its like decoded.
+fn target(line: &[u8]) -> Option<Target> {
+    let mut rest = line.split(|byte| *byte == b' ').nth(4)?;
+    let mut path = Target::of(&[]).ok()?;
+    while let Some((first, after)) = rest.split_first() {
+        let (byte, after) = match rest {
+            [b'\\', a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', after @ ..] => {
+                ((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'), after)
+            }
+            _ => (*first, after),
+        };
+        path.push(&[byte]).ok()?;
+        rest = after;
+    }
+    Some(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn target_escapes_are_decoded() {
+        let line = br"36 35 98:0 /mnt1 /a\040b\134c rw,noatime master:1 - ext3 /dev/root rw";
+        assert_eq!(target(line).unwrap().c(), c"/a b\\c");
+        assert!(target(b"36 35 98:0").is_none());
+    }
+
+    #[test]
+    fn is_mounted_knows_proc() {
+        assert!(is_mounted(c"/proc"));
+        assert!(!is_mounted(c"/proc/self"));
+    }
+}
