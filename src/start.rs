@@ -9,11 +9,11 @@ use crate::prepare::console::ConsoleSide;
 use crate::prepare::daemon::{self, Caller, Side};
 use crate::prepare::host::Host;
 use crate::prepare::lock::{self, Taken};
-use crate::prepare::{inherited, reboot_probe};
+use crate::prepare::{inherited, notify, reboot_probe};
 use crate::rootfs;
 use crate::spawn::{self, Blueprint, Life, namespaces};
-use crate::supervise::lifecycle::Next;
-use crate::supervise::{self, lifecycle::Asked};
+use crate::supervise;
+use crate::supervise::lifecycle::{Asked, Next, last_word};
 use crate::sys::fds::open;
 use crate::teardown;
 use crate::text::{Arena, Full, Line, shown};
@@ -23,6 +23,7 @@ use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use std::io::{BufRead, BufReader};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 
 /// Exit code of a failure of ours: bad config, refused start.
@@ -52,6 +53,8 @@ pub struct Options<'a> {
     pub console_log: Option<&'a CStr>,
     /// `-C`
     pub close_fds: bool,
+    /// `--ready-fd`
+    pub ready_fd: Option<i32>,
     /// `-o`
     pub logfile: Option<&'a CStr>,
     /// `-l`
@@ -69,14 +72,24 @@ pub fn run(options: Options<'_>) -> i32 {
     }
     inherited::open_standard();
     inherited::hear_of_children();
-    let result = inherited::settle(options.close_fds).and_then(|()| read_and_run(&options));
+    notify::open();
+    let ready = options.ready_fd.map(inherited::keep).transpose();
+    let result = ready.and_then(|ready| {
+        inherited::settle(options.close_fds, ready.as_ref())?;
+        read_and_run(&options, ready)
+    });
     result.unwrap_or_else(|error| {
         logging::fatal(format_args!("{error}"));
+        tell_failed(&error);
         FAILED
     })
 }
 
-fn read_and_run(options: &Options<'_>) -> Result<i32> {
+fn tell_failed(error: &Error) {
+    notify::tell(format_args!("X_MONOPOD_END=failed\nSTATUS={error}"));
+}
+
+fn read_and_run(options: &Options<'_>, ready: Option<OwnedFd>) -> Result<i32> {
     // Texts and config live as long as the process: both are leaked on purpose, and nothing of them is ever freed.
     let arena = Arena::new(vec![0u8; limits::TEXT_BYTES].leak());
     // Hooks are told these paths, and a daemon works in /: all are made absolute.
@@ -97,9 +110,9 @@ fn read_and_run(options: &Options<'_>) -> Result<i32> {
     let pidfile = options.pidfile.map(absolute).transpose()?;
     open_log(config, options)?;
     if !options.daemon {
-        return container(config, pidfile, argv, &arena, Caller::none());
+        return container(config, pidfile, argv, &arena, Caller::none(ready));
     }
-    match daemon::daemonize()? {
+    match daemon::daemonize(ready)? {
         Side::Caller(code) => Ok(code),
         Side::Supervisor(caller) => container(config, pidfile, argv, &arena, caller),
     }
@@ -169,6 +182,7 @@ fn container<'t>(
         Err(error) if caller.failed(FAILED, Some(error)) => {
             // The caller has shown it; this is for the log.
             logging::fatal(format_args!("{error}"));
+            tell_failed(error);
             Ok(FAILED)
         }
         Ok(code) => {
@@ -219,6 +233,10 @@ fn run_container<'t>(
     caller: &mut Caller,
 ) -> Result<i32> {
     let mut lives = 0u32;
+    let leave = |asked, outcome, code| {
+        notify::tell(format_args!("X_MONOPOD_END={}", last_word(asked, outcome, code)));
+        Ok(code)
+    };
     loop {
         let mut life = Life::new(host.hierarchies, host.config.name);
         let result = spawn::spawn(&mut life, blueprint, side, host).map(|()| {
@@ -238,11 +256,11 @@ fn run_container<'t>(
             },
         };
         let after_ms = match next {
-            Next::Leave { code } => return Ok(code),
+            Next::Leave { code } => return leave(host.asked, outcome, code),
             Next::GiveUp => {
                 let policy = host.config.restart;
                 log::error!("restart: given up after {} restarts in {} ms", policy.budget, policy.window_ms);
-                return Ok(GAVE_UP);
+                return leave(host.asked, outcome, GAVE_UP);
             }
             Next::Restart { after_ms } => after_ms,
         };
@@ -251,7 +269,7 @@ fn run_container<'t>(
             host.set_next(outcome, (after_ms > 0).then(|| crate::prepare::host::now_ms() + after_ms));
         }
         if after_ms > 0 && !supervise::idle(host, after_ms) || host.asked == Asked::Stop {
-            return Ok(0);
+            return leave(Asked::Stop, outcome, 0);
         }
         if let Some(outcome) = outcome {
             host.set_next(outcome, None);
@@ -312,6 +330,9 @@ fn init_environment<'t>(config: &Config<'t>, arena: &Arena<'t>) -> Result<Vec<&'
 fn caller_environment<'t>(arena: &Arena<'t>) -> Result<Vec<&'t CStr>> {
     let mut words = Vec::new();
     for (name, value) in std::env::vars_os() {
+        if notify::OURS.contains(&name.as_bytes()) {
+            continue;
+        }
         words.push(text(arena.join(&[name.as_bytes(), b"=", value.as_bytes()]))?);
     }
     let most = limits::CALLER_ENVIRONMENT;

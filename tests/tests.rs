@@ -21,5 +21,7 @@ mod lifecycle;
 mod logging;
 mod mount_targets;
 mod mounts;
+mod notify;
 mod old_kernels;
+mod pid1;
 mod supervisor_death;

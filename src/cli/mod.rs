@@ -80,7 +80,7 @@ pub fn run(args: &[&CStr]) -> i32 {
     if pid1::is_wanted(name, first_is_verb) {
         pid1::run(times_crashed(args));
     }
-    if name == b"init" {
+    if name == b"init" && !first_is_verb {
         return not_first(program);
     }
     let Some((first, rest)) = args.split_first() else { return print(&help::overview()) };

@@ -37,6 +37,9 @@ struct Args {
     /// file to write the supervisor's pid to
     #[argh(option, short = 'p', arg_name = "FILE", from_str_fn(word))]
     pidfile: Option<Word>,
+    /// write a newline to this open descriptor when the container runs, and close it
+    #[argh(option, arg_name = "N", from_str_fn(descriptor))]
+    ready_fd: Option<i32>,
     /// not built: share the network of another container
     #[argh(option, arg_name = "NAME|PID", from_str_fn(word))]
     share_net: Option<Word>,
@@ -101,11 +104,18 @@ pub fn run(call: &Call<'_>) -> i32 {
         console: args.console,
         console_log: args.console_log,
         close_fds: args.close_all_fds || daemon,
+        ready_fd: args.ready_fd,
         logfile: args.logfile,
         loglevel: args.logpriority,
         quiet: args.quiet,
         program: call.program,
     })
+}
+
+/// argh: the number of an open descriptor.
+fn descriptor(text: &str) -> Result<i32, String> {
+    let number = crate::text::number(text.as_bytes()).and_then(|number| i32::try_from(number).ok());
+    number.ok_or_else(|| format!("'{text}' is no number of a descriptor"))
 }
 
 /// Whether to run in the background. Since 1.1 that is lxc-start's habit, ours is the foreground; None: both were asked for.

@@ -7,8 +7,8 @@
 
 use super::values::{self, Fault};
 use super::{
-    At, AutoProc, AutoSys, CgroupSetting, Config, ConsolePath, Hook, HookKind, Kept, List, MountAuto, NamedValue,
-    Origin, Prlimit, RestartWhen, RootfsKind, lex, mounts, nics,
+    Alive, At, AutoProc, AutoSys, CgroupSetting, Config, ConsolePath, Hook, HookKind, Kept, List, MountAuto,
+    NamedValue, Origin, Prlimit, RestartWhen, RootfsKind, lex, mounts, nics,
 };
 use crate::limits;
 use crate::text::{Arena, Shown, shown};
@@ -709,6 +709,29 @@ pub static TABLE: &[Key] = &[
     row(c"lxc.start.delay", &[], Kind::Kept(Keep::Last, |v| values::whole32(v).map(drop), never)),
     row(c"lxc.start.order", &[], Kind::Kept(Keep::Last, |v| values::signed(v).map(drop), never)),
     row(c"lxc.group", &[], Kind::Kept(Keep::Words, any, never)),
+    row(
+        c"monopod.alive",
+        &[],
+        Kind::One(
+            |c, g| {
+                c.alive = match (g.value, g.value.strip_prefix(b"file:")) {
+                    (b"" | b"running", _) => Alive::Running,
+                    (_, Some(path @ [b'/', ..])) => Alive::File(g.arena.copy(path)?),
+                    _ => return Err(Fault::Expected("running or file:/PATH")),
+                };
+                Ok(())
+            },
+            |c, out| match c.alive {
+                Alive::Running => out.one("running"),
+                Alive::File(path) => out.one(format_args!("file:{}", shown(path))),
+            },
+        ),
+    ),
+    row(
+        c"monopod.alive.within",
+        &[],
+        Kind::One(|c, g| g.put(&mut c.alive_within_ms, 0, values::duration_ms), |c, out| out.ms(c.alive_within_ms)),
+    ),
     row(
         c"monopod.console",
         &[],

@@ -466,6 +466,15 @@ impl Restart {
     };
 }
 
+/// What a service manager's watchdog is told: `monopod.alive`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Alive<'t> {
+    /// `running`: the supervisor answers for it. The default.
+    Running,
+    /// `file:PATH`: the guest changes this file of its own again and again.
+    File(&'t CStr),
+}
+
 /// `monopod.timeout.*` in milliseconds; 0 = wait for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
@@ -582,6 +591,10 @@ pub struct Config<'t> {
     pub restart: Restart,
     /// `monopod.timeout.*`
     pub timeouts: Timeouts,
+    /// `monopod.alive`
+    pub alive: Alive<'t>,
+    /// `monopod.alive.within`, in milliseconds; 0 = the manager's own time.
+    pub alive_within_ms: u64,
 }
 
 impl<'t> Config<'t> {
@@ -634,6 +647,8 @@ impl<'t> Config<'t> {
             not_built: List::new(),
             restart: Restart::DEFAULT,
             timeouts: Timeouts::DEFAULT,
+            alive: Alive::Running,
+            alive_within_ms: 0,
         }
     }
 

@@ -38,13 +38,15 @@ pub struct Machine {
     reap: bool,
     /// The hardware watchdog, while it is armed.
     pub watchdog: Option<Watchdog>,
+    /// This is process 1 of a pid namespace only: the filesystems are somebody else's.
+    pub contained: bool,
     /// Until then all is known to be well, in milliseconds.
     pub well_until_ms: u64,
 }
 
 impl Machine {
     /// Hears of everything from now on. What is not to be had is said, and gone without.
-    pub fn open() -> Machine {
+    pub fn open(contained: bool) -> Machine {
         let mut mask = signals::all();
         for fault in [Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGILL, Signal::SIGFPE, Signal::SIGABRT, Signal::SIGTRAP]
         {
@@ -56,7 +58,7 @@ impl Machine {
             .inspect_err(|errno| say(format_args!("signals: {}", errno.desc())))
             .ok();
         let notices = listen().inspect_err(|errno| say(format_args!("notices: {}", errno.desc()))).ok();
-        Machine { signals, notices, reap: true, watchdog: None, well_until_ms: 0 }
+        Machine { signals, notices, reap: true, watchdog: None, contained, well_until_ms: 0 }
     }
 
     /// Waits for the next event, at most until `deadline_ms`.

@@ -48,9 +48,10 @@ pub fn run(again: u8) -> ! {
     if let Err(errno) = crash::execute_anew(program, again) {
         say(format_args!("a crash of process 1 will end the machine: {}", errno.desc()));
     }
-    // Ctrl-alt-del shall come to us as SIGINT (reboot(2)).
-    let _ = process::reboot(libc::RB_DISABLE_CAD);
-    let mut machine = Machine::open();
+    // Ctrl-alt-del shall come to us as SIGINT. Only the machine's own process 1 may say so: reboot(2) answers EINVAL to
+    // that of a pid namespace.
+    let contained = process::reboot(libc::RB_DISABLE_CAD) == Err(nix::errno::Errno::EINVAL);
+    let mut machine = Machine::open(contained);
     if again > 0 {
         say(format_args!("crashed and executed anew, {again} times so far"));
         // Ever longer, so that a fault which comes back at once does not burn the machine.

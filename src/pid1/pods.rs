@@ -24,15 +24,7 @@ use std::os::fd::AsFd;
 const BEGINNING_MS: u64 = 10_000;
 
 /// How supervisors that die are brought back: at once, then with pauses that double up to a minute.
-const BACK_OFF: Restart = Restart {
-    when: RestartWhen::Always,
-    delay_ms: 1_000,
-    factor: 2,
-    cap_ms: 60_000,
-    budget: 0,
-    window_ms: 600_000,
-    uptime_ms: 10_000,
-};
+const BACK_OFF: Restart = Restart { when: RestartWhen::Always, ..Restart::DEFAULT };
 
 /// A container and its supervisor.
 pub struct Pod<'t> {
@@ -80,7 +72,7 @@ pub fn plan<'t>(settings: &Settings<'t>, lxcpath: &CStr, arena: &Arena<'t>) -> R
 
 /// Every directory in `lxcpath` that has a config, in the order of names.
 fn found<'t>(lxcpath: &CStr, arena: &Arena<'t>) -> Result<heapless::Vec<&'t CStr, { limits::PODS }>> {
-    let mut names = heapless::Vec::new();
+    let mut names: heapless::Vec<&'t CStr, { limits::PODS }> = heapless::Vec::new();
     let mut problem = None;
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     if let Ok(directory) = open(lxcpath, flags, Mode::empty()) {
@@ -89,7 +81,8 @@ fn found<'t>(lxcpath: &CStr, arena: &Arena<'t>) -> Result<heapless::Vec<&'t CStr
             if !config.is_ok_and(|config| nix::unistd::access(config.c(), nix::unistd::AccessFlags::F_OK).is_ok()) {
                 return;
             }
-            match arena.copy(name.to_bytes()).map(|name| names.push(name)) {
+            let place = names.partition_point(|other| *other < name);
+            match arena.copy(name.to_bytes()).map(|name| names.insert(place, name)) {
                 Ok(Ok(())) => {}
                 _ => {
                     problem =
@@ -98,7 +91,6 @@ fn found<'t>(lxcpath: &CStr, arena: &Arena<'t>) -> Result<heapless::Vec<&'t CStr
             }
         });
     }
-    names.sort_unstable();
     match problem {
         Some(problem) => Err(problem),
         None => Ok(names),

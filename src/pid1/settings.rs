@@ -211,6 +211,7 @@ impl<'t> Settings<'t> {
             }
             b"rc" => {
                 self.rc.clear();
+                absolute(value)?;
                 for word in lex::words(value) {
                     let full = Fault::Full(&("words of a command", limits::ARGS, "ARGS"));
                     self.rc.push(copy(word)?).map_err(|_| full)?;

@@ -35,8 +35,11 @@ pub fn go_down(machine: &mut Machine, pods: &mut [Pod<'_>], tools: &Tools<'_>, f
     stop_pods(machine, pods, tools, deadline);
     end_processes(machine);
     nix::unistd::sync();
-    unmount();
-    nix::unistd::sync();
+    // In a container the mount namespace ends with us, and to make a filesystem read-only would do so for its host.
+    if !machine.contained {
+        unmount();
+        nix::unistd::sync();
+    }
     // After a reset nobody needs it; before one it is what helps if the reset hangs.
     if !matches!(fall, Fall::Reboot(_))
         && let Some(watchdog) = machine.watchdog.take()

@@ -20,6 +20,8 @@ const ANSWER: usize = 700;
 /// The way back to a caller who waits for the start; none in the foreground.
 pub struct Caller {
     answer: Option<OwnedFd>,
+    /// `--ready-fd`: a service manager that waits for one line.
+    ready: Option<OwnedFd>,
 }
 
 /// Which process this is after `daemonize`.
@@ -32,8 +34,8 @@ pub enum Side {
 
 impl Caller {
     /// A start in the foreground: nobody waits.
-    pub fn none() -> Self {
-        Caller { answer: None }
+    pub fn none(ready: Option<OwnedFd>) -> Self {
+        Caller { answer: None, ready }
     }
 
     /// Whether somebody waits: then we are in the background, without a terminal.
@@ -43,6 +45,9 @@ impl Caller {
 
     /// Tells the caller that the container runs, and lets it go.
     pub fn running(&mut self) {
+        if let Some(ready) = self.ready.take() {
+            let _ = nix::unistd::write(&ready, b"\n");
+        }
         self.tell(0, None);
     }
 
@@ -66,7 +71,7 @@ impl Caller {
 
 /// Forks into the background (setsid, / as directory). Standard streams stay until the caller has its answer, so that a
 /// hook's complaint is still seen; then they become /dev/null.
-pub fn daemonize() -> Result<Side> {
+pub fn daemonize(ready: Option<OwnedFd>) -> Result<Side> {
     let failed = |what: &'static str| move |errno: Errno| Error::os("daemonize", errno, format_args!("{what}"));
     let flags = SockFlag::SOCK_CLOEXEC;
     let (ours, theirs) =
@@ -80,7 +85,7 @@ pub fn daemonize() -> Result<Side> {
             drop(ours);
             nix::unistd::setsid().map_err(failed("setsid"))?;
             nix::unistd::chdir(c"/").map_err(failed("chdir /"))?;
-            Ok(Side::Supervisor(Caller { answer: Some(theirs) }))
+            Ok(Side::Supervisor(Caller { answer: Some(theirs), ready }))
         }
     }
 }

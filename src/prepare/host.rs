@@ -4,6 +4,7 @@
 //! a signal is heard while a hook runs, a barrier is open, or nothing runs at all.
 
 use super::lock::Lock;
+use super::notify::{self, Watchdog};
 use crate::cgroup::find::Hierarchies;
 use crate::config::Config;
 use crate::control::server::{BindError, Facts, Order, Server, TOKEN as CONTROL};
@@ -100,6 +101,7 @@ pub struct Host<'t> {
     next_start_ms: Option<u64>,
     last: Option<Outcome>,
     cgroup: Line<300>,
+    watchdog: Option<Watchdog>,
     lock: Lock<'t>,
 }
 
@@ -148,6 +150,7 @@ impl<'t> Host<'t> {
             next_start_ms: None,
             last: None,
             cgroup,
+            watchdog: Watchdog::from_environment(),
             lock,
         });
         host.watch(&host.signals, Source::Signals, EpollFlags::EPOLLIN).map_err(failed("epoll_ctl"))?;
@@ -172,9 +175,11 @@ impl<'t> Host<'t> {
             if deadline_ms.is_some_and(|deadline| deadline <= now) {
                 return Event::Deadline;
             }
+            let init = (self.state == State::Running).then_some(self.init_pid).filter(|pid| *pid > 0);
+            let sign_of_life = self.watchdog.as_mut().map(|watchdog| watchdog.tick(now, self.config, init));
             // One event a call: what is handled now cannot have been closed by the one before.
             let mut events = [EpollEvent::empty()];
-            let earliest = [deadline_ms, self.server.next_deadline()].into_iter().flatten().min();
+            let earliest = [deadline_ms, self.server.next_deadline(), sign_of_life].into_iter().flatten().min();
             match self.epoll.wait(&mut events, timeout(earliest, now)) {
                 Ok(0) => self.server.expire(now_ms(), &self.epoll),
                 Ok(_) => {
@@ -251,6 +256,10 @@ impl<'t> Host<'t> {
         self.state = state;
         if state == State::Running {
             self.since_ms = now_ms();
+            let (own, init) = (nix::unistd::getpid(), self.init_pid);
+            notify::tell(format_args!("READY=1\nMAINPID={own}\nSTATUS=running, init is process {init}"));
+        } else if state == State::Stopping && self.asked == Asked::Stop {
+            notify::tell(format_args!("STOPPING=1\nSTATUS=stopping"));
         }
         self.server.state_changed(state, self.config.name, &self.epoll);
     }
@@ -277,6 +286,10 @@ impl<'t> Host<'t> {
 
     /// How the last life ended, and when the next begins, for clients.
     pub fn set_next(&mut self, outcome: Outcome, next_start_ms: Option<u64>) {
+        if let Some(at) = next_start_ms {
+            let seconds = at.saturating_sub(now_ms()).div_ceil(1_000);
+            notify::tell(format_args!("STATUS=init {outcome}, starting again in {seconds} s"));
+        }
         self.last = Some(outcome);
         self.next_start_ms = next_start_ms;
     }

@@ -8,7 +8,7 @@ use crate::sys::{fds, signals};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 /// First descriptor that is not a standard one.
 const FIRST: i32 = 3;
@@ -27,8 +27,14 @@ pub fn open_standard() {
     }
 }
 
-/// Deals with everything above 2: closed if `close`, otherwise kept for nobody but us.
-pub fn settle(close: bool) -> Result<()> {
+/// Takes over descriptor `fd`, which our caller opened for us.
+pub fn keep(fd: i32) -> Result<OwnedFd> {
+    let refuse = |errno| Error::os("inherited descriptors", errno, format_args!("--ready-fd {fd}"));
+    if fd < FIRST { Err(refuse(Errno::EBADF)) } else { fds::take_over(fd).map_err(refuse) }
+}
+
+/// Deals with everything above 2 but `kept`: closed if `close`, otherwise kept for nobody but us.
+pub fn settle(close: bool, kept: Option<&OwnedFd>) -> Result<()> {
     if !close {
         match fds::cloexec_from(FIRST as u32) {
             Ok(()) => return Ok(()),
@@ -37,13 +43,13 @@ pub fn settle(close: bool) -> Result<()> {
             Err(errno) => return Err(Error::os("inherited descriptors", errno, format_args!("close_range"))),
         }
     }
-    one_by_one(close);
+    one_by_one(close, kept.map(AsRawFd::as_raw_fd));
     Ok(())
 }
 
-fn one_by_one(close: bool) {
+fn one_by_one(close: bool, kept: Option<i32>) {
     let deal = |fd: i32| {
-        if close {
+        if close && kept != Some(fd) {
             fds::close_inherited(fd);
         } else {
             let _ = fds::cloexec(fd);

@@ -11,4 +11,5 @@ pub mod daemon;
 pub mod host;
 pub mod inherited;
 pub mod lock;
+pub mod notify;
 pub mod reboot_probe;

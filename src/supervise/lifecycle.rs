@@ -33,6 +33,18 @@ pub enum Next {
     GiveUp,
 }
 
+/// The last word to a service manager: what the end means for the machine. `code` is our exit code.
+pub fn last_word(asked: Asked, outcome: Option<Outcome>, code: i32) -> &'static str {
+    match (asked, outcome) {
+        (Asked::Stop, _) => "stopped",
+        (_, Some(Outcome::Halt | Outcome::Exit(0))) => "halted",
+        // A post-stop hook broke a reboot loop: that must not begin again one level higher.
+        (_, Some(Outcome::Reboot)) if code == 0 => "stopped",
+        (_, Some(Outcome::Reboot)) if code != crate::start::GAVE_UP => "reboot",
+        _ => "failed",
+    }
+}
+
 /// The memory of past lives.
 #[derive(Clone, Copy, Debug)]
 pub struct Lifecycle {
@@ -178,6 +190,19 @@ mod tests {
             assert_eq!(outcomes.map(|outcome| life.wants_restart(outcome, Asked::Nothing)), expected);
             assert_eq!(outcomes.map(|outcome| life.wants_restart(outcome, Asked::Stop)), [false; 5]);
         }
+    }
+
+    #[test]
+    fn last_word_says_what_the_end_means() {
+        use Outcome::{Exit, Halt, Reboot, Signal};
+        assert_eq!(last_word(Asked::Stop, Some(Signal(9)), 0), "stopped");
+        assert_eq!(last_word(Asked::Nothing, Some(Halt), 0), "halted");
+        assert_eq!(last_word(Asked::Nothing, Some(Exit(0)), 0), "halted");
+        assert_eq!(last_word(Asked::Nothing, Some(Reboot), 129), "reboot");
+        assert_eq!(last_word(Asked::Nothing, Some(Reboot), 0), "stopped");
+        assert_eq!(last_word(Asked::Nothing, Some(Reboot), crate::start::GAVE_UP), "failed");
+        assert_eq!(last_word(Asked::Nothing, Some(Exit(7)), 7), "failed");
+        assert_eq!(last_word(Asked::Nothing, None, 255), "failed");
     }
 
     #[test]

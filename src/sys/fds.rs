@@ -38,6 +38,15 @@ pub fn close_inherited(fd: RawFd) {
     unsafe { libc::close(fd) };
 }
 
+/// Takes over an inherited descriptor, named by our caller on the command line. EBADF when it is not open.
+pub fn take_over(fd: RawFd) -> nix::Result<OwnedFd> {
+    // SAFETY: no memory is passed.
+    let copy = check(unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 3) }.into())?;
+    close_inherited(fd);
+    // SAFETY: the kernel has just made this descriptor for us.
+    Ok(unsafe { adopt(copy as RawFd) })
+}
+
 /// Whether descriptor number `fd` is open.
 pub fn is_open(fd: RawFd) -> bool {
     // SAFETY: no memory is passed.

@@ -23,6 +23,7 @@ use std::fmt;
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -514,6 +515,11 @@ impl<'g> Running<'g> {
         self.stdout.text()
     }
 
+    /// Its stderr so far.
+    pub fn stderr(&self) -> String {
+        self.stderr.text()
+    }
+
     /// Waits until its stdout contains `text`.
     pub fn wait_stdout(&self, text: &str) {
         let seen = wait_for(DEADLINE, || self.stdout().contains(text));
@@ -541,7 +547,8 @@ impl<'g> Running<'g> {
         wait_for(Duration::from_millis(500), || self.stdout.at_end() && self.stderr.at_end());
         let (stdout, stderr) = (self.stdout.text(), self.stderr.text());
         assert!(ended, "still running after {limit:?}\nstdout: {stdout}\nstderr: {stderr}\n{}", self.guest.logs());
-        Ended { code: status.and_then(|status| status.code()), stdout, stderr, logs: self.guest.logs() }
+        let signal = status.and_then(|status| status.signal());
+        Ended { code: status.and_then(|status| status.code()), signal, stdout, stderr, logs: self.guest.logs() }
     }
 }
 
@@ -558,6 +565,8 @@ impl Drop for Running<'_> {
 pub struct Ended {
     /// Its exit code; None if a signal killed it.
     pub code: Option<i32>,
+    /// The signal that killed it.
+    pub signal: Option<i32>,
     /// All of its stdout.
     pub stdout: String,
     /// All of its stderr.
@@ -567,7 +576,7 @@ pub struct Ended {
 
 impl fmt::Display for Ended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Ended { code, stdout, stderr, logs } = self;
-        write!(f, "\nexit code: {code:?}\nstdout:\n{stdout}\nstderr:\n{stderr}\n{logs}")
+        let Ended { code, signal, stdout, stderr, logs } = self;
+        write!(f, "\nexit code: {code:?}, signal: {signal:?}\nstdout:\n{stdout}\nstderr:\n{stderr}\n{logs}")
     }
 }

@@ -1,0 +1,108 @@
+//! Telling a service manager (systemd, or our own process 1) how things are: sd_notify(3), and its watchdog.
+//!
+//! With WATCHDOG_USEC set the supervisor wakes up every half of it and says that it is alive, as long as the container is
+//! what `monopod.alive` calls alive. Without it nothing ever wakes up for this.
+
+use super::host::now_ms;
+use crate::config::{Alive, Config};
+use crate::rootfs::beneath::Root;
+use crate::text::{Line, PathText, number};
+use core::fmt::Write;
+use nix::fcntl::OFlag;
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, sendto, socket};
+use nix::sys::stat::fstat;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::sync::OnceLock;
+
+/// Words of our environment that are for us alone: neither hooks nor the guest get them.
+pub const OURS: [&[u8]; 3] = [b"NOTIFY_SOCKET", b"WATCHDOG_USEC", b"WATCHDOG_PID"];
+
+/// Who is told.
+struct Manager {
+    socket: OwnedFd,
+    address: UnixAddr,
+}
+
+static MANAGER: OnceLock<Manager> = OnceLock::new();
+
+/// Finds the manager in the environment. Without one, or with an address that is none, nobody is told anything.
+pub fn open() {
+    let Some(address) = std::env::var_os("NOTIFY_SOCKET") else { return };
+    let address = match address.as_bytes().split_first() {
+        Some((b'@', name)) => UnixAddr::new_abstract(name),
+        _ => UnixAddr::new(address.as_os_str()),
+    };
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    if let Ok(address) = address
+        && let Ok(socket) = socket(AddressFamily::Unix, SockType::Datagram, flags, None)
+    {
+        let _ = MANAGER.set(Manager { socket, address });
+    }
+}
+
+/// Tells the manager something, lines of `KEY=VALUE`. It may be gone or be a new one: each message finds its own way.
+pub fn tell(message: core::fmt::Arguments<'_>) {
+    let Some(manager) = MANAGER.get() else { return };
+    let mut line = Line::<700>::new();
+    let _ = line.write_fmt(message);
+    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+    let _ = sendto(manager.socket.as_raw_fd(), line.bytes(), &manager.address, flags);
+}
+
+/// The manager's watchdog.
+pub struct Watchdog {
+    period_ms: u64,
+    next_ms: u64,
+    /// The last change of the file of `monopod.alive`: its time there, and ours.
+    seen: Option<(i64, i64)>,
+    changed_ms: u64,
+}
+
+impl Watchdog {
+    /// From the environment, if it is meant for this process (sd_watchdog_enabled(3)).
+    pub fn from_environment() -> Option<Watchdog> {
+        let value = |name: &str| std::env::var_os(name).and_then(|value| number(value.as_bytes()));
+        let own = nix::unistd::getpid().as_raw() as u64;
+        if value("WATCHDOG_PID").is_some_and(|pid| pid != own) {
+            return None;
+        }
+        let period_ms = value("WATCHDOG_USEC")? / 2_000;
+        (period_ms > 0).then(|| Watchdog { period_ms, next_ms: 0, seen: None, changed_ms: now_ms() })
+    }
+
+    /// A sign of life if it is time for one. When the next is due.
+    pub fn tick(&mut self, now: u64, config: &Config<'_>, init: Option<i32>) -> u64 {
+        if now >= self.next_ms {
+            self.next_ms = now + self.period_ms;
+            if self.is_alive(now, config, init) {
+                tell(format_args!("WATCHDOG=1"));
+            }
+        }
+        self.next_ms
+    }
+
+    /// Whether the container is alive. Between two lives, and until init runs, other deadlines hold.
+    fn is_alive(&mut self, now: u64, config: &Config<'_>, init: Option<i32>) -> bool {
+        let (Alive::File(path), Some(pid)) = (config.alive, init) else {
+            self.changed_ms = now;
+            return true;
+        };
+        let stamp = changed(pid, path.to_bytes());
+        if stamp.is_some() && stamp != self.seen {
+            (self.seen, self.changed_ms) = (stamp, now);
+        }
+        let within = if config.alive_within_ms > 0 { config.alive_within_ms } else { self.period_ms * 2 };
+        now.saturating_sub(self.changed_ms) <= within
+    }
+}
+
+/// When the file at `path` in the guest was changed last. The guest decides what lies there: nothing is followed or opened.
+#[inline(never)] // its path is for those who use monopod.alive
+fn changed(pid: i32, path: &[u8]) -> Option<(i64, i64)> {
+    let root = Root::open(PathText::format(format_args!("/proc/{pid}/root")).ok()?.c()).ok()?;
+    let file = root.look_up(path, OFlag::O_PATH | OFlag::O_NOFOLLOW).ok()?;
+    let stat = fstat(&file).ok()?;
+    #[allow(clippy::unnecessary_cast)] // Both are 32 bits wide on some targets.
+    Some((stat.st_mtime as i64, stat.st_mtime_nsec as i64))
+}
