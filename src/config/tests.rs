@@ -168,6 +168,8 @@ const SAMPLES: &[(&str, &str, &str)] = &[
     ("lxc.start.delay", "5", "5"),
     ("lxc.start.order", "-3", "-3"),
     ("lxc.group", "a b", "a\nb\n"),
+    ("monopod.alive", "file:/run/alive", "file:/run/alive"),
+    ("monopod.alive.within", "30s", "30"),
     ("monopod.console", "stdio", "stdio"),
     ("monopod.log.kmsg", "1", "1"),
     ("monopod.restart.when", "always", "always"),

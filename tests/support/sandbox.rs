@@ -100,8 +100,13 @@ pub fn control_terminal(command: &mut Command) {
 /// Lets `command` inherit `fd` as descriptor `number`.
 pub fn inherit(command: &mut Command, fd: &impl AsRawFd, number: i32) {
     let fd = fd.as_raw_fd();
+    // dup2 onto itself would leave the descriptor to be closed by the exec.
     // SAFETY: one system call between fork and exec, on a descriptor that the caller keeps until then.
-    unsafe { command.pre_exec(move || check(libc::dup2(fd, number))) };
+    unsafe {
+        command.pre_exec(move || {
+            if fd == number { check(libc::fcntl(fd, libc::F_SETFD, 0)) } else { check(libc::dup2(fd, number)) }
+        })
+    };
 }
 
 /// Starts the command with `signals` ignored, as nohup and some shells do.
