@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Writes the initramfs of a test machine, without root: busybox is its init, monopod an ordinary program on it.
+"""Writes the initramfs of a test machine, without root.
 
-Usage: initramfs.py MONOPOD BUSYBOX OUTPUT
+Usage: initramfs.py KIND MONOPOD BUSYBOX MODULES OUTPUT
 """
 
 import pathlib
@@ -55,30 +55,57 @@ class Newc:
         self.entry("TRAILER!!!", 0)
 
 
-def write(archive, monopod, busybox):
+def whole(archive, monopod, busybox, modules):
+    """monopod is /init and busybox /sbin/init: the kernel is told which of them is the machine's."""
     for path in ("proc", "sys", "tmp", "run", "var"):
         archive.folder(path)
     archive.console()
-    archive.link("init", "bin/busybox")
+    archive.file("init", monopod)
+    archive.link("bin/monopod", "/init")
     archive.file("bin/busybox", busybox)
-    archive.file("bin/monopod", monopod)
-    for name in ("inittab", "mounts", "scenario"):
+    archive.link("sbin/init", "/bin/busybox")
+    for name in ("inittab", "mounts", "prepare", "rc", "lib", "service", "machine", "strain", "watchdog", "kinds"):
         archive.file(f"etc/{name}", GUEST / name)
+    archive.file("etc/monopod/init.conf", GUEST / "init.conf")
+    for name in ("binder_linux", "softdog", "i6300esb"):
+        if (module := pathlib.Path(modules) / f"{name}.ko").exists():
+            archive.file(f"modules/{name}.ko", module)
 
     archive.file("lxc/guest/config", GUEST / "container/config")
+    container(archive, busybox, "stay")
+    archive.file("lxc/broken/config", GUEST / "broken/config")
+
+
+def container(archive, busybox, wish):
+    """The container's root directory, and its wish until there is another."""
     rootfs = "lxc/guest/rootfs"
+    archive.entry(f"{rootfs}/wish", stat.S_IFREG | 0o644, f"{wish}\n".encode())
     for name in ("inittab", "rc"):
         archive.file(f"{rootfs}/etc/{name}", GUEST / "container" / name)
+    archive.file(f"{rootfs}/init", GUEST / "container/init")
     archive.file(f"{rootfs}/bin/busybox", busybox)
-    archive.link(f"{rootfs}/init", "bin/busybox")
-    for path in ("dev", "proc", "sys", "tmp"):
+    for path in ("dev", "proc", "sys", "tmp", "sbin", "usr/bin", "usr/sbin"):
         archive.folder(f"{rootfs}/{path}")
 
-    archive.file("lxc/broken/config", GUEST / "broken/config")
-    archive.end()
 
+def least(archive, monopod, busybox, config, wish):
+    """No directory of the machine's, no /dev/console, no script: all there is stands here."""
+    archive.file("init", monopod)
+    archive.file("bin/busybox", busybox)
+    archive.link("bin/sh", "busybox")
+    archive.file("var/lib/lxc/guest/config", GUEST / config)
+    container(archive, busybox, wish)
+
+
+KINDS = {
+    "whole": whole,
+    "broken": lambda archive, monopod, busybox, _: least(archive, monopod, busybox, "broken/config", "poweroff"),
+    "least": lambda archive, monopod, busybox, _: least(archive, monopod, busybox, "least/config", "type"),
+}
 
 if __name__ == "__main__":
-    monopod, busybox, output = sys.argv[1:]
+    kind, *sources, output = sys.argv[1:]
     with open(output, "wb") as file:
-        write(Newc(file), monopod, busybox)
+        archive = Newc(file)
+        KINDS[kind](archive, *sources)
+        archive.end()

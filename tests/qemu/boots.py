@@ -1,0 +1,81 @@
+"""The machines that are tried: what each boots with, what is done at its console, how it must end."""
+
+from dataclasses import dataclass, field
+import pathlib
+import re
+
+GUEST = pathlib.Path(__file__).parent / "guest"
+# Of this name a machine's log, `make test-qemu QEMU=...` and the list of results know it: ARCH-NAME.
+HIERARCHIES = ("v1", "v2", "hybrid")
+# What the kernel must be told for each, when it does not follow from what is mounted.
+NO_V1 = {"v2": "cgroup_no_v1=all"}
+# The end of a machine whose init monopod is; the kernel turns it off afterwards.
+OFF = r"monopod: init: now: poweroff"
+
+
+@dataclass
+class Boot:
+    name: str
+    # The script of guest/ that makes the checks.
+    scenario: str = ""
+    # The kernel command line's own words.
+    words: str = ""
+    # What the console must show in the end, and must not show at all.
+    end: str = ""
+    never: str = r"Kernel panic"
+    # In turn: what is waited for, what is typed then.
+    typed: list = field(default_factory=list)
+    kernel: str = "."
+    archive: str = "whole"
+    # Seconds for all of it. Emulation takes 5 to 40.
+    limit: int = 180
+
+    def checks(self):
+        """How many checks its scenario makes."""
+        return len(re.findall(r"^check [a-z]", (GUEST / self.scenario).read_text(), re.M)) if self.scenario else 0
+
+
+def machine(name, hierarchy, scenario="machine", words="", **more):
+    """A boot with monopod as process 1 and a scenario beside it."""
+    words = f"HIERARCHY={hierarchy} SCENARIO={scenario} monopod.init.cgroup={hierarchy} monopod.init.rc=/etc/rc {words}"
+    return Boot(name, scenario, f"{words} {NO_V1.get(hierarchy, '')}", **{"end": OFF, **more})
+
+
+def watchdog(name, hierarchy, wish, **more):
+    """A watchdog of 4 seconds that must bite, or must not."""
+    words = f"WISH={wish} monopod.init.watchdog=always monopod.init.watchdog.timeout=4 monopod.init.modules=/modules/softdog.ko"
+    return machine(name, hierarchy, "watchdog", words, kernel="full", **more)
+
+
+def boots():
+    """All of them, for each kind of machine."""
+    for each in HIERARCHIES:
+        yield Boot(f"service-{each}", "service", f"rdinit=/sbin/init HIERARCHY={each} {NO_V1.get(each, '')}", end="MARK end")
+    for each in HIERARCHIES:
+        yield machine(f"init-{each}", each)
+    # The first line says what is wrong, with its place; then a person mends it.
+    yield Boot(
+        "broken-config",
+        archive="broken",
+        end=r"/config:2: lxc.tty.max.*emergency shell: exit to try again.*shell-42.*guest: halted: poweroff.*" + OFF,
+        never=r"Kernel panic|config:2: .*config:2: ",
+        typed=[("emergency shell: exit to try again", "echo shell-$((40+2))"),
+               ("shell-42", "busybox sed -i s/4x/4/ /var/lib/lxc/guest/config; exit")],
+    )
+    # Nothing but process 1 and the container: the figures, and what a person types reaches the container.
+    yield Boot(
+        "console",
+        archive="least",
+        words="lxc.uts.name=named-by-the-kernel",
+        end=r"MARK typed: opensesame on named-by-the-kernel.*" + OFF,
+        typed=[("MARK type a word", "opensesame")],
+    )
+    yield machine("strain", "v2", "strain", "ORPHANS=4000", limit=400)
+    bites = r"MARK waiting.*softdog: Initiating system reboot"
+    yield watchdog("watchdog-loop-frozen", "v1", "freeze", end=bites, never=r"Kernel panic|init: now:")
+    yield watchdog("watchdog-supervisor-stopped", "v2", "stop", end=bites, never=r"Kernel panic|init: now:")
+    yield watchdog("watchdog-all-live", "v2", "live", end=OFF, never=r"Kernel panic|Initiating system reboot")
+    binder = '"monopod.init.modules=/modules/binder_linux.ko devices=binder,hwbinder,vndbinder"'
+    yield machine("binder", "hybrid", "kinds", f"WISH=binder {binder}", kernel="full")
+    yield machine("selinux", "v1", "kinds", "WISH=selinux security=selinux selinux=1")
+    yield machine("apparmor", "v2", "kinds", "WISH=apparmor security=apparmor")
