@@ -82,6 +82,11 @@ fn load(module: &CStr) -> Result<()> {
     let parameters = CStr::from_bytes_until_nul(parameters.bytes()).map_err(|_| failed(Errno::E2BIG))?;
     match load_module(opened.as_fd(), parameters, !file.ends_with(b".ko")) {
         Ok(()) | Err(Errno::EEXIST) => Ok(()),
+        // The file is there: it is the kernel's word for a symbol that nothing has (finit_module(2)).
+        Err(Errno::ENOENT) => Err(Error::new(
+            "module",
+            format_args!("{}: needs another module to be loaded before it (modinfo names it)", shown(module)),
+        )),
         Err(errno) => Err(failed(errno)),
     }
 }

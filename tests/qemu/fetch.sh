@@ -19,7 +19,10 @@ armhf . linux-image-6.1.0-50-armmp 6.1.176-1 ddd1d8dd0c6beabb9eb96bcfab26549eb30
 armhf busybox busybox-static 1:1.35.0-4+deb12u1+b1 2f68dbeaebeda49f3cde34ac421d5add85fb1c837ff7c4a4971945340d9d66ff busybox-static
 END
 )
-if [ -e "$dir/complete" ] && [ "$(<"$dir/complete")" = "$pinned" ]; then
+# Binder, watchdogs, and what a disk with ext4 on a virtual board needs; a kernel that has one built in has no file of it.
+modules='binder_linux|watchdog|softdog|i6300esb|sp805_wdt|virtio[a-z_]*|crc16|crc32c[a-z_]*|libcrc32c|mbcache|jbd2|ext4'
+has() { [ -e "$dir/$1" ] && [ "$(<"$dir/$1")" = "$2" ]; }
+if has complete "$pinned" && has chosen "$modules"; then
     exit 0
 fi
 fail() {
@@ -34,14 +37,12 @@ done
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$work/lists/partial" "$work/cache/archives/partial" "$dir"
+rm -f "$dir/fetched"
 touch "$work/status"
 options=(-qq -o APT::Architecture="$arch" -o APT::Architectures="$arch"
     -o Dir::State::lists="$work/lists" -o Dir::State::status="$work/status" -o Dir::Cache="$work/cache"
     -o Acquire::Languages=none -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false
     -o APT::Sandbox::User="$(id -un)")
-
-# Binder, watchdogs, and what a disk with ext4 on a virtual board needs; a kernel that has one built in has no file of it.
-modules='binder_linux|softdog|i6300esb|sp805_wdt|virtio[a-z_]*|crc16|crc32c[a-z_]*|libcrc32c|mbcache|jbd2|ext4'
 
 # An index that fails (a third-party source, a mirror in mid-update) matters only if the package is not found without it.
 apt-get "${options[@]}" update >"$work/log" 2>&1 || true
@@ -84,4 +85,5 @@ while read -r _ file package version sha256 newest; do
     fi
     echo "$(basename "$deb") $(sha256sum <"$deb" | cut -d' ' -f1)" >>"$dir/fetched"
 done <<<"$pinned"
+echo "$modules" >"$dir/chosen"
 echo "$pinned" >"$dir/complete"

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes the initramfs of a test machine, without root.
 
-Usage: initramfs.py KIND MONOPOD BUSYBOX MODULES OUTPUT
+Usage: initramfs.py KIND MONOPOD BUSYBOX OUTPUT [MODULE...]
 """
 
 import pathlib
@@ -67,9 +67,8 @@ def whole(archive, monopod, busybox, modules):
     for name in ("inittab", "mounts", "prepare", "rc", "lib", "service", "machine", "strain", "watchdog", "kinds"):
         archive.file(f"etc/{name}", GUEST / name)
     archive.file("etc/monopod/init.conf", GUEST / "init.conf")
-    for name in ("binder_linux", "softdog", "i6300esb"):
-        if (module := pathlib.Path(modules) / f"{name}.ko").exists():
-            archive.file(f"modules/{name}.ko", module)
+    for module in modules:
+        archive.file(f"modules/{pathlib.Path(module).name}", module)
 
     archive.file("lxc/guest/config", GUEST / "container/config")
     container(archive, busybox, "stay")
@@ -104,8 +103,8 @@ KINDS = {
 }
 
 if __name__ == "__main__":
-    kind, *sources, output = sys.argv[1:]
+    kind, monopod, busybox, output, *modules = sys.argv[1:]
     with open(output, "wb") as file:
         archive = Newc(file)
-        KINDS[kind](archive, *sources)
+        KINDS[kind](archive, monopod, busybox, modules)
         archive.end()
