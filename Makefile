@@ -8,7 +8,7 @@ SHELL       := /bin/bash
 MAKEFLAGS   += --no-print-directory
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-qemu bench test-deps start-all check fmt clippy deny build small size check-sizes toolchain started clean FORCE
+.PHONY: help demo test test-host test-qemu test-systemd bench test-deps start-all check fmt clippy deny build build-all small size check-static toolchain started clean FORCE
 
 # A shell without a login has no ~/.cargo/bin; flags from outside would replace those of targets/.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -38,6 +38,8 @@ demo: out/$(HOST)/monopod ## boot a small Android-like system in a container (DE
 # ---- building ----
 
 build: $(WANTED:%=out/%/monopod) ## the static binaries, out/TRIPLE/monopod (TARGET=TRIPLE for one)
+
+build-all: $(TARGETS:%=out/%/monopod) $(TARGETS:%=out/%/monopod-small) ## both of them for every target
 
 small: $(WANTED:%=out/%/monopod-small) ## the same with std rebuilt for size, out/TRIPLE/monopod-small
 
@@ -82,14 +84,16 @@ toolchain:
 
 AS_ROOT = $(if $(filter 0,$(shell id -u)),,sudo -E)
 
-# The program under test is the one that is shipped; cargo's own copy is only built beside it.
-test: test-deps fmt clippy check-sizes start-all ## install what the tests need and run all of them
+test: test-deps fmt clippy check-static start-all test-host test-qemu ## install what the tests need and run all of them
 	@if command -v cargo-deny > /dev/null; then $(MAKE) deny; else echo "skipped: cargo-deny, make check installs it"; fi
+	@echo; $(MAKE) size
+	@echo "all tests of $(HOST) passed, and the rest started where \"started\" is said above"
+
+# The program under test is the one that is shipped; cargo's own copy is only built beside it.
+test-host: test-deps out/$(HOST)/monopod ## containers on this machine
 	cargo build --locked --release --target $(HOST) --features alloc-audit --target-dir $(TARGET_DIR)/audit
 	MONOPOD_BIN=$(CURDIR)/out/$(HOST)/monopod MONOPOD_AUDIT_BIN=$(TARGET_DIR)/audit/$(HOST)/release/monopod \
 	  $(if $(AS_ROOT),CARGO_TARGET_$(call upper,$(HOST))_RUNNER="$(AS_ROOT)") cargo test --locked --target $(HOST)
-	@echo; $(MAKE) size
-	@echo "all tests of $(HOST) passed, and the rest started where \"started\" is said above"
 
 test-deps: | toolchain
 	@test "$$(id -u)" = 0 || command -v sudo > /dev/null || { echo "make test needs root or sudo: its tests make \
@@ -106,11 +110,22 @@ started:
 	if [ -n "$$run" ] && ! command -v $$run > /dev/null; then echo "skipped: $(BIN), $$run is missing"; \
 	else version=$$($$run $(BIN) --version); echo "started: $(BIN): $$version"; fi
 
-# Emulated machines with Debian's kernels, one after the other; QEMU="arm64 v2" tries only these. With CI=1 a skip fails.
-test-qemu: $(TARGETS:%=out/%/monopod) ## boot monopod on aarch64, armv7 and x86_64 kernels in QEMU (QEMU="arm64 v2" for one)
-	@$(if $(CI),,NEED=optional) targets/need.sh python3:python3 \
-	  qemu-system-aarch64:qemu-system-arm qemu-system-arm:qemu-system-arm qemu-system-x86_64:qemu-system-x86
+# Emulated machines with Debian's kernels; QEMU="arm64 v2" tries only these. With CI=1 a skip fails.
+test-qemu: $(TARGETS:%=out/%/monopod) ## boot it on aarch64, armv7 and x86_64 kernels in QEMU (QEMU="arm64 v2" for some)
+	@$(call need-emulators)
+	@$(if $(QEMU),,CI=$(CI) tests/qemu/run.py --self-test)
 	@CI=$(CI) tests/qemu/run.py $(QEMU)
+
+need-emulators = $(if $(CI),,NEED=optional) targets/need.sh python3:python3 \
+  qemu-system-aarch64:qemu-system-arm qemu-system-arm:qemu-system-arm qemu-system-x86_64:qemu-system-x86
+
+# Not a part of `make test`: it fetches a whole Debian.
+test-systemd: out/aarch64-unknown-linux-musl/monopod ## boot Debian with systemd as a container on aarch64 in QEMU
+	@$(call need-emulators)
+	@targets/need.sh mmdebstrap:mmdebstrap mke2fs:e2fsprogs
+	@tests/qemu/fetch.sh arm64 .cache/qemu/arm64
+	@$(AS_ROOT) tests/qemu/systemd.sh arm64 .cache/qemu/arm64/systemd.ext4
+	@CI=$(CI) tests/qemu/run.py arm64-systemd
 
 # BENCH=--quick for a short run; benches/README.md says what is compared. Two C programs are its floor and its init.
 bench: out/$(HOST)/monopod out/$(HOST)/monopod-small ## measure against LXC and bare system calls (root; BENCH=--quick)
@@ -125,7 +140,7 @@ bench: out/$(HOST)/monopod out/$(HOST)/monopod-small ## measure against LXC and 
 
 # ---- checking ----
 
-check: fmt clippy deny check-sizes ## rustfmt, clippy with warnings denied, cargo-deny, size limits
+check: fmt clippy deny check-static ## rustfmt, clippy with warnings denied, cargo-deny, size limits
 
 fmt: | toolchain
 	@cargo fmt --version > /dev/null 2>&1 || rustup component add rustfmt
@@ -143,7 +158,7 @@ deny: | toolchain
 	if cargo deny --log-level off fetch db > /dev/null 2>&1; then cargo deny --log-level error check advisories; \
 	else echo "skipped: cargo deny check advisories, their database cannot be fetched from here"; fi
 
-check-sizes: $(TARGETS:%=out/%/monopod) $(TARGETS:%=out/%/monopod-small)
+check-static: $(TARGETS:%=out/%/monopod) $(TARGETS:%=out/%/monopod-small)
 	@targets/sizes.sh $(foreach t,$(TARGETS),out/$t/monopod:$(limit.$t) out/$t/monopod-small:$(limit-small.$t))
 
 size: ## how large the binaries in out/ are, as a table

@@ -93,3 +93,17 @@ def boots():
     yield machine("binder", "hybrid", "kinds", "WISH=binder", modules=binder, kernel="full")
     yield machine("selinux", "v1", "kinds", "WISH=selinux security=selinux selinux=1")
     yield machine("apparmor", "v2", "kinds", "WISH=apparmor security=apparmor")
+
+
+def optional():
+    """What takes longer to make ready than all of the others to run."""
+    life = r"MARK life {}: virt lxc, init systemd, state (starting|running), failed 0\s+MARK life {}: 0::/init.scope, units in /system.slice/lives.service.*"
+    yield Boot(
+        "systemd",
+        words="monopod.init.containers=debian monopod.init.lxcpath=/data monopod.init.cgroup=v2 cgroup_no_v1=all "
+              '"monopod.init.mount=/dev/vda /data ext4"',
+        modules=["virtio_mmio", "virtio_blk"],
+        devices="-smp 2 -m 512 -drive if=none,id=disk,format=raw,snapshot=on,file={cache}/systemd.ext4 "
+                "-device virtio-blk-device,drive=disk",
+        end=life.format(1, 1) + life.format(2, 2) + OFF,
+    )

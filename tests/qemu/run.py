@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 
-from boots import Boot, boots
+from boots import Boot, boots, optional
 
 HERE = pathlib.Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -58,7 +58,8 @@ def run(arch, boot, archive):
     _, emulator, machine, console = MACHINES[arch]
     words = [f"console={console} quiet panic=-1 {boot.words}"]
     words += [f'"monopod.init.modules=/modules/{name}.ko {given}"' for name, given in modules(arch, boot)]
-    command = [emulator, *EMULATED.split(), *machine.split(), *boot.devices.split(),
+    command = [emulator, *EMULATED.split(), *machine.split(),
+               *boot.devices.format(cache=cache(arch)).split(),
                "-kernel", kernel(arch, boot.kernel) / "vmlinuz", "-initrd", archive,
                "-append", " ".join(words)]
     return converse(command, boot.typed, boot.limit)
@@ -162,8 +163,9 @@ def main(words):
         print(f"qemu self-test: {wrong or 'ok'}")
         return 1 if wrong and (os.environ.get("CI") or not wrong.startswith("skipped")) else 0
     wanted, skips, known = [], 0, False
+    tried = [*boots(), *(boot for boot in optional() if any(boot.name in word for word in words))]
     for arch in MACHINES:
-        chosen = [boot for boot in boots() if all(word in f"{arch}-{boot.name}" for word in words)]
+        chosen = [boot for boot in tried if all(word in f"{arch}-{boot.name}" for word in words)]
         known |= bool(chosen)
         why = missing(arch) if chosen else None
         if why:
