@@ -29,7 +29,7 @@ DENY    := 0.20.2
 upper    = $(shell echo $1 | tr a-z- A-Z_)
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
 
 demo: out/$(HOST)/monopod ## boot a small Android-like system in a container (DEMO=interactive: log in to it)
 	@targets/need.sh busybox:busybox-static readelf:binutils
