@@ -10,7 +10,8 @@
 //!
 //! Environment: `MONOPOD_BIN` is the binary under test (default: cargo's). Set it to the path of LXC's own `lxc-start` to
 //! see what LXC does in the same scenario. `MONOPOD_TESTINIT` is the guests' init, `MONOPOD_AUDIT_BIN` a binary built with
-//! `--features alloc-audit`. With `CI` set, a skip for something that can be installed is a failure.
+//! `--features alloc-audit`. `MONOPOD_RUNNER` is what runs a binary of another machine (`qemu-arm-static`); the guests stay
+//! this machine's. With `CI` set, a skip for something that can be installed is a failure.
 
 pub mod leaks;
 pub mod report;
@@ -64,6 +65,29 @@ pub fn skip(test: &str, reason: &str, installable: bool) {
 /// The binary under test.
 pub fn binary() -> PathBuf {
     std::env::var_os("MONOPOD_BIN").map_or_else(|| env!("CARGO_BIN_EXE_monopod").into(), PathBuf::from)
+}
+
+/// The words of a command line that the binary under test begins with: what runs it, if anything must, and itself.
+pub fn program() -> Vec<PathBuf> {
+    std::env::var_os("MONOPOD_RUNNER").map(PathBuf::from).into_iter().chain([binary()]).collect()
+}
+
+/// Whether the binary under test is run by qemu-user; the skip of a test that cannot be is said, with its reason.
+#[must_use]
+pub fn emulated(test: &str, reason: &str) -> bool {
+    let emulated = program().len() > 1;
+    if emulated {
+        skip(test, &format!("under MONOPOD_RUNNER: {reason}"), false);
+    }
+    emulated
+}
+
+/// A command of the binary under test.
+pub fn command() -> Command {
+    let words = program();
+    let mut command = Command::new(&words[0]);
+    command.args(&words[1..]);
+    command
 }
 
 /// The guests' init: a static binary, built by cargo as an example of the package.
@@ -294,7 +318,7 @@ impl Guest {
     pub fn tool(&self, tool: &str, words: &[&str]) -> Command {
         let mut command = match is_lxc() {
             true => Command::new(binary().with_file_name(format!("lxc-{tool}"))),
-            false => Command::new(binary()),
+            false => command(),
         };
         if !is_lxc() {
             command.arg(tool);

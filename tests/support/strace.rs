@@ -4,9 +4,12 @@ use super::{Ended, Guest, Running, skip};
 use std::fs;
 use std::process::{Command, Stdio};
 
-/// False, with the skip said, where there is no strace.
+/// False, with the skip said, where there is no strace, or where it would trace and disturb an emulator instead.
 #[must_use]
 pub fn available(test: &str) -> bool {
+    if super::emulated(test, "strace sees the calls of the emulator") {
+        return false;
+    }
     let found = Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_ok_and(|status| status.success());
     if !found {
         skip(test, "no strace (package strace)", true);
