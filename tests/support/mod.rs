@@ -13,11 +13,13 @@
 //! `--features alloc-audit`. `MONOPOD_RUNNER` is what runs a binary of another machine (`qemu-arm-static`); the guests stay
 //! this machine's. With `CI` set, a skip for something that can be installed is a failure.
 
+pub mod kernel;
 pub mod leaks;
 pub mod report;
 pub mod sandbox;
 pub mod strace;
 
+use kernel::Kernel;
 use report::Report;
 use sandbox::{Sandbox, kill};
 use std::fmt;
@@ -135,6 +137,7 @@ pub struct Guest {
     environment: Vec<(String, String)>,
     before: OnceLock<String>,
     view: Option<CgroupView>,
+    kernel: Option<Kernel>,
     /// The namespace in which everything runs.
     pub sandbox: Sandbox,
 }
@@ -171,6 +174,7 @@ impl Guest {
             environment: Vec::new(),
             before: OnceLock::new(),
             view: None,
+            kernel: None,
             sandbox: Sandbox::new(),
         }
     }
@@ -179,6 +183,19 @@ impl Guest {
     pub fn with_cgroup_view(mut self) -> Self {
         self.view = Some(CgroupView::new(&self.sandbox));
         self
+    }
+
+    /// Has everything run under another kernel from now on.
+    pub fn set_kernel(&mut self, kernel: Kernel) {
+        self.kernel = Some(kernel);
+    }
+
+    /// Has `command` run inside the sandbox, under the kernel.
+    pub fn enter(&self, command: &mut Command) {
+        self.sandbox.enter(command);
+        if let Some(kernel) = &self.kernel {
+            sandbox::filter(command, kernel.program());
+        }
     }
 
     /// Whether a cgroup path is the container's.
@@ -337,7 +354,7 @@ impl Guest {
     fn finish(&self, mut command: Command, words: &[&str]) -> Command {
         command.args(["-n", &self.name, "-P"]).arg(&self.lxcpath).args(words);
         command.stdin(Stdio::null()).envs(self.environment.iter().map(|(name, value)| (name, value)));
-        self.sandbox.enter(&mut command);
+        self.enter(&mut command);
         command
     }
 
