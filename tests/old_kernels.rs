@@ -13,12 +13,12 @@ use std::time::Duration;
 
 /// Every system call of the program that Linux 3.10 does not have, with the kernel that brought it and its older way.
 const NEW: [(&str, libc::c_long); 6] = [
-    ("clone3", libc::SYS_clone3),                       // 5.3, 5.7 for cgroups: clone, then `cgroup.procs`
-    ("openat2", libc::SYS_openat2),                     // 5.6: openat, component by component
-    ("close_range", libc::SYS_close_range),             // 5.9, 5.11 for close-on-exec: /proc/self/fd
-    ("pidfd_open", libc::SYS_pidfd_open),               // 5.3: kill by pid
+    ("clone3", libc::SYS_clone3),           // 5.3, 5.7 for cgroups: clone, then `cgroup.procs`
+    ("openat2", libc::SYS_openat2),         // 5.6: openat, component by component
+    ("close_range", libc::SYS_close_range), // 5.9, 5.11 for close-on-exec: /proc/self/fd
+    ("pidfd_open", libc::SYS_pidfd_open),   // 5.3: kill by pid
     ("pidfd_send_signal", libc::SYS_pidfd_send_signal), // 5.1: the same
-    ("bpf", libc::SYS_bpf),                             // 3.18: for device lists of v2 alone, and v2 is younger than it
+    ("bpf", libc::SYS_bpf),                 // 3.18: for device lists of v2 alone, and v2 is younger than it
 ];
 
 /// The kernels of this file, each with its name.
@@ -211,9 +211,12 @@ fn namespace_that_the_kernel_does_not_have_is_named() {
     if !kernel::available("namespace_that_the_kernel_does_not_have_is_named") {
         return;
     }
-    for (flag, name) in
-        [(libc::CLONE_NEWUTS, "uts"), (libc::CLONE_NEWIPC, "ipc"), (libc::CLONE_NEWNET, "net"), (libc::CLONE_NEWNS, "mnt")]
-    {
+    for (flag, name) in [
+        (libc::CLONE_NEWUTS, "uts"),
+        (libc::CLONE_NEWIPC, "ipc"),
+        (libc::CLONE_NEWNET, "net"),
+        (libc::CLONE_NEWNS, "mnt"),
+    ] {
         let mut guest = Guest::new("no_namespace");
         let kernel = without_clone(Kernel::new());
         guest.set_kernel(kernel.answer(libc::SYS_unshare, &[Is::Any(0, flag as u32)], libc::EINVAL));
