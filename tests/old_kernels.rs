@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// Every system call of the program that Linux 3.10 does not have, with the kernel that brought it and its older way.
-const NEW: [(&str, libc::c_long); 6] = [
+pub const NEW: [(&str, libc::c_long); 6] = [
     ("clone3", libc::SYS_clone3),           // 5.3, 5.7 for cgroups: clone, then `cgroup.procs`
     ("openat2", libc::SYS_openat2),         // 5.6: openat, component by component
     ("close_range", libc::SYS_close_range), // 5.9, 5.11 for close-on-exec: /proc/self/fd
@@ -187,6 +187,32 @@ fn calls_younger_than_linux_3_10_are_known() {
     } else {
         skip("calls_younger_than_linux_3_10_are_known", "no v2 hierarchy on this machine: clone3 is not used", false);
     }
+}
+
+/// Capabilities above 36 and the ambient set are younger, and so is what closes descriptors in bulk.
+#[test]
+fn what_linux_3_10_never_had_needs_not_be_taken_away() {
+    let test = "what_linux_3_10_never_had_needs_not_be_taken_away";
+    if !kernel::available(test) {
+        return;
+    }
+    let mut guest = Guest::new("old_rights").config("lxc.cap.keep = kill sys_admin");
+    let start = guest.start_command("report , exit 7");
+    // What init must not inherit.
+    let mut command = Command::new("setpriv");
+    command.args(["--inh-caps", "+kill", "sh", "-c", "exec 9< /dev/null; exec \"$@\"", "sh"]);
+    command.arg(start.get_program()).args(start.get_args()).args(["-C"]).stdin(Stdio::null());
+    guest.set_kernel(Kernel::of_3_10());
+    guest.enter(&mut command);
+    let ended = Running::new(&guest, command).wait();
+    assert_eq!(ended.code, Some(7), "{ended}");
+    let report = guest.report();
+    assert_eq!((report.capabilities("CapInh:"), report.capabilities("CapAmb:")), (0, 0));
+    // This kernel's own younger ones could not be dropped.
+    const OF_3_10: u64 = (1 << 37) - 1;
+    assert_eq!(report.capabilities("CapBnd:") & OF_3_10, 1 << 5 | 1 << 21);
+    assert_eq!(report.all("fd").len(), 3, "{:?}", report.all("fd"));
+    guest.assert_nothing_left();
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! Life as process 1, in a pid namespace: there reboot(2) ends it by SIGINT (halt, power-off) or SIGHUP (reboot), and the
 //! machine around it stays. What only a machine of its own can show is in tests/qemu.
 
-use crate::support::kernel::{self, Kernel};
-use crate::support::{self, DEADLINE, Ended, Guest, Running, sandbox, wait_for};
+use crate::old_kernels::NEW;
+use crate::support::kernel::{self, Kernel, LAST_OF_3_10};
+use crate::support::{self, DEADLINE, Ended, Guest, Running, sandbox, strace, wait_for};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
@@ -77,7 +78,11 @@ impl Host {
     }
 
     fn boot(&self) -> Running<'_> {
-        let mut command = Command::new("unshare");
+        self.boot_by(Command::new("unshare"))
+    }
+
+    /// `command` is unshare, or something that runs it.
+    fn boot_by(&self, mut command: Command) -> Running<'_> {
         command.args(["--mount", "--pid", "--net", "--uts", "--fork", "--kill-child", "chroot"]);
         command.arg(&self.root).args(["/init", "quiet"]).stdin(Stdio::piped());
         self.guest.enter(&mut command);
@@ -458,6 +463,25 @@ fn kernel_of_linux_3_10_is_enough() {
     }
     assert!(cgroups[0].contains(":/lxc/NAME\n"), "{}", cgroups[0]);
     assert_eq!(cgroups[0], cgroups[1]);
+}
+
+#[test]
+fn calls_younger_than_linux_3_10_are_known() {
+    let test = "calls_younger_than_linux_3_10_are_known";
+    if !strace::available(test) {
+        return;
+    }
+    let Some(host) = Host::new(test, "", "say life , restart-times 1 , poweroff") else { return };
+    let mut command = Command::new("strace");
+    command.args(["-f", "-n", "-qqq", "-o"]).arg(host.guest.dir().join("trace")).arg("unshare");
+    let ended = host.boot_by(command).wait();
+    assert_eq!(host.guest.results(), "life\nlife\n", "{ended}");
+    let ours = |exec: &str| exec.contains("[\"/init\", \"quiet\"]") || exec.contains("[\"monopod\", ");
+    let young = strace::calls_above(LAST_OF_3_10, &host.guest.file("trace"), ours);
+    assert!(young.iter().all(|call| NEW.iter().any(|(known, _)| known == call)), "{young:?}");
+    // The supervisor was looked at, too.
+    assert!(young.contains("openat2"), "{young:?}");
+    host.guest.assert_nothing_left();
 }
 
 /// A file in the place of /dev/watchdog keeps what it is told: a NUL for each sign of life, V for the end.
