@@ -90,8 +90,9 @@ fn live(guest: &Guest, what: &str) -> String {
     let init = guest.init();
     let cgroups = fs::read_to_string(format!("/proc/{init}/cgroup")).unwrap();
     let path = format!("/lxc/{}", guest.name());
-    let v2 = guest.sandbox.sh("cat /proc/self/mounts").contains(" cgroup2 ");
-    for line in cgroups.lines().filter(|line| !line.contains(":name=") && (v2 || !line.starts_with("0::"))) {
+    let mounts = guest.sandbox.sh("cat /proc/self/mounts");
+    let mounted = |line: &str| mounts.contains(if line.starts_with("0::") { " cgroup2 " } else { " cgroup " });
+    for line in cgroups.lines().filter(|line| !line.contains(":name=") && mounted(line)) {
         assert!(line.ends_with(&path), "{what}: {line}");
     }
     wait_until("the console's log", || guest.file("console.log").contains("on the console"));
@@ -151,6 +152,24 @@ fn machine_of_linux_3_10_has_only_v1_hierarchies() {
     let expected = live(&guest, "this kernel");
     guest.set_kernel(Kernel::of_3_10());
     assert_same_but_cgroup_namespace(&live(&guest, "Linux 3.10"), &expected);
+}
+
+#[test]
+fn machine_with_v2_alone_is_entered_by_name() {
+    if !kernel::available("machine_with_v2_alone_is_entered_by_name") {
+        return;
+    }
+    let mut guest = guest("v2_alone");
+    guest.sandbox.sh("umount -R /sys/fs/cgroup; mount -t cgroup2 cgroup2 /sys/fs/cgroup");
+    guest.set_kernel(Kernel::new());
+    let expected = live(&guest, "this kernel");
+    // E2BIG: clone3 of 5.3 knows no cgroup yet.
+    for errno in [libc::ENOSYS, libc::E2BIG, libc::EINVAL] {
+        guest.set_kernel(Kernel::new().answer(libc::SYS_clone3, &[], errno));
+        assert_eq!(live(&guest, "no clone3 into a cgroup"), expected, "{errno}");
+    }
+    guest.set_kernel(without_clone(Kernel::new()));
+    assert_eq!(live(&guest, "clone that takes no namespaces"), expected);
 }
 
 /// Strace's view of the program, its clients included: whatever it calls that Linux 3.10 does not have is in `NEW`, and has
@@ -228,6 +247,24 @@ fn hosts_pid_namespace_lost_is_a_refused_start() {
     assert_eq!(ended.code, Some(255), "{ended}");
     assert!(ended.stderr.starts_with("monopod: clone: namespaces 0x"), "{ended}");
     assert!(ended.stderr.ends_with("Operation not permitted\n"), "{ended}");
+    assert_eq!(guest.results(), "");
+    guest.assert_nothing_left();
+}
+
+#[test]
+fn fork_that_fails_after_unshare_leaves_the_supervisor_where_it_was() {
+    if !strace::available("fork_that_fails_after_unshare_leaves_the_supervisor_where_it_was") {
+        return;
+    }
+    let guest = Guest::new("no_fork");
+    let hook = guest.script("hook", "exec readlink /proc/self/ns/pid >> $dir/hooks");
+    let guest = guest.config(&format!("lxc.hook.post-stop = {hook}"));
+    // The clone, then the fork; the third is the hook's.
+    let injections = ["clone3:error=ENOSYS".into(), "clone:error=EINVAL:when=1..2".into()];
+    let ended = strace::run(&guest, "say lives", &injections);
+    assert_eq!(ended.code, Some(255), "{ended}");
+    let hosts = fs::read_link("/proc/self/ns/pid").unwrap();
+    assert_eq!(guest.file("hooks"), format!("{}\n", hosts.display()), "{ended}");
     assert_eq!(guest.results(), "");
     guest.assert_nothing_left();
 }
