@@ -56,7 +56,8 @@ impl Host {
 
     fn install(&self, conf: &str, steps: &str) {
         // Most guests here know nothing of a halt.
-        let conf = format!("{conf}\nmonopod.init.stop = 1\n");
+        let stop = if conf.contains("monopod.init.stop") { "" } else { "monopod.init.stop = 1" };
+        let conf = format!("{conf}\n{stop}\n");
         fs::write(self.root.join("etc/monopod/init.conf"), conf).unwrap();
         let rootfs = format!("/var/lib/lxc/{}/rootfs", self.guest.name());
         let init = format!("lxc.rootfs.path = {rootfs}\nlxc.init.cmd = /init {steps}\nlxc.tty.max = 0\n");
@@ -219,7 +220,7 @@ fn everything_killed_from_inside_the_container_comes_back() {
 
 #[test]
 fn signals_mean_what_other_inits_take_them_for() {
-    let conf = "monopod.init.ctrlaltdel = halt\nmonopod.init.on.halt = reboot";
+    let conf = "monopod.init.ctrlaltdel = halt\nmonopod.init.on.halt = reboot\nmonopod.init.stop = 20";
     let table = [
         (libc::SIGTERM, REBOOT),
         (libc::SIGUSR1, POWER_OFF),
@@ -231,7 +232,7 @@ fn signals_mean_what_other_inits_take_them_for() {
     for (signal, end) in table {
         let Some(host) = Host::new("signals_mean", conf, "say up , signals 1 , halt") else { return };
         let running = host.boot();
-        host.guest.wait_said("up");
+        host.guest.wait_said("ready");
         sandbox::kill(host.process1(&running), signal);
         let ended = running.wait();
         assert_eq!(ended.signal, end, "signal {signal}{ended}");
@@ -446,7 +447,9 @@ fn kernel_of_linux_3_10_is_enough() {
     let steps = "say life , restart-times 1 , report , signals 1 , poweroff";
     let mut cgroups = Vec::new();
     for kernel in [Kernel::new(), Kernel::of_3_10()] {
-        let Some(mut host) = Host::new("linux_3_10", "monopod.init.rc = /rc", steps) else { return };
+        let Some(mut host) = Host::new("linux_3_10", "monopod.init.rc = /rc\nmonopod.init.stop = 20", steps) else {
+            return;
+        };
         host.guest.set_kernel(kernel);
         host.script("rc", "echo rc");
         let running = host.boot();
