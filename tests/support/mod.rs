@@ -123,6 +123,11 @@ pub fn is_static(path: &Path) -> bool {
     (0..usize::from(count)).all(|i| elf[start + i * size] != 3)
 }
 
+/// Whether an ELF file is one of 64 bits.
+pub fn is_64_bit(path: &Path) -> bool {
+    fs::read(path).unwrap()[4] == 2
+}
+
 /// Whether the binary under test is LXC's own.
 pub fn is_lxc() -> bool {
     binary().file_name().is_some_and(|name| name == "lxc-start")
