@@ -1,7 +1,7 @@
 //! Kernels that lack what this one has: a seccomp filter on the program and on everything it starts, clients included.
 //!
 //! ```ignore
-//! let guest = Guest::new("old").kernel(Kernel::new().of_3_10().without_flags(libc::SYS_clone, 0, NAMESPACES));
+//! guest.set_kernel(Kernel::of_3_10().answer(libc::SYS_setns, &[], libc::EPERM));
 //! ```
 
 use super::{sandbox, skip};
