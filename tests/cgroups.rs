@@ -1,6 +1,6 @@
 //! Cgroups: exactly `lxc/NAME` wherever it counts, with every configured limit, and nothing afterwards.
 
-use crate::support::{Guest, sandbox, wait_for};
+use crate::support::{Guest, emulated, sandbox, wait_for};
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -216,6 +216,9 @@ write /dev/full: Operation not permitted
 /// cgroup v2 has no device files: the list becomes a program, which the kernel has to accept.
 #[test]
 fn devices_on_v2_are_fenced_by_a_program() {
+    if emulated("devices_on_v2_are_fenced_by_a_program", "qemu-user has no bpf(2)") {
+        return;
+    }
     let guest = Guest::new("devices_v2").config(
         "lxc.cgroup2.devices.allow = b *:* rwm
         lxc.cgroup2.devices.deny = a

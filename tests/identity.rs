@@ -1,7 +1,7 @@
 //! Who init is: ids, capabilities, limits, environment, namespaces, names.
 
 use crate::support::report::Report;
-use crate::support::{Guest, Running, sandbox};
+use crate::support::{Guest, Running, emulated, sandbox};
 use std::fs;
 
 /// Runs a guest with these config lines and returns what init found.
@@ -88,6 +88,16 @@ fn ids_groups_and_working_directory_are_the_configured_ones() {
     assert_eq!(report.one("pdeath"), "9");
 }
 
+/// Rust's start-up code in the test init ignores SIGPIPE, nobody ignores anything else.
+#[track_caller]
+fn assert_ignores_nothing(report: &Report) {
+    let mut ignored = u64::from_str_radix(report.entry("status", "SigIgn:"), 16).unwrap();
+    if emulated("ignored signals 32 and 33 are not looked at", "qemu-user keeps them for itself") {
+        ignored &= !(0b11 << 31);
+    }
+    assert_eq!(ignored, 1 << (libc::SIGPIPE - 1), "{ignored:#x}");
+}
+
 #[test]
 fn init_of_an_empty_config_starts_from_a_clean_process() {
     let report = report("clean", "");
@@ -100,8 +110,7 @@ fn init_of_an_empty_config_starts_from_a_clean_process() {
     assert_eq!(report.all("env"), ["container=lxc"]);
     assert_eq!(report.all("arg"), ["/init", "report"]);
     assert_eq!(report.entry("status", "SigBlk:"), "0000000000000000");
-    // Rust's start-up code in the test init ignores SIGPIPE, nobody ignores anything else.
-    assert_eq!(report.entry("status", "SigIgn:"), "0000000000001000");
+    assert_ignores_nothing(&report);
     assert_eq!(report.entry("status", "NoNewPrivs:"), "0");
 }
 
@@ -112,7 +121,7 @@ fn signals_that_our_caller_ignores_are_not_ignored_in_init() {
     sandbox::ignore(&mut command, &[libc::SIGHUP, libc::SIGINT, libc::SIGUSR1, libc::SIGCHLD, 40]);
     let ended = Running::new(&guest, command).wait();
     assert_eq!(ended.code, Some(0), "{ended}");
-    assert_eq!(guest.report().entry("status", "SigIgn:"), "0000000000001000");
+    assert_ignores_nothing(&guest.report());
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! Life as process 1, in a pid namespace: there reboot(2) ends it by SIGINT (halt, power-off) or SIGHUP (reboot), and the
 //! machine around it stays. What only a machine of its own can show is in tests/qemu.
 
-use crate::support::{self, DEADLINE, Ended, Guest, Running, sandbox, wait_for};
+use crate::old_kernels::NEW;
+use crate::support::kernel::{self, Kernel, LAST_OF_3_10};
+use crate::support::{self, DEADLINE, Ended, Guest, Running, sandbox, strace, wait_for};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
@@ -17,6 +19,10 @@ struct Host {
 impl Host {
     /// `conf` is its init.conf, `steps` what the container's init does. None: there is no static binary or busybox.
     fn new(test: &str, conf: &str, steps: &str) -> Option<Host> {
+        // Without binfmt_misc the kernel cannot execute it.
+        if support::emulated(test, "process 1 executes itself, as the supervisor of a container") {
+            return None;
+        }
         if !support::is_static(&support::binary()) {
             support::skip(test, "the binary under test is not static (make test has it so)", true);
             return None;
@@ -50,15 +56,20 @@ impl Host {
 
     fn install(&self, conf: &str, steps: &str) {
         // Most guests here know nothing of a halt.
-        let conf = format!("{conf}\nmonopod.init.stop = 1\n");
+        let stop = if conf.contains("monopod.init.stop") { "" } else { "monopod.init.stop = 1" };
+        let conf = format!("{conf}\n{stop}\n");
         fs::write(self.root.join("etc/monopod/init.conf"), conf).unwrap();
         let rootfs = format!("/var/lib/lxc/{}/rootfs", self.guest.name());
         let init = format!("lxc.rootfs.path = {rootfs}\nlxc.init.cmd = /init {steps}\nlxc.tty.max = 0\n");
         self.write_config(&init);
     }
 
+    fn config(&self) -> PathBuf {
+        self.root.join("var/lib/lxc").join(self.guest.name()).join("config")
+    }
+
     fn write_config(&self, config: &str) {
-        fs::write(self.root.join("var/lib/lxc").join(self.guest.name()).join("config"), config).unwrap();
+        fs::write(self.config(), config).unwrap();
     }
 
     fn script(&self, name: &str, body: &str) {
@@ -68,11 +79,29 @@ impl Host {
     }
 
     fn boot(&self) -> Running<'_> {
-        let mut command = Command::new("unshare");
+        self.boot_by(Command::new("unshare"))
+    }
+
+    /// `command` is unshare, or something that runs it.
+    fn boot_by(&self, mut command: Command) -> Running<'_> {
         command.args(["--mount", "--pid", "--net", "--uts", "--fork", "--kill-child", "chroot"]);
         command.arg(&self.root).args(["/init", "quiet"]).stdin(Stdio::piped());
-        self.guest.sandbox.enter(&mut command);
+        self.guest.enter(&mut command);
         Running::new(&self.guest, command)
+    }
+
+    /// What `monopod WORDS -n NAME`, called beside process 1, prints.
+    fn tool(&self, running: &Running<'_>, words: &[&str]) -> String {
+        let mut command = Command::new("nsenter");
+        command.args(["-t", &self.process1(running).to_string(), "-p", "-n", "-r", "-m", "/init"]);
+        command.args(words).args(["-n", self.guest.name()]);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{words:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn is_running(&self, running: &Running<'_>) -> bool {
+        self.tool(running, &["info", "-s", "-H"]) == "RUNNING\n"
     }
 
     /// The machine's process 1, as this machine sees it.
@@ -191,7 +220,7 @@ fn everything_killed_from_inside_the_container_comes_back() {
 
 #[test]
 fn signals_mean_what_other_inits_take_them_for() {
-    let conf = "monopod.init.ctrlaltdel = halt\nmonopod.init.on.halt = reboot";
+    let conf = "monopod.init.ctrlaltdel = halt\nmonopod.init.on.halt = reboot\nmonopod.init.stop = 20";
     let table = [
         (libc::SIGTERM, REBOOT),
         (libc::SIGUSR1, POWER_OFF),
@@ -203,7 +232,7 @@ fn signals_mean_what_other_inits_take_them_for() {
     for (signal, end) in table {
         let Some(host) = Host::new("signals_mean", conf, "say up , signals 1 , halt") else { return };
         let running = host.boot();
-        host.guest.wait_said("up");
+        host.guest.wait_said("ready");
         sandbox::kill(host.process1(&running), signal);
         let ended = running.wait();
         assert_eq!(ended.signal, end, "signal {signal}{ended}");
@@ -230,10 +259,7 @@ fn stop_by_an_admin_leaves_the_machine_up() {
     let Some(host) = Host::new("stop_by_an_admin", "", "say life , forever") else { return };
     let running = host.boot();
     host.guest.wait_said("life");
-    let process1 = host.process1(&running).to_string();
-    let mut stop = Command::new("nsenter");
-    stop.args(["-t", &process1, "-p", "-n", "-r", "-m", "/init", "stop", "-k", "-n", host.guest.name()]);
-    assert!(stop.status().unwrap().success());
+    host.tool(&running, &["stop", "-k"]);
     let stopped = format!("{}: was stopped: none", host.guest.name());
     let said = |line: &str| Host::lines(&running.stderr()).contains(&line.to_owned());
     assert!(wait_for(DEADLINE, || said(&stopped)), "{}", running.stderr());
@@ -354,6 +380,113 @@ fn strangers_are_reaped() {
     assert!(wait_for(DEADLINE, || children().split_whitespace().count() == 1), "{}", children());
 }
 
+#[test]
+fn hundred_thousand_orphans_are_reaped() {
+    let Some(host) = Host::new("hundred_thousand_orphans", "monopod.init.rc = /rc", "say up , forever") else { return };
+    fs::copy(host.guest.rootfs().join("init"), host.root.join("testinit")).unwrap();
+    host.script("rc", "/testinit orphans 100000 &");
+    let running = host.boot();
+    host.guest.wait_said("up");
+    let process1 = host.process1(&running);
+    let results = || fs::read_to_string(host.root.join("results")).unwrap_or_default();
+    let done = || {
+        // A client is answered all the while.
+        assert!(host.is_running(&running));
+        results() == "orphans 100000\n"
+    };
+    assert!(wait_for(2 * DEADLINE, done), "{}", results());
+    // Only the supervisor is left.
+    let left = || fs::read_to_string(format!("/proc/{process1}/task/{process1}/children")).unwrap();
+    assert!(wait_for(DEADLINE, || left().split_whitespace().count() == 1), "{}", left());
+    assert!(host.is_running(&running));
+    assert_eq!((host.process1(&running), host.guest.results()), (process1, "up\n".into()));
+    sandbox::kill(process1, libc::SIGUSR2);
+    assert_eq!(running.wait().signal, POWER_OFF);
+    host.guest.assert_nothing_left();
+}
+
+#[test]
+fn fork_bomb_in_the_container_meets_its_limit_and_nobody_else() {
+    let Some(host) = Host::new("fork_bomb", "", "") else { return };
+    host.install("", "forks 100000 , forever");
+    let config = fs::read_to_string(host.config()).unwrap();
+    host.write_config(&format!("{config}lxc.cgroup.pids.max = 200\n"));
+    let running = host.boot();
+    host.guest.wait_said("forked 199");
+    assert!(host.is_running(&running));
+    assert_eq!(host.guest.pids().len(), 200);
+    host.tool(&running, &["stop", "-k"]);
+    assert!(host.guest.pids().is_empty());
+    sandbox::kill(host.process1(&running), libc::SIGUSR2);
+    assert_eq!(running.wait().signal, POWER_OFF);
+    host.guest.assert_nothing_left();
+}
+
+#[test]
+fn container_that_kills_all_it_sees_reaches_nobody_outside() {
+    let steps = "forks 5 , kill-all , forever";
+    let Some(host) = Host::new("container_kills_all", "", steps) else { return };
+    let running = host.boot();
+    // The five and who killed them.
+    host.guest.wait_said("reaped 6");
+    assert!(host.is_running(&running));
+    assert_eq!(host.guest.results(), "forked 5\nreaped 6\n");
+    sandbox::kill(host.process1(&running), libc::SIGUSR2);
+    let ended = running.wait();
+    assert_eq!(ended.signal, POWER_OFF, "{ended}");
+    assert!(!ended.stderr.contains("died"), "{ended}");
+    host.guest.assert_nothing_left();
+}
+
+/// With a shell for rc, a container that is born twice, a client, and the way down.
+#[test]
+fn kernel_of_linux_3_10_is_enough() {
+    if !kernel::available("kernel_of_linux_3_10_is_enough") {
+        return;
+    }
+    let steps = "say life , restart-times 1 , report , signals 1 , poweroff";
+    let mut cgroups = Vec::new();
+    for kernel in [Kernel::new(), Kernel::of_3_10()] {
+        let Some(mut host) = Host::new("linux_3_10", "monopod.init.rc = /rc\nmonopod.init.stop = 20", steps) else {
+            return;
+        };
+        host.guest.set_kernel(kernel);
+        host.script("rc", "echo rc");
+        let running = host.boot();
+        host.guest.wait_said("ready");
+        assert!(host.is_running(&running));
+        let paths = fs::read_to_string(format!("/proc/{}/cgroup", child_of(host.supervisor(&running)))).unwrap();
+        cgroups.push(paths.replace(host.guest.name(), "NAME"));
+        sandbox::kill(host.process1(&running), libc::SIGUSR2);
+        let ended = running.wait();
+        assert_eq!(ended.signal, POWER_OFF, "{ended}");
+        assert_eq!(host.guest.results(), format!("life\nlife\nready\nsignal {}\n", libc::SIGPWR), "{ended}");
+        assert!(ended.stdout.contains("rc\n"), "{ended}");
+        host.guest.assert_nothing_left();
+    }
+    assert!(cgroups[0].contains(":/lxc/NAME\n"), "{}", cgroups[0]);
+    assert_eq!(cgroups[0], cgroups[1]);
+}
+
+#[test]
+fn calls_younger_than_linux_3_10_are_known() {
+    let test = "calls_younger_than_linux_3_10_are_known";
+    if !strace::available(test) {
+        return;
+    }
+    let Some(host) = Host::new(test, "", "say life , restart-times 1 , poweroff") else { return };
+    let mut command = Command::new("strace");
+    command.args(["-f", "-n", "-qqq", "-o"]).arg(host.guest.dir().join("trace")).arg("unshare");
+    let ended = host.boot_by(command).wait();
+    assert_eq!(host.guest.results(), "life\nlife\n", "{ended}");
+    let ours = |exec: &str| exec.contains("[\"/init\", \"quiet\"]") || exec.contains("[\"monopod\", ");
+    let young = strace::calls_above(LAST_OF_3_10, &host.guest.file("trace"), ours);
+    assert!(young.iter().all(|call| NEW.iter().any(|(known, _)| known == call)), "{young:?}");
+    // The supervisor was looked at, too.
+    assert!(young.contains("openat2"), "{young:?}");
+    host.guest.assert_nothing_left();
+}
+
 /// A file in the place of /dev/watchdog keeps what it is told: a NUL for each sign of life, V for the end.
 fn with_watchdog(test: &str, mode: &str, more: &str, steps: &str) -> Option<Host> {
     let conf = format!("monopod.init.watchdog = {mode}\nmonopod.init.watchdog.timeout = 4\n{more}");
@@ -403,7 +536,7 @@ fn watchdog_is_petted_while_the_loop_lives_and_no_longer() {
 fn init_that_is_not_process_1_says_so() {
     let guest = Guest::new("not_first");
     for words in [&["init"][..], &["init", "--again", "b"]] {
-        let mut command = Command::new(support::binary());
+        let mut command = support::command();
         command.args(words);
         let ended = Running::new(&guest, command).wait();
         assert_eq!(ended.code, Some(1), "{ended}");

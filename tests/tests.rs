@@ -25,3 +25,4 @@ mod notify;
 mod old_kernels;
 mod pid1;
 mod supervisor_death;
+mod user;

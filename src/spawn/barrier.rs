@@ -21,6 +21,7 @@ use nix::errno::Errno;
 pub enum Step {
     Ready = 0,
     ParentGone,
+    Namespace,
     EnterCgroup,
     CgroupNamespace,
     SlaveMounts,
@@ -79,6 +80,7 @@ const ALL: [Step; LAST as usize + 1] = {
     [
         Ready,
         ParentGone,
+        Namespace,
         EnterCgroup,
         CgroupNamespace,
         SlaveMounts,
@@ -227,6 +229,10 @@ impl Report {
         let (step, written) = match self.step {
             Step::Ready => ("start", write!(out, "ready")),
             Step::ParentGone => ("start", write!(out, "the supervisor is gone")),
+            Step::Namespace => {
+                let name = super::namespaces::NAMES.get(item).map_or("?", |(_, name)| name);
+                ("namespace", write!(out, "unshare the {name} namespace"))
+            }
             Step::EnterCgroup => ("cgroup", write!(out, "enter lxc/{} in {}", shown(config.name), shown(cgroup_place))),
             Step::CgroupNamespace => ("namespace", write!(out, "unshare the cgroup namespace")),
             Step::SlaveMounts => ("rootfs", write!(out, "make / a slave mount")),

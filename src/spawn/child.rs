@@ -3,6 +3,7 @@
 //! Nothing here allocates, locks, logs or returns into the supervisor's code. A step that fails ends in a `Report`.
 
 use super::barrier::{Report, Step};
+use super::birth::Birth;
 use super::namespaces;
 use crate::cgroup::Group;
 use crate::config::{Config, HookKind};
@@ -30,8 +31,8 @@ pub struct Plan<'a> {
     pub site: Site<'a>,
     /// Where it belongs.
     pub group: &'a Group<'a, 'a>,
-    /// clone3 put it into the v2 group already.
-    pub born_in_v2: bool,
+    /// What it is in already.
+    pub birth: Birth,
     /// Its namespaces.
     pub namespaces: namespaces::Plan,
     /// init's command line.
@@ -65,7 +66,10 @@ fn become_init(plan: &Plan<'_>, barrier: BorrowedFd<'_>) -> Result<Infallible, R
     if !supervisor_lives(barrier) {
         return Err(Report::new(Step::ParentGone, 0, Errno::ESRCH));
     }
-    plan.group.enter(plan.born_in_v2).map_err(|(index, errno)| Report::new(Step::EnterCgroup, index, errno))?;
+    if !plan.birth.in_namespaces {
+        unshare_all(&plan.namespaces)?;
+    }
+    plan.group.enter(plan.birth.in_v2).map_err(|(index, errno)| Report::new(Step::EnterCgroup, index, errno))?;
     if plan.namespaces.cgroup {
         unshare_cgroups().map_err(fail(Step::CgroupNamespace))?;
     }
@@ -118,6 +122,17 @@ fn supervisor_lives(barrier: BorrowedFd<'_>) -> bool {
     let mut byte = [0u8; 1];
     let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
     recv(barrier.as_raw_fd(), &mut byte, flags) == Err(Errno::EAGAIN)
+}
+
+/// All but the pid namespace, in which it was born. One by one, so that the one that cannot be had is named.
+fn unshare_all(wanted: &namespaces::Plan) -> Result<(), Report> {
+    for (index, (flag, _)) in (0u16..).zip(namespaces::NAMES) {
+        if wanted.clone & flag != 0 {
+            unshare(CloneFlags::from_bits_truncate(flag as i32))
+                .map_err(|errno| Report::new(Step::Namespace, index, errno))?;
+        }
+    }
+    Ok(())
 }
 
 /// Before Linux 4.6 there is no such namespace; the container sees the host's paths then, as it would under LXC.

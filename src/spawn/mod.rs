@@ -10,19 +10,21 @@ use crate::rootfs::{self, Site};
 use crate::state::State;
 use crate::supervise::lifecycle::Asked;
 use crate::supervise::{self, console::Console};
-use crate::sys::clone::{Fork, clone, clone_into_cgroup};
+use crate::sys::clone::Fork;
 use crate::sys::{process, rights};
 use crate::text::{PathText, shown};
 use barrier::{Report, Step};
+use birth::{Birth, fork_off};
 use core::ffi::CStr;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::epoll::EpollFlags;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::pipe2;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 pub mod barrier;
+pub mod birth;
 pub mod child;
 pub mod namespaces;
 
@@ -138,19 +140,19 @@ impl Start {
                 warn: &warn,
             },
             group: &life.group,
-            born_in_v2: true,
+            birth: Birth { in_v2: true, in_namespaces: true },
             namespaces: blueprint.namespaces,
             argv: blueprint.argv,
             environment: &blueprint.environment,
             drop_sys_boot: blueprint.drop_sys_boot,
         };
-        let (side_of_fork, born_in_v2) = fork_off(blueprint.namespaces.clone, life.group.v2_directory())
+        let (side_of_fork, birth) = fork_off(blueprint.namespaces.clone, life.group.v2_directory())
             .map_err(|errno| Error::os("clone", errno, format_args!("namespaces {:#x}", blueprint.namespaces.clone)))?;
         match side_of_fork {
             Fork::Child => {
                 // The other end must close here too, or the child would never notice the supervisor's death.
                 drop(ours);
-                plan.born_in_v2 = born_in_v2;
+                plan.birth = birth;
                 child::run(&plan, theirs.as_fd())
             }
             Fork::Parent(pid) => {
@@ -312,19 +314,6 @@ impl Start {
 /// Signals that call a start off, and end the wait between two lives.
 pub fn ends_us(signal: i32) -> bool {
     matches!(signal, libc::SIGTERM | libc::SIGINT | libc::SIGQUIT | libc::SIGHUP)
-}
-
-/// Clones into the v2 group where the kernel can do that, otherwise the old way. Whether the v2 group was entered.
-fn fork_off(flags: u64, v2: Option<BorrowedFd<'_>>) -> nix::Result<(Fork, bool)> {
-    if let Some(directory) = v2 {
-        match clone_into_cgroup(flags, directory) {
-            Ok(fork) => return Ok((fork, true)),
-            // No clone3, no such flag, a policy around us that forbids it, or a group that takes no process this way (a
-            // threaded one): the old way says which.
-            Err(_) => log::debug!("clone3 into the cgroup is not possible, entering it by name"),
-        }
-    }
-    Ok((clone(flags)?, false))
 }
 
 fn attach_console(life: &mut Life<'_, '_>, side: &ConsoleSide<'_>, host: &Host<'_>) -> Result<()> {

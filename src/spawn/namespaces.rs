@@ -12,6 +12,9 @@ const UTS: u64 = libc::CLONE_NEWUTS as u64;
 const IPC: u64 = libc::CLONE_NEWIPC as u64;
 const USUAL: u64 = MOUNT | PID | UTS | IPC | NET | CGROUP;
 
+/// The ones that a process can make for itself and be in, with their names in `lxc.namespace.clone`.
+pub const NAMES: [(u64, &str); 4] = [(MOUNT, "mnt"), (UTS, "uts"), (IPC, "ipc"), (NET, "net")];
+
 /// The namespaces of a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {

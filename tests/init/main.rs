@@ -63,6 +63,8 @@ fn run(verb: &str, args: &[&str]) {
         // Signals and processes.
         ("signals", [count]) => signals(number(count)),
         ("forks", [count]) => forks(number(count)),
+        ("orphans", [count]) => orphans(number(count)),
+        ("kill-all", []) => kill_all(),
         ("eat", [bytes]) => eat(number(bytes)),
         _ => {
             eprintln!("init: no such step: {verb} {args:?}");
@@ -228,6 +230,54 @@ fn forks(count: u32) {
         }
     }
     say(&format!("forked {made}"));
+}
+
+/// Leaves `count` processes without a parent, in bursts, and says so.
+fn orphans(count: u32) {
+    const BURST: u32 = 500;
+    let mut left = 0;
+    while left < count {
+        let burst = BURST.min(count - left);
+        let middle = fork_patiently();
+        if middle == 0 {
+            for _ in 0..burst {
+                if fork_patiently() == 0 {
+                    // SAFETY: ends the process at once; nothing of it is to be cleaned up.
+                    unsafe { libc::_exit(0) };
+                }
+            }
+            // SAFETY: as above.
+            unsafe { libc::_exit(0) };
+        }
+        nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(middle), None).unwrap();
+        left += burst;
+    }
+    say(&format!("orphans {left}"));
+}
+
+/// fork(2), again and again while there is no room for another process. 0 in the child.
+fn fork_patiently() -> i32 {
+    loop {
+        // SAFETY: this program has one thread.
+        match unsafe { libc::fork() } {
+            -1 => sleep(Duration::from_millis(1)),
+            pid => return pid,
+        }
+    }
+}
+
+/// `kill -9 -1` by a child, which it spares as it does process 1; then waits until all children are gone, and says so.
+fn kill_all() {
+    if fork() {
+        // SAFETY: kill touches no memory.
+        let killed = unsafe { libc::kill(-1, libc::SIGKILL) };
+        std::process::exit(killed);
+    }
+    let mut reaped = 0;
+    while nix::sys::wait::wait().is_ok() {
+        reaped += 1;
+    }
+    say(&format!("reaped {reaped}"));
 }
 
 /// Touches that much memory.

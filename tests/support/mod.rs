@@ -10,13 +10,16 @@
 //!
 //! Environment: `MONOPOD_BIN` is the binary under test (default: cargo's). Set it to the path of LXC's own `lxc-start` to
 //! see what LXC does in the same scenario. `MONOPOD_TESTINIT` is the guests' init, `MONOPOD_AUDIT_BIN` a binary built with
-//! `--features alloc-audit`. With `CI` set, a skip for something that can be installed is a failure.
+//! `--features alloc-audit`. `MONOPOD_RUNNER` is what runs a binary of another machine (`qemu-arm-static`); the guests stay
+//! this machine's. With `CI` set, a skip for something that can be installed is a failure.
 
+pub mod kernel;
 pub mod leaks;
 pub mod report;
 pub mod sandbox;
 pub mod strace;
 
+use kernel::Kernel;
 use report::Report;
 use sandbox::{Sandbox, kill};
 use std::fmt;
@@ -66,6 +69,29 @@ pub fn binary() -> PathBuf {
     std::env::var_os("MONOPOD_BIN").map_or_else(|| env!("CARGO_BIN_EXE_monopod").into(), PathBuf::from)
 }
 
+/// The words of a command line that the binary under test begins with: what runs it, if anything must, and itself.
+pub fn program() -> Vec<PathBuf> {
+    std::env::var_os("MONOPOD_RUNNER").map(PathBuf::from).into_iter().chain([binary()]).collect()
+}
+
+/// Whether the binary under test is run by qemu-user; the skip of a test that cannot be is said, with its reason.
+#[must_use]
+pub fn emulated(test: &str, reason: &str) -> bool {
+    let emulated = program().len() > 1;
+    if emulated {
+        skip(test, &format!("under MONOPOD_RUNNER: {reason}"), false);
+    }
+    emulated
+}
+
+/// A command of the binary under test.
+pub fn command() -> Command {
+    let words = program();
+    let mut command = Command::new(&words[0]);
+    command.args(&words[1..]);
+    command
+}
+
 /// The guests' init: a static binary, built by cargo as an example of the package.
 fn test_init() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
@@ -97,6 +123,11 @@ pub fn is_static(path: &Path) -> bool {
     (0..usize::from(count)).all(|i| elf[start + i * size] != 3)
 }
 
+/// Whether an ELF file is one of 64 bits.
+pub fn is_64_bit(path: &Path) -> bool {
+    fs::read(path).unwrap()[4] == 2
+}
+
 /// Whether the binary under test is LXC's own.
 pub fn is_lxc() -> bool {
     binary().file_name().is_some_and(|name| name == "lxc-start")
@@ -111,6 +142,7 @@ pub struct Guest {
     environment: Vec<(String, String)>,
     before: OnceLock<String>,
     view: Option<CgroupView>,
+    kernel: Option<Kernel>,
     /// The namespace in which everything runs.
     pub sandbox: Sandbox,
 }
@@ -147,6 +179,7 @@ impl Guest {
             environment: Vec::new(),
             before: OnceLock::new(),
             view: None,
+            kernel: None,
             sandbox: Sandbox::new(),
         }
     }
@@ -155,6 +188,19 @@ impl Guest {
     pub fn with_cgroup_view(mut self) -> Self {
         self.view = Some(CgroupView::new(&self.sandbox));
         self
+    }
+
+    /// Has everything run under another kernel from now on.
+    pub fn set_kernel(&mut self, kernel: Kernel) {
+        self.kernel = Some(kernel);
+    }
+
+    /// Has `command` run inside the sandbox, under the kernel.
+    pub fn enter(&self, command: &mut Command) {
+        self.sandbox.enter(command);
+        if let Some(kernel) = &self.kernel {
+            sandbox::filter(command, kernel.program());
+        }
     }
 
     /// Whether a cgroup path is the container's.
@@ -294,7 +340,7 @@ impl Guest {
     pub fn tool(&self, tool: &str, words: &[&str]) -> Command {
         let mut command = match is_lxc() {
             true => Command::new(binary().with_file_name(format!("lxc-{tool}"))),
-            false => Command::new(binary()),
+            false => command(),
         };
         if !is_lxc() {
             command.arg(tool);
@@ -313,7 +359,7 @@ impl Guest {
     fn finish(&self, mut command: Command, words: &[&str]) -> Command {
         command.args(["-n", &self.name, "-P"]).arg(&self.lxcpath).args(words);
         command.stdin(Stdio::null()).envs(self.environment.iter().map(|(name, value)| (name, value)));
-        self.sandbox.enter(&mut command);
+        self.enter(&mut command);
         command
     }
 

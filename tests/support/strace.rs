@@ -1,12 +1,16 @@
 //! System calls that fail, die or dawdle where a test wants them to: the supervisor and all it starts, under strace(1).
 
 use super::{Ended, Guest, Running, skip};
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::process::{Command, Stdio};
 
-/// False, with the skip said, where there is no strace.
+/// False, with the skip said, where there is no strace, or where it would trace and disturb an emulator instead.
 #[must_use]
 pub fn available(test: &str) -> bool {
+    if super::emulated(test, "strace sees the calls of the emulator") {
+        return false;
+    }
     let found = Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_ok_and(|status| status.success());
     if !found {
         skip(test, "no strace (package strace)", true);
@@ -83,4 +87,23 @@ pub fn count(calls: &[String], name: &str) -> usize {
 /// Whether a call is of the system call `name`.
 pub fn is(call: &str, name: &str) -> bool {
     call.strip_prefix(name).is_some_and(|rest| rest.starts_with('('))
+}
+
+/// The calls with a number above `last` in the text of `strace -f -n`, of processes that execute what `ours` says is ours,
+/// and of what these fork. No other process must fork.
+pub fn calls_above(last: i64, text: &str, ours: impl Fn(&str) -> bool) -> BTreeSet<String> {
+    let mut foreign: HashMap<&str, bool> = HashMap::new();
+    let mut above = BTreeSet::new();
+    for line in text.lines() {
+        // `PID [ NUMBER] NAME(ARGUMENTS`; what only goes on, and signals, have no number or no name.
+        let Some((pid, rest)) = line.split_once(" [") else { continue };
+        let Some((number, call)) = rest.split_once("] ") else { continue };
+        let Ok(number) = number.trim().parse::<i64>() else { continue };
+        if is(call, "execve") && !call.contains(" = -1 ") {
+            foreign.insert(pid, !ours(call));
+        } else if number > last && !foreign.get(pid).copied().unwrap_or(false) && !call.starts_with('<') {
+            above.insert(call.split('(').next().unwrap().to_owned());
+        }
+    }
+    above
 }

@@ -94,6 +94,32 @@ fn questions_each_get_their_answer() {
     });
 }
 
+/// As LXC before 4.0 and kernels before 5.3 have it. A systemd is halted by a realtime signal.
+#[test]
+fn supervisor_without_pidfds_has_init_signalled_by_pid() {
+    use std::os::unix::process::ExitStatusExt;
+    let container = Container { lxcpath: c"/tmp/monopod-test", name: c"no-pidfds" };
+    let address = proto::address(container.lxcpath.to_bytes(), container.name.to_bytes());
+    let address = SocketAddr::from_abstract_name(&address).unwrap();
+    let listener = std::os::unix::net::UnixListener::bind_addr(&address).unwrap();
+    let mut init = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+    let answers = [
+        Header { number: -(Errno::ENOSYS as i32), length: 0, data: 0 },
+        Header { number: 0, length: 0, data: init.id() as usize },
+    ];
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for answer in answers {
+                let (mut client, _) = listener.accept().unwrap();
+                client.read_exact(&mut [0; proto::HEADER_BYTES]).unwrap();
+                client.write_all(&answer.to_bytes()).unwrap();
+            }
+        });
+        assert_eq!(container.signal_init(37), Ok(()));
+    });
+    assert_eq!(init.wait().unwrap().signal(), Some(37));
+}
+
 #[test]
 fn unknown_command_gets_enosys_and_may_ask_again() {
     with_server(c"unknown", |container, _, _| {
