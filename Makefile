@@ -8,7 +8,7 @@ SHELL       := /bin/bash
 MAKEFLAGS   += --no-print-directory
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-host test-qemu test-systemd bench test-deps start-all check fmt clippy deny build build-all small size check-static toolchain started clean FORCE
+.PHONY: help demo test test-host test-user test-qemu test-systemd bench test-deps start-all foreign check fmt clippy deny build build-all small size check-static toolchain started clean FORCE
 
 # A shell without a login has no ~/.cargo/bin; flags from outside would replace those of targets/.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -84,7 +84,7 @@ toolchain:
 
 AS_ROOT = $(if $(filter 0,$(shell id -u)),,sudo -E)
 
-test: test-deps fmt clippy check-static start-all test-host test-qemu ## install what the tests need and run all of them
+test: test-deps fmt clippy check-static start-all test-host test-user test-qemu ## install what the tests need and run all of them
 	@if command -v cargo-deny > /dev/null; then $(MAKE) deny; else echo "skipped: cargo-deny, make check installs it"; fi
 	@echo; $(MAKE) size
 	@echo "all tests of $(HOST) passed, and the rest started where \"started\" is said above"
@@ -94,6 +94,17 @@ test-host: test-deps out/$(HOST)/monopod ## containers on this machine
 	cargo build --locked --release --target $(HOST) --features alloc-audit --target-dir $(TARGET_DIR)/audit
 	MONOPOD_BIN=$(CURDIR)/out/$(HOST)/monopod MONOPOD_AUDIT_BIN=$(TARGET_DIR)/audit/$(HOST)/release/monopod \
 	  $(if $(AS_ROOT),CARGO_TARGET_$(call upper,$(HOST))_RUNNER="$(AS_ROOT)") cargo test --locked --target $(HOST)
+
+# Every test once more with the binaries of the other machines, under qemu-user. The guests stay this machine's, and what
+# qemu-user does not have (strace on the program, bpf, a process 1 that executes itself) is skipped by name.
+test-user: test-deps $(TARGETS:%=out/%/monopod) ## the same with the binaries of other machines, under qemu-user
+	@for t in $(filter-out $(HOST),$(TARGETS)); do $(MAKE) foreign T=$$t; done
+
+foreign:
+	@if ! command -v $(runner.$T) > /dev/null; then echo "skipped: the tests of $T, $(runner.$T) is missing"; exit $(if $(CI),1,0); fi
+	MONOPOD_RUNNER=$(runner.$T) MONOPOD_BIN=$(CURDIR)/out/$T/monopod \
+	  $(if $(AS_ROOT),CARGO_TARGET_$(call upper,$(HOST))_RUNNER="$(AS_ROOT)") cargo test --locked --target $(HOST)
+	@echo "all tests of $T that qemu-user can run passed"
 
 test-deps: | toolchain
 	@test "$$(id -u)" = 0 || command -v sudo > /dev/null || { echo "make test needs root or sudo: its tests make \
