@@ -1,11 +1,9 @@
 #!/usr/bin/env bash
 # Fetches Debian's kernels and static busybox for a machine: DIR/vmlinuz, which boots fast, DIR/full/vmlinuz with drivers,
-# the modules of each beside it in modules/, and DIR/busybox. Nothing is installed, and the host's dpkg hears of no other
-# architecture: apt runs on lists and a cache of its own. Usage: fetch.sh ARCH DIR
+# the modules of each beside it in modules/, and DIR/busybox. Usage: fetch.sh ARCH DIR
 set -euo pipefail
-shopt -s nullglob
 
-arch=$1 dir=$2
+arch=$1 dir=$2 here=$(dirname "$0")
 # What was tested: package, version, sha256. Security updates take old versions out of the index; then the newest is
 # taken, of a kernel the one that the package in the last column names. 6.1 still has every v1 controller.
 pinned=$(grep "^$arch " <<'END' || true
@@ -30,60 +28,26 @@ fail() {
     exit 1
 }
 [ -n "$pinned" ] || fail "no kernel is known for it"
-for tool in apt-get dpkg-deb sha256sum; do
-    command -v "$tool" >/dev/null || fail "$tool is missing: the kernels and busybox come from Debian's packages"
-done
+
+cut -d' ' -f3- <<<"$pinned" | "$here/../../targets/debs.sh" "$arch"
+debs=$here/../../.cache/debs/$arch
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-mkdir -p "$work/lists/partial" "$work/cache/archives/partial" "$dir"
-rm -f "$dir/fetched"
-touch "$work/status"
-options=(-qq -o APT::Architecture="$arch" -o APT::Architectures="$arch"
-    -o Dir::State::lists="$work/lists" -o Dir::State::status="$work/status" -o Dir::Cache="$work/cache"
-    -o Acquire::Languages=none -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false
-    -o APT::Sandbox::User="$(id -un)")
-
-# An index that fails (a third-party source, a mirror in mid-update) matters only if the package is not found without it.
-apt-get "${options[@]}" update >"$work/log" 2>&1 || true
-
-# The .deb's name in $work is put in $deb.
-download() {
-    rm -f "$work"/*.deb
-    (cd "$work" && apt-get "${options[@]}" download "$1" >>log 2>&1) || return 1
-    deb=$(echo "$work"/*.deb)
-}
-
-# The package that another one, without files of its own, stands for.
-stands_for() {
-    apt-cache "${options[@]}" depends "$1" 2>/dev/null | sed -n 's/^ *Depends: \(linux-image-.*\)/\1/p' | head -n 1
-}
-
-while read -r _ file package version sha256 newest; do
-    if download "$package=$version"; then
-        echo "$sha256  $deb" | sha256sum --check --quiet >&2 ||
-            fail "$package $version is not the file that it was when it was pinned"
-    else
-        instead=$(stands_for "$newest")
-        download "${instead:-$newest}" || {
-            tail -n 5 "$work/log" >&2
-            fail "$newest cannot be fetched (no network, or not Debian)"
-        }
-        echo "$arch: the pinned $package is gone from the index, taking ${deb##*/}" >&2
-    fi
+while read -r _ file package _; do
     if [ "$file" = busybox ]; then
-        dpkg-deb --fsys-tarfile "$deb" | tar -xO ./bin/busybox >"$work/busybox"
+        mkdir -p "$dir"
+        dpkg-deb --fsys-tarfile "$debs/$package.deb" | tar -xO ./bin/busybox >"$work/busybox"
         install -m 755 "$work/busybox" "$dir/busybox"
     else
-        rm -rf "$work/tree"
+        rm -rf "$work/tree" "$dir/$file/modules"
         mkdir -p "$work/tree" "$dir/$file/modules"
-        dpkg-deb --fsys-tarfile "$deb" >"$work/tar"
+        dpkg-deb --fsys-tarfile "$debs/$package.deb" >"$work/tar"
         tar -tf "$work/tar" | grep -E "^./boot/vmlinuz-|/($modules)\.ko$" >"$work/wanted"
         tar -xf "$work/tar" -C "$work/tree" -T "$work/wanted"
         find "$work/tree" -name '*.ko' -exec mv -t "$dir/$file/modules" {} +
         mv "$work/tree/boot"/vmlinuz-* "$dir/$file/vmlinuz"
     fi
-    echo "$(basename "$deb") $(sha256sum <"$deb" | cut -d' ' -f1)" >>"$dir/fetched"
 done <<<"$pinned"
 echo "$modules" >"$dir/chosen"
 echo "$pinned" >"$dir/complete"
