@@ -349,6 +349,41 @@ fn mounts_are_made_before_the_container_starts() {
 }
 
 #[test]
+fn kernel_without_devtmpfs_gets_nodes_of_our_making() {
+    let test = "kernel_without_devtmpfs_gets_nodes_of_our_making";
+    if !strace::available(test) {
+        return;
+    }
+    // The console among the nodes is this very machine's: nobody shall sit there.
+    let conf = "monopod.init.rc = /rc\nmonopod.init.shell = none\nmonopod.init.on.failure = poweroff";
+    let Some(host) = Host::new(test, conf, "poweroff") else { return };
+    host.script(
+        "rc",
+        "exec > /nodes 2>&1
+        cd /dev
+        busybox stat -c '%n %F %a %t:%T' null kmsg full tty
+        busybox readlink fd
+        busybox grep ' /dev ' /proc/mounts
+        true",
+    );
+    host.guest.sandbox.sh(&format!("umount {}/dev", host.root.display()));
+    // Its third mount: unshare has made one, /proc comes next, /sys is there. Whoever else makes a third one fails as well.
+    let mut command = Command::new("strace");
+    command.args(["-f", "-qqq", "-o"]).arg(host.guest.dir().join("trace"));
+    command.args(["-e", "trace=mount", "-e", "inject=mount:error=ENODEV:when=3", "unshare"]);
+    let ended = host.boot_by(command).wait();
+    assert_eq!(ended.signal, POWER_OFF, "{ended}");
+    let nodes = "null character special file 666 1:3
+kmsg character special file 600 1:b
+full character special file 666 1:7
+tty character special file 666 5:0
+/proc/self/fd
+tmpfs /dev tmpfs rw,nosuid";
+    let found = fs::read_to_string(host.root.join("nodes")).unwrap();
+    assert!(found.starts_with(nodes), "{found}");
+}
+
+#[test]
 fn crash_of_process_1_leaves_the_container_alone() {
     for signal in [libc::SIGSEGV, libc::SIGABRT] {
         let Some(host) = Host::new("crash_of_process_1", "", "say up , forever") else { return };

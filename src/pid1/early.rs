@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag};
 use nix::mount::MsFlags;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
-use nix::sys::stat::{Mode, SFlag, makedev, mknodat, stat};
+use nix::sys::stat::{Mode, SFlag, makedev, mknodat, stat, umask};
 use nix::unistd::{mkdir, symlinkat};
 use std::os::fd::AsFd;
 
@@ -80,6 +80,8 @@ fn mount_dev() -> nix::Result<()> {
 
 /// Makes a node for each device that the kernel knows, below a /dev that is not the kernel's own.
 fn make_nodes() {
+    // The kernel starts process 1 with 022, and everybody may write to /dev/null.
+    let before = umask(Mode::empty());
     // Before /sys is there, or without it.
     for (name, major, minor) in [("console", 5, 1), ("null", 1, 3), ("kmsg", 1, 11), ("tty", 5, 0), ("ptmx", 5, 2)] {
         make_node(name.as_bytes(), SFlag::S_IFCHR, major, minor);
@@ -97,6 +99,7 @@ fn make_nodes() {
     for (to, name) in links {
         let _ = symlinkat(to, AT_FDCWD, name);
     }
+    umask(before);
 }
 
 /// `make_nodes` for devices that came later, where the kernel does not do it.
