@@ -16,7 +16,7 @@ BOARD_OUT       := out/boards/$(BOARD)
 PACKAGES        := .cache/boards/$(BOARD_ARCH)
 # What the recipes' scripts read: what is given on make's command line, and the board's own.
 export KERNEL MODULES DTB ROOTFS CONFIG MONOPOD FIRMWARE DATA_SIZE DEV YES
-export BOARD BOARD_OUT PACKAGES BOARD_CONTAINER BOARD_CONSOLE BOARD_DTBS BOARD_MODULES BOARD_BOOT BOARD_FORM BOARD_FLASH BOARD_QEMU
+export BOARD BOARD_OUT PACKAGES BOARD_CONTAINER BOARD_CONSOLE BOARD_DTBS BOARD_MODULES BOARD_BOOT BOARD_INITRAMFS_ADDRESS BOARD_FORM BOARD_FLASH BOARD_QEMU
 # Files of a container belong to its own users; who is not root lays them out with fakeroot.
 FAKEROOT := $(if $(filter 0,$(shell id -u)),,fakeroot)
 # What takes part in an image, unless another is given.

@@ -31,7 +31,8 @@ if [ -n "$modules" ] && [ $# != 0 ]; then
     echo "# What a kernel with nothing built in needs before it sees the data partition." >>"$tree/etc/monopod/init.conf"
     while read -r kind path _; do
         name=lib/modules/$(basename "$path")
-        if [ "$kind" = insmod ] && [ ! -e "$tree/$name" ]; then
+        # Those of arch/ do the same as others, faster, on processors that have the instructions, and fail on the rest.
+        if [ "$kind" = insmod ] && [[ $path != */kernel/arch/* ]] && [ ! -e "$tree/$name" ]; then
             install -D -m 644 "$path" "$tree/$name"
             echo "monopod.init.modules = /$name" >>"$tree/etc/monopod/init.conf"
         fi
