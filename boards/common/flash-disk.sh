@@ -13,7 +13,6 @@ refuse() {
 [ -r "$disk" ] && [ -w "$disk" ] || refuse "it takes root to write to it (sudo make flash ...)"
 kind=$(lsblk -dnro TYPE "$disk")
 [ "$kind" != part ] || refuse "it is a partition; name the whole disk, /dev/$(lsblk -dnro PKNAME "$disk")"
-[ "$(blockdev --getro "$disk")" = 0 ] || refuse "it is write-protected"
 used=$(lsblk -nrpo NAME,MOUNTPOINTS "$disk" | awk '$2 != "" { printf "%s is used as %s, ", $1, $2 }')
 [ -z "$used" ] || refuse "${used%, }"
 held=$(lsblk -nrpo NAME,TYPE "$disk" | awk 'NR > 1 && $2 != "part" { printf "%s ", $1 }')
@@ -21,6 +20,7 @@ held=$(lsblk -nrpo NAME,TYPE "$disk" | awk 'NR > 1 && $2 != "part" { printf "%s 
 for loop in $(lsblk -nrpo NAME "$disk"); do
     [ -z "$(losetup -nO NAME -j "$loop")" ] || refuse "a loop device is attached to $loop"
 done
+[ "$(blockdev --getro "$disk")" = 0 ] || refuse "it is write-protected"
 # The kernel's own word: it covers mounts of other namespaces, too.
 python3 -c 'import os, sys; os.open(sys.argv[1], os.O_RDWR | os.O_EXCL)' "$disk" 2>/dev/null || refuse "the kernel says that it is in use"
 size=$(blockdev --getsize64 "$disk")

@@ -37,7 +37,7 @@ fi
 
 busybox=$PACKAGES/busybox/bin/busybox
 # shellcheck disable=SC2086 # The names of modules are words.
-boards/common/initramfs.sh "$MONOPOD" "$busybox" "$(own init.conf)" "$modules" "$BOARD_OUT/initramfs.cpio.gz" ${BOARD_MODULES:-}
+boards/common/initramfs.sh "$BOARD_MONOPOD" "$busybox" "$(own init.conf)" "$modules" "$BOARD_OUT/initramfs.cpio.gz" ${BOARD_MODULES:-}
 boards/common/data.sh "$BOARD_CONTAINER" "${CONFIG:-$(own container.conf)}" "$busybox" "${ROOTFS:-}" "$BOARD_OUT/data"
 words="console=$BOARD_CONSOLE $(<"$(own cmdline)")"
 case $BOARD_FORM in

@@ -8,6 +8,7 @@ BOARD_LOADER   := u-boot-rpi $(if $(FIRMWARE),,raspi-firmware)
 BOARD_BOOT     := firmware
 BOARD_DTBS     := $(addprefix $(if $(filter 64,$(BITS)),broadcom/),bcm2837-rpi-3-a-plus.dtb bcm2837-rpi-3-b.dtb \
   bcm2837-rpi-3-b-plus.dtb bcm2711-rpi-4-b.dtb bcm2711-rpi-400.dtb bcm2711-rpi-cm4-io.dtb)
-BOARD_MODULES  := reset_raspberrypi gpio_regulator bcm2835 sdhci_iproc ext4
+# Its watchdog is also what restarts the board and switches it off.
+BOARD_MODULES  := reset_raspberrypi gpio_regulator bcm2835_wdt bcm2835 sdhci_iproc ext4
 BOARD_FORM     := disk
 BOARD_FLASH    := disk
