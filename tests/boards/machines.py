@@ -63,7 +63,7 @@ def raspberry():
         file.truncate(1 << (card.stat().st_size - 1).bit_length())
     wrong = tried("raspberrypi", f"qemu-system-aarch64 -machine raspi3b -nodefaults -nographic -no-reboot "
                   f"-kernel {out}/boot/u-boot.bin -dtb {out}/boot/bcm2837-rpi-3-b.dtb "
-                  f"-drive if=sd,format=raw,file={card} -serial null -serial stdio".split())
+                  f"-drive if=sd,format=raw,file={card} -serial null -serial stdio".split(), first="Starting kernel")
     card.unlink()
     return wrong
 
@@ -72,10 +72,12 @@ def phone():
     """What is in boot.img, beside a disk with a data partition, in QEMU's virt machine: there is no phone to emulate."""
     out = ROOT / "out/boards/halium-generic-arm64"
     disk = out / "userdata.img"
-    subprocess.run(["mke2fs", "-q", "-t", "ext4", "-F", "-d", out / "data", "-E", "offset=1048576", disk, "64M"], check=True)
+    subprocess.run(["mke2fs", "-q", "-t", "ext4", "-F", "-d", out / "data", "-E", "offset=1048576", disk, "64M"],
+                   check=True, capture_output=True)
     with open(disk, "r+b") as file:
         file.truncate(66 << 20)
-    subprocess.run(["sfdisk", "-q", disk], input="label: gpt\nstart=2048, size=131072, name=userdata\n", text=True, check=True)
+    subprocess.run(["sfdisk", "-q", disk], input=b"label: gpt\nstart=2048, size=131072, name=userdata\n", check=True,
+                   capture_output=True)
     wrong = tried("halium-generic-arm64", [
         "qemu-system-aarch64", *"-machine virt -cpu cortex-a53 -m 512 -nodefaults -nographic -no-reboot -serial stdio".split(),
         "-kernel", out / "unpacked/kernel", "-initrd", out / "unpacked/ramdisk", "-append", "console=ttyAMA0 quiet panic=-1",
