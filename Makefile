@@ -29,7 +29,7 @@ DENY    := 0.20.2
 upper    = $(shell echo $1 | tr a-z- A-Z_)
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile boards/boards.mk | expand -t 22
 
 demo: out/$(HOST)/monopod ## boot a small Android-like system in a container (DEMO=interactive: log in to it)
 	@targets/need.sh busybox:busybox-static readelf:binutils
@@ -176,6 +176,10 @@ size: ## how large the binaries in out/ are, as a table
 	@printf '| binary | bytes | limit |\n|---|---|---|\n'
 	@for each in $(foreach t,$(TARGETS),out/$t/monopod:$(limit.$t) out/$t/monopod-small:$(limit-small.$t)); do \
 	  test ! -e $${each%:*} || echo "| $${each%:*} | $$(stat -c %s $${each%:*}) | $${each#*:} |"; done
+
+# ---- boards ----
+
+include boards/boards.mk
 
 clean: ## remove out/ and cargo's files; .cache stays
 	rm -rf out
