@@ -43,7 +43,7 @@ test-boards: ## make, flash and boot images of all boards (ONLY=NAME for one)
 	@CI=$(CI) tests/boards/run.py $(ONLY)
 
 board-parts: board-tools
-	@boards/common/fetch.sh $(BOARD_ARCH) $(PACKAGES) $(BOARD_PARTS)
+	@boards/common/unpack.sh $(BOARD_ARCH) $(PACKAGES) $(BOARD_PARTS)
 
 board-tools:
 	@test -n "$(BOARD)" || { echo "BOARD=NAME is missing; make boards lists them"; exit 1; }

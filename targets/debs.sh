@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Fetches pinned Debian packages of any architecture to .cache/debs/ARCH/PACKAGE.deb, without installing anything and
-# without telling the host's dpkg of another architecture: apt runs on lists and a cache of its own.
-# Usage: debs.sh ARCH < ROWS, each row: PACKAGE VERSION SHA256 [NEWEST]
+# Fetches Debian packages of any architecture to .cache/debs/ARCH/NAME.deb, without installing anything and without telling
+# the host's dpkg of another architecture: apt runs on lists and a cache of its own.
+# Usage: debs.sh LIST ARCH NAME...   LIST: rows as in targets/packages, which pin versions
 #
-# Updates take old versions out of the index. Then what is newest is taken, and said: NEWEST, or of a kernel the package
-# that NEWEST stands for.
+# Updates take old versions out of the index. Then what is newest is taken, and said.
 set -euo pipefail
 shopt -s nullglob
 
-arch=$1
+list=$1 arch=$2
+shift 2
 here=$(cd "$(dirname "$0")" && pwd)
 dir=$here/../.cache/debs/$arch
 mkdir -p "$dir"
@@ -17,9 +17,9 @@ fail() {
     exit 1
 }
 wanted=()
-while read -r row; do
-    package=${row%% *}
-    if [ ! -e "$dir/$package.deb" ] || [ ! -e "$dir/$package.row" ] || [ "$(<"$dir/$package.row")" != "$row" ]; then
+for name in "$@"; do
+    row=$(grep "^$name $arch " "$list") || fail "$list has no $name for $arch"
+    if [ ! -e "$dir/$name.deb" ] || [ ! -e "$dir/$name.row" ] || [ "$(<"$dir/$name.row")" != "$row" ]; then
         wanted+=("$row")
     fi
 done
@@ -35,10 +35,10 @@ trap 'rm -rf "$work"' EXIT
 mkdir -p "$work/lists/partial" "$work/cache/archives/partial" "$work/sources" "$work/deb"
 touch "$work/status"
 # The host's own sources, with the firmware that Debian may hand on but does not call free.
-for list in /etc/apt/sources.list /etc/apt/sources.list.d/*.{list,sources}; do
-    name=${list##*/}
-    [ ! -e "$list" ] || sed -E 's/^(deb .* main|Components:.* main)\b/\1 non-free-firmware/' "$list" \
-        >"$work/sources/${name/#sources.list/main.list}"
+for sources in /etc/apt/sources.list /etc/apt/sources.list.d/*.{list,sources}; do
+    file=${sources##*/}
+    [ ! -e "$sources" ] || sed -E 's/^(deb .* main|Components:.* main)\b/\1 non-free-firmware/' "$sources" \
+        >"$work/sources/${file/#sources.list/main.list}"
 done
 options=(-qq -o APT::Architecture="$arch" -o APT::Architectures="$arch"
     -o Dir::State::lists="$work/lists" -o Dir::State::status="$work/status" -o Dir::Cache="$work/cache"
@@ -60,18 +60,17 @@ download() {
 }
 
 for row in "${wanted[@]}"; do
-    read -r package version sha256 newest <<<"$row"
+    read -r name _ package version sha256 newest <<<"$row"
     if download "$package=$version"; then
         echo "$sha256  $deb" | sha256sum --check --quiet >&2 ||
             fail "$package $version is not the file that it was when it was pinned"
     else
-        newest=${newest:-$package}
         # A kernel's package for the newest has no files of its own.
         instead=$(field "$newest" Depends | grep -o '^linux-image-[^ ,]*' || true)
         download "${instead:-$newest}" ||
             fail "$package cannot be fetched (no network, not Debian, or apt's sources do not have it)"
         echo "$arch: $package $version is gone from the index, taking ${deb##*/}" >&2
     fi
-    mv "$deb" "$dir/$package.deb"
-    echo "$row" >"$dir/$package.row"
+    mv "$deb" "$dir/$name.deb"
+    echo "$row" >"$dir/$name.row"
 done

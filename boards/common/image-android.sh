@@ -22,6 +22,6 @@ if [ "$bytes" -gt "$BOOT_PARTITION" ]; then
     exit 1
 fi
 bytes=$(du -sb "$out/data" | cut -f1)
-"$(dirname "$0")/progress.sh" "packing $out/container.tar.gz" "$bytes" "$out/container.tar.gz" \
+targets/progress.sh "packing $out/container.tar.gz" "$bytes" "$out/container.tar.gz" \
     tar -czf "$out/container.tar.gz" --numeric-owner -C "$out/data" lxc
 echo "wrote $out/boot.img"

@@ -17,7 +17,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir "$work/empty" "$work/out"
 written=$((($(megabytes "$BOOT_TREE") + $(megabytes "$DATA_TREE")) * 2))
-PATH=$PATH:/usr/sbin:/sbin "$here/progress.sh" "writing $out/disk.img" $((written << 20)) "$work/out" \
+PATH=$PATH:/usr/sbin:/sbin targets/progress.sh "writing $out/disk.img" $((written << 20)) "$work/out" \
     genimage --loglevel 1 --config "$config" --includepath "$here" --rootpath "$work/empty" --tmppath "$work/tmp" \
     --inputpath "$loaders" --outputpath "$work/out"
 mv "$work/out/disk.img" "$out/disk.img"
