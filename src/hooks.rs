@@ -196,7 +196,7 @@ fn attend(host: &mut Host<'_>, kind: HookKind, pid: i32, output: &OwnedFd, lines
             Event::Ready(Source::Barrier) => Ended::ChildGone,
             Event::Ready(_) => continue,
             Event::Deadline => Ended::TooLate,
-            Event::Signal(signal) if !ends_us(signal) => {
+            Event::Signal(signal) if !ends_us(host.config, signal) => {
                 host.hold_signal(signal);
                 continue;
             }

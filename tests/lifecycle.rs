@@ -168,7 +168,7 @@ fn signals_are_forwarded_and_a_hangup_arrives_as_sigterm() {
     let guest = Guest::new("signals");
     let running = guest.start("signals 5 , exit 4");
     guest.wait_said("ready");
-    let pairs = [(libc::SIGUSR1, 10), (libc::SIGHUP, 15), (libc::SIGTERM, 15), (libc::SIGPWR, 30), (37, 37)];
+    let pairs = [(libc::SIGUSR1, 10), (libc::SIGHUP, 15), (libc::SIGTERM, 15), (libc::SIGUSR2, 12), (37, 37)];
     for (sent, arrives) in pairs {
         let count = guest.results().lines().count();
         running.signal(sent);
@@ -177,6 +177,56 @@ fn signals_are_forwarded_and_a_hangup_arrives_as_sigterm() {
     }
     assert_eq!(running.wait().code, Some(4));
     guest.assert_nothing_left();
+}
+
+/// What a manager sends that can only signal: SIGPWR, or what the config names.
+const OUR_SIGNALS: [(&str, i32); 2] = [("", libc::SIGPWR), ("monopod.signal.halt = TERM", libc::SIGTERM)];
+
+#[test]
+fn signal_of_our_own_is_a_stop_that_ends_well_and_for_good() {
+    for (config, sent) in OUR_SIGNALS {
+        let guest = Guest::new("own_signal").config("lxc.signal.halt = USR1\nmonopod.restart.when = always");
+        let guest = guest.config(config);
+        let running = guest.start("signals 1 , exit 4");
+        guest.wait_said("ready");
+        running.signal(sent);
+        let ended = running.wait();
+        assert_eq!(ended.code, Some(0), "{ended}");
+        assert_eq!(guest.results().lines().last(), Some("signal 10"), "{ended}");
+        guest.assert_nothing_left();
+    }
+}
+
+#[test]
+fn signal_of_our_own_kills_a_guest_that_does_not_listen() {
+    let guest = Guest::new("own_signal_deaf").config("monopod.timeout.stop = 100ms");
+    let running = guest.start("say up , forever");
+    guest.wait_said("up");
+    running.signal(libc::SIGPWR);
+    let ended = running.wait();
+    assert_eq!(ended.code, Some(0), "{ended}");
+    guest.assert_nothing_left();
+}
+
+#[test]
+fn signal_of_our_own_calls_a_start_off_and_ends_the_wait_for_the_next_life() {
+    let guest = Guest::new("own_signal_early");
+    let hook = guest.script("hook", "touch $dir/begun; exec sleep 60");
+    let hooked = guest.config(&format!("lxc.hook.pre-start = {hook}"));
+    let running = hooked.start("forever");
+    support::wait_until("the hook", || hooked.dir().join("begun").exists());
+    running.signal(libc::SIGPWR);
+    let ended = running.wait();
+    assert_eq!(ended.code, Some(0), "{ended}");
+    hooked.assert_nothing_left();
+    let waits = Guest::new("own_signal_wait").config("monopod.restart.when = always\nmonopod.restart.delay = 60s");
+    let running = waits.start("say up , exit 1");
+    support::wait_until("two lives", || waits.results().lines().count() == 2);
+    support::wait_until("the pause", || waits.client("info", &["-s", "-H"]).stdout == "STOPPED\n");
+    running.signal(libc::SIGPWR);
+    let ended = running.wait();
+    assert_eq!(ended.code, Some(0), "{ended}");
+    waits.assert_nothing_left();
 }
 
 #[test]

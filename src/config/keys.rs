@@ -830,6 +830,11 @@ pub static TABLE: &[Key] = &[
         ),
     ),
     row(
+        c"monopod.signal.halt",
+        &[],
+        Kind::One(|c, g| g.put(&mut c.signals.ours, libc::SIGPWR, values::signal), |c, out| out.one(c.signals.ours)),
+    ),
+    row(
         c"monopod.timeout.hook",
         &[],
         Kind::One(

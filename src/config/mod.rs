@@ -308,6 +308,8 @@ pub struct Signals {
     pub reboot: i32,
     /// `lxc.signal.stop`; default SIGKILL.
     pub stop: i32,
+    /// `monopod.signal.halt`: what the supervisor itself takes for `stop`; default SIGPWR.
+    pub ours: i32,
 }
 
 /// A `lxc.cgroup.FILE` (v1) or `lxc.cgroup2.FILE` setting, in the order written.
@@ -630,7 +632,13 @@ impl<'t> Config<'t> {
             hooks: List::new(),
             hook_version: 0,
             init: Init { cmd: List::new(), uid: 0, gid: 0, groups: List::new(), cwd: None },
-            signals: Signals { halt: libc::SIGPWR, halt_set: false, reboot: libc::SIGINT, stop: libc::SIGKILL },
+            signals: Signals {
+                halt: libc::SIGPWR,
+                halt_set: false,
+                reboot: libc::SIGINT,
+                stop: libc::SIGKILL,
+                ours: libc::SIGPWR,
+            },
             environment: List::new(),
             environment_runtime: List::new(),
             environment_hooks: List::new(),

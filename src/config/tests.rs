@@ -179,6 +179,7 @@ const SAMPLES: &[(&str, &str, &str)] = &[
     ("monopod.restart.budget", "5", "5"),
     ("monopod.restart.window", "1h", "3600"),
     ("monopod.restart.uptime", "0", "0"),
+    ("monopod.signal.halt", "TERM", "15"),
     ("monopod.timeout.hook", "5", "5"),
     ("monopod.timeout.start", "5s", "5"),
     ("monopod.timeout.stop", "0", "0"),

@@ -260,7 +260,7 @@ impl Start {
                     ));
                 }
                 // Once init may run it is the one to be told.
-                Event::Signal(signal) if self.gone || !ends_us(signal) => host.hold_signal(signal),
+                Event::Signal(signal) if self.gone || !ends_us(host.config, signal) => host.hold_signal(signal),
                 Event::Order(_) | Event::Signal(_) => {
                     host.asked = Asked::Stop;
                     return Err(Error::new("start", format_args!("called off")));
@@ -312,8 +312,8 @@ impl Start {
 }
 
 /// Signals that call a start off, and end the wait between two lives.
-pub fn ends_us(signal: i32) -> bool {
-    matches!(signal, libc::SIGTERM | libc::SIGINT | libc::SIGQUIT | libc::SIGHUP)
+pub fn ends_us(config: &Config<'_>, signal: i32) -> bool {
+    signal == config.signals.ours || matches!(signal, libc::SIGTERM | libc::SIGINT | libc::SIGQUIT | libc::SIGHUP)
 }
 
 fn attach_console(life: &mut Life<'_, '_>, side: &ConsoleSide<'_>, host: &Host<'_>) -> Result<()> {

@@ -22,7 +22,9 @@ pub fn run(life: &mut Life<'_, '_>, side: &mut ConsoleSide<'_>, host: &mut Host<
     // When init is killed, because a stop was asked for and its time is up.
     let mut kill_at: Option<u64> = None;
     let held = core::mem::take(&mut host.held_signals);
-    (1..=signals::MAX).filter(|signal| held >> (signal - 1) & 1 == 1).for_each(|signal| forward(pid, signal));
+    for signal in (1..=signals::MAX).filter(|signal| held >> (signal - 1) & 1 == 1) {
+        kill_at = signalled(host, pid, signal).or(kill_at);
+    }
     // init may have ended while the start still read the barrier, and its SIGCHLD be gone.
     let mut look = true;
     loop {
@@ -48,7 +50,7 @@ pub fn run(life: &mut Life<'_, '_>, side: &mut ConsoleSide<'_>, host: &mut Host<
             }
             // Writing to a mirror that is gone; the write itself says so.
             Event::Signal(libc::SIGPIPE) => {}
-            Event::Signal(signal) => forward(pid, signal),
+            Event::Signal(signal) => kill_at = signalled(host, pid, signal).or(kill_at),
             // A reboot that is asked for meanwhile takes back no deadline.
             Event::Order(order) => kill_at = obey(host, pid, order).or(kill_at),
             Event::Deadline => {
@@ -94,6 +96,16 @@ pub fn relay(life: &mut Life<'_, '_>, side: &mut ConsoleSide<'_>, host: &Host<'_
     }
 }
 
+/// The one signal that is for us, which service managers stop us with, is a client's `stop`; the others are for init. When
+/// init shall be killed if it has not ended by then.
+fn signalled(host: &mut Host<'_>, pid: i32, signal: i32) -> Option<u64> {
+    if signal == host.config.signals.ours {
+        return obey(host, pid, Order::Stop { mode: StopMode::Halt, never_kill: false, timeout_ms: -1 });
+    }
+    forward(pid, signal);
+    None
+}
+
 /// As lxc-start does: SIGHUP, which would mean "re-read your configuration" to many inits when our terminal goes away,
 /// becomes SIGTERM; everything else is passed on as it is.
 fn forward(pid: i32, signal: i32) {
@@ -121,7 +133,7 @@ fn obey(host: &mut Host<'_>, pid: i32, order: Order) -> Option<u64> {
     if !matches!(order, Order::Stop { mode: StopMode::Reboot, .. }) {
         host.asked = Asked::Stop;
     }
-    log::info!("sending signal {signal} to init as a client asked");
+    log::info!("sending signal {signal} to init as somebody asked");
     tell(host, pid, signal);
     kill_at
 }
@@ -181,7 +193,7 @@ pub fn idle(host: &mut Host<'_>, after_ms: u64) -> bool {
         match host.next(Some(until)) {
             Event::Deadline => return true,
             Event::Order(Order::Stop { mode: StopMode::Reboot, .. }) => return true,
-            Event::Signal(signal) if !ends_us(signal) => {}
+            Event::Signal(signal) if !ends_us(host.config, signal) => {}
             Event::Order(_) | Event::Signal(_) => host.asked = Asked::Stop,
             Event::Child | Event::Ready(_) => {}
         }
