@@ -48,29 +48,40 @@ options=(-qq -o APT::Architecture="$arch" -o APT::Architectures="$arch"
 # An index that fails (a third-party source, a mirror in mid-update) matters only if a package is not found without it.
 apt-get "${options[@]}" update >"$work/log" 2>&1 || true
 
-field() { apt-cache "${options[@]}" show "$1" 2>/dev/null | sed -n "s/^$2: //p" | head -n 1; }
-# The .deb's path is put in $deb.
+show() { apt-cache "${options[@]}" show "$@" 2>/dev/null || true; }
+# Their names and versions are known to the index.
 download() {
-    local bytes
-    bytes=$(field "$1" Size)
-    [ -n "$bytes" ] || return 1
-    rm -f "$work"/deb/*
-    (cd "$work/deb" && "$here/progress.sh" "fetching ${1/=*/}" "$bytes" . apt-get "${options[@]}" download "$1") || return 1
-    deb=$(echo "$work"/deb/*.deb)
+    local bytes what=${1/=*/}
+    bytes=$(show "$@" | awk '/^Size: / { bytes += $2 } END { print bytes + 0 }')
+    [ $# = 1 ] || what="$# packages"
+    (cd "$work/deb" && "$here/progress.sh" "fetching $what" "$bytes" . apt-get "${options[@]}" download "$@") ||
+        fail "$what cannot be fetched (no network?)"
 }
+
+# What the index still has is fetched in one go.
+pins=()
+for row in "${wanted[@]}"; do
+    read -r _ _ package version _ <<<"$row"
+    pins+=("$package=$version")
+done
+mapfile -t there < <(show "${pins[@]}" | awk '/^Package: / { name = $2 } /^Version: / { print name "=" $2 }')
+[ ${#there[@]} = 0 ] || download "${there[@]}"
 
 for row in "${wanted[@]}"; do
     read -r name _ package version sha256 newest <<<"$row"
-    if download "$package=$version"; then
-        echo "$sha256  $deb" | sha256sum --check --quiet >&2 ||
-            fail "$package $version is not the file that it was when it was pinned"
-    else
+    found=("$work/deb/${package}"_*.deb)
+    if [ ${#found[@]} = 0 ]; then
         # A kernel's package for the newest has no files of its own.
-        instead=$(field "$newest" Depends | grep -o '^linux-image-[^ ,]*' || true)
-        download "${instead:-$newest}" ||
-            fail "$package cannot be fetched (no network, not Debian, or apt's sources do not have it)"
-        echo "$arch: $package $version is gone from the index, taking ${deb##*/}" >&2
+        instead=$(show "$newest" | sed -n 's/^Depends: //p' | grep -om1 '^linux-image-[^ ,]*' || true)
+        instead=${instead:-$newest}
+        [ -n "$(show "$instead")" ] || fail "$package is in none of apt's sources (no network, or not Debian)"
+        download "$instead"
+        found=("$work/deb/${instead}"_*.deb)
+        echo "$arch: $package $version is gone from the index, taking ${found[0]##*/}" >&2
+    else
+        echo "$sha256  ${found[0]}" | sha256sum --check --quiet >&2 ||
+            fail "$package $version is not the file that it was when it was pinned"
     fi
-    mv "$deb" "$dir/$name.deb"
+    mv "${found[0]}" "$dir/$name.deb"
     echo "$row" >"$dir/$name.row"
 done
