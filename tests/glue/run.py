@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import os
 import pathlib
 import platform
+import signal
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ import traceback
 
 from container import Container
 from host import Host, wait_for
-from managers import MANAGERS, UNTRIED
+from managers import BOOT, MANAGERS, UNTRIED
 
 HERE = pathlib.Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -55,13 +56,30 @@ def boot(name, kind, scenarios):
     return failed
 
 
+def scripts_that_do_not_parse():
+    """What a board's shell says of the scripts that are shipped, those that nothing here can run among them."""
+    wrong = []
+    for file in sorted(BOOT.rglob("*")):
+        # procd and OpenRC put an interpreter of their own in the first line; it is a shell all the same.
+        if file.is_file() and file.read_text().startswith("#!/"):
+            parsed = subprocess.run([CACHE / "tree/bin/busybox", "sh", "-n", file], capture_output=True, text=True)
+            wrong += [parsed.stderr.strip() or f"{file}: exit code {parsed.returncode}"] if parsed.returncode else []
+    return wrong
+
+
 def main(names):
     if subprocess.run([HERE / "fetch.sh", CACHE]).returncode:
         print("skipped: glue: no service managers (said above)")
         return 1 if os.environ.get("CI") else 0
+    # Every machine that is up is taken down all the same.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     for name, why in UNTRIED.items():
         if not names:
             print(f"skipped: glue {name}: {why}", flush=True)
+    wrong = scripts_that_do_not_parse()
+    if wrong:
+        print("glue: " + "\n".join(wrong))
+        return 1
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         failed = sum(pool.map(attempt, names or MANAGERS))
     print(f"glue: {len(names or MANAGERS)} managers, {failed} machines failed")
