@@ -1,15 +1,15 @@
 //! Kernels that lack what came after them, played by a seccomp filter or by strace: the same container comes about, by the
 //! older way.
 
+use crate::supervisor_death::kill_with_its_container;
 use crate::support::kernel::{self, Is, Kernel, LAST_OF_3_10};
 use crate::support::report::Report;
 use crate::support::strace;
-use crate::support::{Guest, Running, binary, sandbox, skip, wait_for, wait_until};
+use crate::support::{Guest, Running, binary, sandbox, skip, wait_until};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 /// Every system call of the program that Linux 3.10 does not have, with the kernel that brought it and its older way.
 pub const NEW: [(&str, libc::c_long); 6] = [
@@ -298,12 +298,7 @@ fn supervisor_killed_takes_an_unshared_container_along() {
     }
     let mut guest = Guest::new("unshared_death");
     guest.set_kernel(without_clone(Kernel::new()));
-    let running = guest.start("forks 10 , say ready , forever");
-    guest.wait_said("ready");
-    assert_eq!(guest.pids().len(), 11);
-    running.signal(libc::SIGKILL);
-    assert_eq!(running.wait().code, None);
-    assert!(wait_for(Duration::from_secs(1), || guest.pids().is_empty()), "the container lives on");
+    kill_with_its_container(&guest);
     assert_eq!(guest.run("exit 7").code, Some(7));
     guest.assert_nothing_left();
 }

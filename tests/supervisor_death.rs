@@ -19,16 +19,20 @@ fn starts_again(guest: &Guest) {
     guest.assert_nothing_left();
 }
 
-#[test]
-fn killed_while_running_takes_the_container_along() {
-    let guest = Guest::new("death_running").config("lxc.tty.max = 2\nlxc.mount.auto = proc sys");
-    // Children of init that ignore every signal, too.
+/// Starts the guest with children that ignore every signal, and kills its supervisor: all of them are gone.
+pub fn kill_with_its_container(guest: &Guest) {
     let running = guest.start("forks 10 , say ready , forever");
     guest.wait_said("ready");
     assert_eq!(guest.pids().len(), 11);
     running.signal(libc::SIGKILL);
     assert_eq!(running.wait().code, None);
     assert!(wait_for(Duration::from_secs(1), || guest.pids().is_empty()), "the container lives on");
+}
+
+#[test]
+fn killed_while_running_takes_the_container_along() {
+    let guest = Guest::new("death_running").config("lxc.tty.max = 2\nlxc.mount.auto = proc sys");
+    kill_with_its_container(&guest);
     std::fs::remove_file(guest.rootfs().join("results")).unwrap();
     starts_again(&guest);
 }

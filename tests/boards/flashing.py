@@ -26,7 +26,14 @@ def disk(file, size):
     """A loop device with a file of zeros behind it."""
     with open(file, "wb") as new:
         new.truncate(size)
-    device = subprocess.run(["losetup", "--find", "--show", file], check=True, capture_output=True, text=True).stdout.strip()
+    with loop(file) as device:
+        yield device
+
+
+@contextmanager
+def loop(behind):
+    """A loop device with a file or a disk behind it."""
+    device = subprocess.run(["losetup", "--find", "--show", behind], check=True, capture_output=True, text=True).stdout.strip()
     try:
         yield device
     finally:
@@ -93,19 +100,9 @@ def loops(work):
                 subprocess.run(["swapoff", device], check=True)
         else:
             print("skipped: boards flashing a disk with swap: swapon is not allowed here", flush=True)
-        with disk_on(device):
+        with loop(device):
             code, said = flash(device, YES=1)
             assert code != 0 and "a loop device is attached" in said, said
-
-
-@contextmanager
-def disk_on(device):
-    """A loop device behind which there is a disk."""
-    above = subprocess.run(["losetup", "--find", "--show", device], check=True, capture_output=True, text=True).stdout.strip()
-    try:
-        yield above
-    finally:
-        subprocess.run(["losetup", "--detach", above], check=True)
 
 
 def system_disk():
