@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Fills the boot partition's folder for U-Boot: kernel, initramfs, device trees and extlinux/extlinux.conf, which U-Boot's
-# standard boot command looks for on every disk. Usage: boot.sh DIR KERNEL INITRAMFS COMMAND_LINE [DTBS...]
+# standard boot command looks for on every disk. Usage: boot-extlinux.sh DIR KERNEL INITRAMFS COMMAND_LINE [DTBS...]
 #   DTBS: PATH:FILE, FILE to be put at /dtb/PATH; U-Boot chooses by its own idea of the board. One without a PATH is taken.
 set -euo pipefail
 
