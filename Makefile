@@ -57,6 +57,7 @@ out/%/monopod-small: FORCE $(KEEP)/%
 cargo-build = $(if $3,$(rebuild-tools)) mkdir -p .cache/no-unwind; printf '!<arch>\n' > .cache/no-unwind/libunwind.a; \
   CARGO_TARGET_$(call upper,$1)_RUSTFLAGS="$(strip $(flags.$1) $(flags-$2.$1) $(no-unwind) $(if $(filter small,$3),$(small-flags)))" \
   $(if $3,RUSTC_BOOTSTRAP=1 $(env.$1)) cargo build --locked --release --target $1 \
+  $(if $(filter small,$3),--no-default-features) \
   $(if $3,$(rebuild-std),--target-dir $(TARGET_DIR)/lean); \
   install -D -m 755 $(if $3,$(REBUILT),$(TARGET_DIR)/lean)/$1/release/monopod $@
 REBUILT       := $(TARGET_DIR)/rebuilt-std

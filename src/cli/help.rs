@@ -1,5 +1,6 @@
 //! Help texts: an overview of the verbs, and for each verb its options, from argh's own table.
 
+use super::prepass::COMMON;
 use super::{Call, VERBS};
 use crate::text::shown;
 use argh::{CommandInfoWithArgs, FlagInfoKind};
@@ -14,7 +15,7 @@ pub fn overview() -> String {
         "monopod starts one container from its LXC config and keeps it running.\n\n\
          Usage: monopod VERB [-n] NAME [OPTIONS]\n\n",
     );
-    for verb in &VERBS {
+    for verb in VERBS {
         let _ = writeln!(text, "  {:<10} {}", verb.name, verb.summary);
     }
     text.push_str(
@@ -36,21 +37,27 @@ pub fn of(call: &Call<'_>, info: &CommandInfoWithArgs, operands: &str) -> String
     let mut text = usage(call, operands);
     let _ = writeln!(text, "\n{}\n\nOptions:", info.description);
     for flag in info.flags.iter().filter(|flag| !flag.hidden && flag.long != "--help") {
-        let short = flag.short.map_or(String::from("    "), |short| format!("-{short}, "));
         let value = match flag.kind {
-            FlagInfoKind::Option { arg_name } => format!(" {arg_name}"),
-            FlagInfoKind::Switch => String::new(),
+            FlagInfoKind::Option { arg_name } => arg_name,
+            FlagInfoKind::Switch => "",
         };
-        line(&mut text, &format!("{short}{}{value}", flag.long), flag.description);
+        option(&mut text, flag.short, flag.long, value, flag.description);
     }
-    line(&mut text, "-?, --help", "print this help");
-    line(&mut text, "    --usage", "print one line of help");
-    line(&mut text, "    --version", "print the version");
+    for (flag, letter, value, description) in COMMON {
+        if info.flags.iter().any(|own| own.long == flag && flag != "--help") {
+            continue;
+        }
+        let letter = letter.filter(|letter| !info.flags.iter().any(|own| own.short == Some(*letter)));
+        option(&mut text, letter, flag, value, description);
+    }
     text
 }
 
 /// One option; a long one gets its description on the next line.
-fn line(text: &mut String, option: &str, description: &str) {
+fn option(text: &mut String, letter: Option<char>, flag: &str, value: &str, description: &str) {
+    let letter = letter.map_or(String::from("    "), |letter| format!("-{letter}, "));
+    let gap = if value.is_empty() { "" } else { " " };
+    let option = format!("{letter}{flag}{gap}{value}");
     let _ = match option.len() < COLUMN - 2 {
         true => writeln!(text, "  {option:<width$}{description}", width = COLUMN - 2),
         false => writeln!(text, "  {option}\n{:COLUMN$}{description}", ""),

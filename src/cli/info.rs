@@ -2,8 +2,7 @@
 
 use super::addresses;
 use super::prepass::Operands;
-use super::{Call, FAILED, Messages, Target, Word, log_level, parse, print, put, with_config, word};
-use crate::config::LogLevel;
+use super::{Call, FAILED, Outcome, Target, Word, parse, print, put, with_config, word};
 use crate::control::client::Container;
 use crate::state::State;
 use crate::text::{Shown, number, shown};
@@ -14,9 +13,6 @@ use core::fmt::Write;
 /// Shows a container's state, init's pid and its use of resources. Exit code: 1 if there is no such container.
 #[derive(FromArgs, ArgsInfo)]
 struct Args {
-    /// the container
-    #[argh(option, short = 'n', arg_name = "NAME", from_str_fn(word))]
-    name: Option<Word>,
     /// show the state
     #[argh(switch, short = 's')]
     state: bool,
@@ -38,22 +34,6 @@ struct Args {
     /// all of it as one line of JSON
     #[argh(switch)]
     json: bool,
-    /// directory of the containers
-    #[argh(option, short = 'P', arg_name = "DIR", from_str_fn(word))]
-    lxcpath: Option<Word>,
-    /// config file instead of DIR/NAME/config
-    #[argh(option, arg_name = "FILE", from_str_fn(word))]
-    rcfile: Option<Word>,
-    /// print no errors
-    #[argh(switch, short = 'q')]
-    quiet: bool,
-    /// file for the errors
-    #[argh(option, short = 'o', arg_name = "FILE", from_str_fn(word))]
-    logfile: Option<Word>,
-    /// accepted for LXC's sake
-    #[argh(option, short = 'l', arg_name = "LEVEL", from_str_fn(log_level))]
-    #[allow(dead_code)]
-    logpriority: Option<LogLevel>,
 }
 
 /// The lines that are to be printed.
@@ -84,36 +64,30 @@ impl Lines {
 }
 
 /// Runs the verb.
-pub fn run(call: &Call<'_>) -> i32 {
-    let (args, operands) = match parse::<Args>(call, Operands::Anywhere, "") {
-        Ok(parsed) => parsed,
-        Err(code) => return code,
-    };
-    let messages = Messages { program: call.program, quiet: args.quiet, file: args.logfile };
-    let target = match Target::only(call, args.name, args.lxcpath, operands) {
-        Ok(target) => target,
-        Err(code) => return code,
-    };
+pub fn run(call: &Call<'_>) -> Outcome {
+    let mut line = parse::<Args>(call, Operands::Anywhere, "")?;
+    let target = line.only_target()?;
+    let (args, quiet) = (&line.args, line.common.quiet);
     let container = target.container();
     let name = shown(target.name);
     let state = match container.state() {
         Ok(state) => state,
-        Err(failure) => return messages.fail(format_args!("info '{name}': {failure}")),
+        Err(failure) => return Err(line.fail(format_args!("info '{name}': {failure}"))),
     };
-    let file = args.rcfile.unwrap_or_else(|| target.config_file());
+    let file = target.rcfile.unwrap_or_else(|| target.config_file());
     let running = state != State::Stopped || container.init_pid().is_ok();
     if !running && nix::sys::stat::stat(file).is_err() {
         // LXC's words, with no program's name before them: scripts look for them.
-        if !args.quiet {
+        if !quiet {
             put(2, &format!("{name} doesn't exist\n"));
         }
-        return FAILED;
+        return Err(FAILED);
     }
     let pid = if running { container.init_pid().ok().flatten() } else { None };
     let status = if running { container.status().unwrap_or_default() } else { Vec::new() };
     let status = String::from_utf8_lossy(&status);
     if args.json {
-        return print(&json(target.name, state, pid, &status));
+        return Ok(print(&json(target.name, state, pid, &status)));
     }
     let selectors = [args.state, args.pid, args.ips, args.stats].into_iter().filter(|selected| *selected).count();
     let all = selectors == 0 && args.config.is_empty();
@@ -143,7 +117,7 @@ pub fn run(call: &Call<'_>) -> i32 {
     }
     for key in &args.config {
         let label = shown(key);
-        match value(&target, args.rcfile, running, key) {
+        match value(&target, running, key) {
             Some(value) if human || args.config.len() > 1 => {
                 let _ = writeln!(lines.text, "{label} = {}", Shown(value.trim_ascii_end().as_bytes()));
             }
@@ -151,15 +125,15 @@ pub fn run(call: &Call<'_>) -> i32 {
                 let _ = writeln!(lines.text, "{}", value.trim_ascii_end());
             }
             // LXC prints this, without its own name before it, and goes on.
-            None if args.quiet => {}
+            None if quiet => {}
             None => put(2, &format!("{label} invalid\n")),
         }
     }
-    print(&lines.text)
+    Ok(print(&lines.text))
 }
 
 /// The value of a key: the running container's, else the config file's.
-fn value(target: &Target<'_>, rcfile: Option<&CStr>, running: bool, key: &CStr) -> Option<String> {
+fn value(target: &Target<'_>, running: bool, key: &CStr) -> Option<String> {
     if running {
         let value = target.container().config_item(key);
         if let Ok(Some(value)) = value {
@@ -167,7 +141,7 @@ fn value(target: &Target<'_>, rcfile: Option<&CStr>, running: bool, key: &CStr) 
         }
     }
     let (mut value, mut known) = (String::new(), false);
-    let read = with_config(target, rcfile, &[], &mut |config| {
+    let read = with_config(target, &[], &mut |config| {
         known = crate::config::get(config, key.to_bytes(), &mut value).is_some();
     });
     (read.is_ok() && known).then_some(value)

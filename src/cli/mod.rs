@@ -26,7 +26,7 @@ use core::fmt;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
-use prepass::{Ask, Operands, Split, Stop};
+use prepass::{Ask, Common, Operands, Split, Stop};
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 
@@ -34,6 +34,7 @@ use std::os::unix::ffi::OsStrExt;
 const FAILED: i32 = 1;
 
 /// How a verb was called.
+#[derive(Clone, Copy)]
 pub struct Call<'a> {
     /// The program's name without its directory, for messages.
     program: &'a CStr,
@@ -45,35 +46,44 @@ pub struct Call<'a> {
     args: &'a [&'a CStr],
 }
 
+/// What a verb ends with: its exit code. The two sides mean the same, so that `?` leaves with the code of what failed.
+type Outcome = Result<i32, i32>;
+
 /// A row of the table of verbs.
 struct Verb {
     name: &'static str,
+    /// LXC's name of it without `lxc-`; empty: LXC has none.
+    lxc: &'static str,
     summary: &'static str,
-    run: fn(&Call<'_>) -> i32,
+    run: fn(&Call<'_>) -> Outcome,
 }
 
-const VERBS: [Verb; 8] = [
-    Verb { name: "start", summary: "start a container", run: start::run },
-    Verb { name: "stop", summary: "stop, restart or kill it", run: stop::run },
-    Verb { name: "info", summary: "show its state, pid and use of resources", run: info::run },
-    Verb { name: "wait", summary: "wait for a state", run: wait::run },
-    Verb { name: "config", summary: "print its effective config", run: config::run },
-    Verb { name: "init", summary: "be the machine's init, as process 1", run: init },
-    Verb { name: "version", summary: "print the version", run: version::run },
-    Verb { name: "help", summary: "print this overview, or the help of a verb", run: help_of },
+const VERBS: &[Verb] = &[
+    Verb { name: "start", lxc: "start", summary: "start a container", run: start::run },
+    Verb { name: "stop", lxc: "stop", summary: "stop, restart or kill it", run: stop::run },
+    Verb { name: "info", lxc: "info", summary: "show its state, pid and use of resources", run: info::run },
+    Verb { name: "wait", lxc: "wait", summary: "wait for a state", run: wait::run },
+    Verb { name: "config", lxc: "", summary: "print its effective config", run: config::run },
+    Verb { name: "init", lxc: "", summary: "be the machine's init, as process 1", run: init },
+    Verb { name: "version", lxc: "", summary: "print the version", run: version::run },
+    Verb { name: "help", lxc: "", summary: "print this overview, or the help of a verb", run: help_of },
 ];
 
 /// Runs the command of `args`, the program's own name first. Returns the exit code.
 pub fn run(args: &[&CStr]) -> i32 {
+    called(args).unwrap_or_else(|code| code)
+}
+
+fn called(args: &[&CStr]) -> Outcome {
     let (program, args) = match args.split_first() {
         Some((first, rest)) => (prepass::basename(first), rest),
         None => (c"monopod", args),
     };
     let name = program.to_bytes();
     if let Some(tool) = name.strip_prefix(b"lxc-") {
-        return match verb(tool) {
+        return match VERBS.iter().find(|verb| !verb.lxc.is_empty() && verb.lxc.as_bytes() == tool) {
             Some(verb) => (verb.run)(&Call { program, verb: verb.name, stock: true, args }),
-            None => fail(program, format_args!("this tool of LXC is not built")),
+            None => Err(fail(program, format_args!("this tool of LXC is not built"))),
         };
     }
     let first_is_verb = args.first().is_some_and(|word| verb(word.to_bytes()).is_some());
@@ -81,29 +91,29 @@ pub fn run(args: &[&CStr]) -> i32 {
         pid1::run(times_crashed(args));
     }
     if name == b"init" && !first_is_verb {
-        return not_first(program);
+        return Err(not_first(program));
     }
-    let Some((first, rest)) = args.split_first() else { return print(&help::overview()) };
+    let Some((first, rest)) = args.split_first() else { return Ok(print(&help::overview())) };
     match first.to_bytes() {
-        b"-h" | b"-?" | b"--help" | b"--usage" => print(&help::overview()),
-        b"--version" => version::own(),
+        b"-h" | b"-?" | b"--help" | b"--usage" => Ok(print(&help::overview())),
+        b"--version" => Ok(version::own()),
         word => match verb(word) {
             Some(verb) => (verb.run)(&Call { program, verb: verb.name, stock: false, args: rest }),
             None => {
                 let nearest = VERBS.iter().min_by_key(|verb| prepass::distance(verb.name.as_bytes(), word));
                 let nearest = nearest.map_or("help", |verb| verb.name);
-                fail(program, format_args!("there is no verb '{}'; the nearest is '{nearest}'", shown(first)))
+                Err(fail(program, format_args!("there is no verb '{}'; the nearest is '{nearest}'", shown(first))))
             }
         },
     }
 }
 
 /// `monopod init`
-fn init(call: &Call<'_>) -> i32 {
+fn init(call: &Call<'_>) -> Outcome {
     if nix::unistd::getpid().as_raw() == 1 {
         pid1::run(times_crashed(call.args));
     }
-    not_first(call.program)
+    Err(not_first(call.program))
 }
 
 /// What process 1 tells itself when it is executed anew.
@@ -124,36 +134,90 @@ fn verb(name: &[u8]) -> Option<&'static Verb> {
 }
 
 /// `monopod help [VERB]`
-fn help_of(call: &Call<'_>) -> i32 {
+fn help_of(call: &Call<'_>) -> Outcome {
     match call.args.first().map(|word| (word, verb(word.to_bytes()))) {
-        None => print(&help::overview()),
-        Some((_, Some(verb))) if verb.name == call.verb => print(&help::overview()),
+        None => Ok(print(&help::overview())),
+        Some((_, Some(verb))) if verb.name == call.verb => Ok(print(&help::overview())),
         Some((_, Some(verb))) => (verb.run)(&Call { verb: verb.name, args: &[c"--help"], ..*call }),
-        Some((word, None)) => fail(call.program, format_args!("there is no verb '{}'", shown(word))),
+        Some((word, None)) => Err(fail(call.program, format_args!("there is no verb '{}'", shown(word)))),
     }
 }
 
-/// A verb's options by argh, and its operands. Err: all is said, the exit code.
-fn parse<'a, T: FromArgs + ArgsInfo>(
-    call: &Call<'a>,
-    operands: Operands,
-    usage: &str,
-) -> Result<(T, Vec<&'a CStr>), i32> {
-    let Split { options, operands } = split(call, &T::get_args_info(), operands, usage)?;
+/// A command line, read.
+struct Line<'a, T> {
+    /// The verb's own options.
+    args: T,
+    /// The options that every verb has.
+    common: Common<'a>,
+    /// What is no option.
+    operands: Vec<&'a CStr>,
+    call: Call<'a>,
+}
+
+/// Reads a command line: a verb's options by argh, the others here. Err: all is said, the exit code.
+fn parse<'a, T: FromArgs + ArgsInfo>(call: &Call<'a>, operands: Operands, usage: &str) -> Result<Line<'a, T>, i32> {
+    let Split { options, operands, common } = split(call, &T::get_args_info(), operands, usage)?;
     match T::from_args(&[call.verb], &options) {
-        Ok(parsed) => Ok((parsed, operands)),
+        Ok(args) => Ok(Line { args, common, operands, call: *call }),
         Err(exit) => Err(fail(call.program, format_args!("{}", exit.output.lines().next().unwrap_or("")))),
     }
 }
 
 /// The part of `parse` that is the same code for every verb.
 fn split<'a>(call: &Call<'a>, info: &CommandInfoWithArgs, operands: Operands, usage: &str) -> Result<Split<'a>, i32> {
-    prepass::split(info, operands, call.args).map_err(|stop| match stop {
+    let split = prepass::split(info, operands, call.args).map_err(|stop| match stop {
         Stop::Wrong(reason) => fail(call.program, format_args!("{reason}")),
         Stop::Ask(Ask::Help) => print(&help::of(call, info, usage)),
         Stop::Ask(Ask::Usage) => print(&help::usage(call, usage)),
-        Stop::Ask(Ask::Version) => version::run(call),
-    })
+        Stop::Ask(Ask::Version) => version::answer(call),
+    })?;
+    split.common.level().map_err(|reason| fail(call.program, format_args!("{reason}")))?;
+    Ok(split)
+}
+
+impl<'a, T> Line<'a, T> {
+    /// Which container it is about: `-n`, or the first operand, which is then taken out of them.
+    fn target(&mut self) -> Result<Target<'a>, i32> {
+        Target::new(&self.call, &self.common, &mut self.operands)
+    }
+
+    /// The same, for a verb that takes nothing else.
+    fn only_target(&mut self) -> Result<Target<'a>, i32> {
+        let target = self.target()?;
+        match self.operands.first() {
+            None => Ok(target),
+            Some(more) => Err(self.fail(format_args!("'{}' is one argument too many", shown(more)))),
+        }
+    }
+
+    /// Says what failed, to where the options want it, and gives the exit code for it.
+    fn fail(&self, what: fmt::Arguments<'_>) -> i32 {
+        complain(self.call.program, &self.common, what)
+    }
+}
+
+fn complain(program: &CStr, common: &Common<'_>, what: fmt::Arguments<'_>) -> i32 {
+    if let Some(file) = common.logfile.filter(|file| *file != c"none") {
+        let flags = OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_CLOEXEC;
+        if let Ok(log) = nix::fcntl::open(file, flags, Mode::from_bits_truncate(0o666)) {
+            let _ = nix::unistd::write(log, format!("{}: {what}\n", shown(program)).as_bytes());
+        }
+    } else if !common.quiet {
+        fail(program, what);
+    }
+    FAILED
+}
+
+impl Common<'_> {
+    /// `-l`, if it was given.
+    fn level(&self) -> Result<Option<LogLevel>, String> {
+        let level = |name: &CStr| {
+            crate::config::values::log_level(name.to_bytes()).map_err(|_| {
+                format!("'{}' is no log level (TRACE DEBUG INFO NOTICE WARN ERROR CRIT ALERT FATAL)", shown(name))
+            })
+        };
+        self.logpriority.map(level).transpose()
+    }
 }
 
 /// The value of an option. It lives as long as the process: nothing is gained by freeing it, and much code saved.
@@ -172,17 +236,28 @@ fn kept(text: Vec<u8>) -> Word {
 struct Target<'a> {
     lxcpath: &'a CStr,
     name: &'a CStr,
+    /// `-f`
+    rcfile: Option<&'a CStr>,
+}
+
+/// `-P`, or the default, absolute: the command socket is named after it, so it must be the same from whatever directory.
+fn lxcpath(common: &Common<'_>) -> Word {
+    let mut lxcpath = common.lxcpath.map_or_else(default_lxcpath, |lxcpath| lxcpath.to_bytes().to_vec());
+    if !lxcpath.starts_with(b"/")
+        && let Ok(here) = std::env::current_dir()
+    {
+        let rest = lxcpath.strip_prefix(b"./").unwrap_or(if lxcpath == b"." { b"" } else { &lxcpath });
+        lxcpath = [here.as_os_str().as_bytes(), b"/", rest].concat();
+    }
+    while lxcpath.len() > 1 && lxcpath.ends_with(b"/") {
+        lxcpath.pop();
+    }
+    kept(lxcpath)
 }
 
 impl<'a> Target<'a> {
-    /// From `-n` and `-P`, or the first operand, which is then taken out of `operands`.
-    fn new(
-        call: &Call<'_>,
-        name: Option<Word>,
-        lxcpath: Option<Word>,
-        operands: &mut Vec<&'a CStr>,
-    ) -> Result<Target<'a>, i32> {
-        let name = match name {
+    fn new(call: &Call<'_>, common: &Common<'a>, operands: &mut Vec<&'a CStr>) -> Result<Target<'a>, i32> {
+        let name = match common.name {
             Some(name) => name,
             None if operands.is_empty() => {
                 return Err(fail(call.program, format_args!("no container named: -n NAME")));
@@ -192,32 +267,7 @@ impl<'a> Target<'a> {
         if let Err(Stop::Wrong(reason)) = prepass::check_name(name) {
             return Err(fail(call.program, format_args!("{reason}")));
         }
-        let mut lxcpath = lxcpath.map_or_else(default_lxcpath, |lxcpath| lxcpath.to_bytes().to_vec());
-        // The command socket is named after it, so it must be the same from whatever directory.
-        if !lxcpath.starts_with(b"/")
-            && let Ok(here) = std::env::current_dir()
-        {
-            let rest = lxcpath.strip_prefix(b"./").unwrap_or(if lxcpath == b"." { b"" } else { &lxcpath });
-            lxcpath = [here.as_os_str().as_bytes(), b"/", rest].concat();
-        }
-        while lxcpath.len() > 1 && lxcpath.ends_with(b"/") {
-            lxcpath.pop();
-        }
-        Ok(Target { lxcpath: kept(lxcpath), name })
-    }
-
-    /// The same, for a verb that takes nothing else.
-    fn only(
-        call: &Call<'_>,
-        name: Option<Word>,
-        lxcpath: Option<Word>,
-        mut operands: Vec<&'a CStr>,
-    ) -> Result<Target<'a>, i32> {
-        let target = Target::new(call, name, lxcpath, &mut operands)?;
-        match operands.first() {
-            None => Ok(target),
-            Some(more) => Err(fail(call.program, format_args!("'{}' is one argument too many", shown(more)))),
-        }
+        Ok(Target { lxcpath: lxcpath(common), name, rcfile: common.rcfile })
     }
 
     fn container(&self) -> Container<'_> {
@@ -227,28 +277,6 @@ impl<'a> Target<'a> {
     /// `LXCPATH/NAME/config`
     fn config_file(&self) -> Word {
         kept([self.lxcpath.to_bytes(), b"/", self.name.to_bytes(), b"/config"].concat())
-    }
-}
-
-/// Where a verb's messages go: stderr, a file, or nowhere.
-struct Messages<'a> {
-    program: &'a CStr,
-    quiet: bool,
-    file: Option<Word>,
-}
-
-impl Messages<'_> {
-    /// Says what failed, and gives the exit code for it.
-    fn fail(&self, what: fmt::Arguments<'_>) -> i32 {
-        if let Some(file) = self.file.filter(|file| *file != c"none") {
-            let flags = OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_CLOEXEC;
-            if let Ok(log) = nix::fcntl::open(file, flags, Mode::from_bits_truncate(0o666)) {
-                let _ = nix::unistd::write(log, format!("{}: {what}\n", shown(self.program)).as_bytes());
-            }
-        } else if !self.quiet {
-            fail(self.program, what);
-        }
-        FAILED
     }
 }
 
@@ -276,12 +304,6 @@ fn put(stream: i32, text: &str) {
     }
 }
 
-/// argh: a log level, as the config's key takes it.
-fn log_level(name: &str) -> Result<LogLevel, String> {
-    crate::config::values::log_level(name.as_bytes())
-        .map_err(|_| format!("'{name}' is no log level (TRACE DEBUG INFO NOTICE WARN ERROR CRIT ALERT FATAL)"))
-}
-
 /// argh: whole seconds; -1 = no limit (None).
 fn seconds(text: &str) -> Result<Option<u32>, String> {
     if text == "-1" {
@@ -294,13 +316,12 @@ fn seconds(text: &str) -> Result<Option<u32>, String> {
 /// Loads a container's config for a verb that only looks at it, and hands it to `then`.
 fn with_config(
     target: &Target<'_>,
-    rcfile: Option<&CStr>,
     defines: &[&[u8]],
     then: &mut dyn FnMut(&crate::config::Config<'_>),
 ) -> Result<(), Error> {
     let mut storage = vec![0; crate::limits::TEXT_BYTES];
     let arena = crate::text::Arena::new(&mut storage);
-    let sources = Sources { name: target.name, lxcpath: target.lxcpath, rcfile, defines };
+    let sources = Sources { name: target.name, lxcpath: target.lxcpath, rcfile: target.rcfile, defines };
     then(&*crate::config::load(&arena, &sources)?);
     Ok(())
 }

@@ -1,8 +1,8 @@
 //! What getopt_long allows and argh does not, brought into argh's form: `--key=value`, `-nX`, `-Fd`, unambiguous prefixes
 //! of long names, repeats (the last wins), options after operands, operands that are not UTF-8.
 //!
-//! Pure. The table of options is argh's own (`ArgsInfo`), so nothing is listed twice. Operands (the name, the command)
-//! never reach argh: they stay the bytes they were.
+//! Pure. The table of a verb's options is argh's own (`ArgsInfo`), so nothing is listed twice. The options that every verb has
+//! are taken out here, and operands (the name, the command) never reach argh: both stay the bytes they were.
 
 use argh::{CommandInfoWithArgs, FlagInfo, FlagInfoKind, Optionality};
 use core::ffi::CStr;
@@ -26,9 +26,28 @@ pub struct Split<'a> {
     pub options: Vec<&'a str>,
     /// All else, in order.
     pub operands: Vec<&'a CStr>,
+    /// What every verb has.
+    pub common: Common<'a>,
 }
 
-/// Options that every verb has and argh does not see.
+/// The options that every verb has, as they were given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Common<'a> {
+    /// `-n`
+    pub name: Option<&'a CStr>,
+    /// `-P`
+    pub lxcpath: Option<&'a CStr>,
+    /// `-f`, where the verb has no other use for the letter
+    pub rcfile: Option<&'a CStr>,
+    /// `-o`
+    pub logfile: Option<&'a CStr>,
+    /// `-l`
+    pub logpriority: Option<&'a CStr>,
+    /// `-q`
+    pub quiet: bool,
+}
+
+/// Questions that every verb answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ask {
     /// `-h`, `-?`, `--help`
@@ -48,6 +67,20 @@ pub enum Stop {
     Wrong(String),
 }
 
+/// What becomes of an option.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Use {
+    /// It is the verb's own, for argh.
+    Own,
+    Ask(Ask),
+    Name,
+    Lxcpath,
+    Rcfile,
+    Logfile,
+    Logpriority,
+    Quiet,
+}
+
 /// One option of the table.
 #[derive(Clone, Copy)]
 struct Known<'i> {
@@ -56,7 +89,7 @@ struct Known<'i> {
     short: Option<char>,
     value: bool,
     repeats: bool,
-    ask: Option<Ask>,
+    used: Use,
 }
 
 impl<'i> Known<'i> {
@@ -65,17 +98,54 @@ impl<'i> Known<'i> {
     }
 }
 
-/// The three that every verb has, before its own.
-static COMMON: [Known<'static>; 3] = [
-    Known { flag: "--help", short: Some('?'), value: false, repeats: false, ask: Some(Ask::Help) },
-    Known { flag: "--usage", short: None, value: false, repeats: false, ask: Some(Ask::Usage) },
-    Known { flag: "--version", short: None, value: false, repeats: false, ask: Some(Ask::Version) },
+/// What every verb has, where it has no option of its own by that name or letter, and the word for it in help texts.
+pub static COMMON: [(&str, Option<char>, &str, &str); 9] = [
+    ("--name", Some('n'), "NAME", "the container; may stand without -n"),
+    ("--lxcpath", Some('P'), "DIR", "directory of the containers"),
+    ("--rcfile", Some('f'), "FILE", "config file instead of DIR/NAME/config"),
+    ("--logfile", Some('o'), "FILE", "file for messages"),
+    ("--logpriority", Some('l'), "LEVEL", "TRACE DEBUG INFO NOTICE WARN ERROR CRIT ALERT or FATAL"),
+    ("--quiet", Some('q'), "", "print no errors"),
+    ("--help", Some('?'), "", "print this help"),
+    ("--usage", None, "", "print one line of help"),
+    ("--version", None, "", "print the version"),
 ];
+
+/// The rows' uses.
+const USES: [Use; 9] = [
+    Use::Name,
+    Use::Lxcpath,
+    Use::Rcfile,
+    Use::Logfile,
+    Use::Logpriority,
+    Use::Quiet,
+    Use::Ask(Ask::Help),
+    Use::Ask(Ask::Usage),
+    Use::Ask(Ask::Version),
+];
+
+/// The verb's own options, then the common ones.
+fn table(info: &CommandInfoWithArgs) -> Vec<Known<'static>> {
+    let mut table: Vec<Known<'static>> = info.flags.iter().filter_map(known).collect();
+    let common = COMMON.iter().zip(USES).map(|((flag, short, value, _), used)| Known {
+        flag,
+        short: *short,
+        value: !value.is_empty(),
+        repeats: false,
+        used,
+    });
+    for option in common {
+        if !table.iter().any(|own| own.flag == option.flag) {
+            table.push(option);
+        }
+    }
+    table
+}
 
 /// Sorts `args` (without the program's name) into options for argh and operands.
 pub fn split<'a>(info: &CommandInfoWithArgs, operands: Operands, args: &[&'a CStr]) -> Result<Split<'a>, Stop> {
-    let table: Vec<Known<'static>> = COMMON.iter().copied().chain(info.flags.iter().filter_map(known)).collect();
-    let mut found: Vec<(&Known<'static>, Option<&'a str>)> = Vec::new();
+    let table = table(info);
+    let mut found = Found { own: Vec::new(), common: Common::default() };
     let mut rest = Vec::new();
     let mut args = args.iter();
     while let Some(arg) = args.next() {
@@ -90,26 +160,26 @@ pub fn split<'a>(info: &CommandInfoWithArgs, operands: Operands, args: &[&'a CSt
             };
             let option = by_long(&table, name)?;
             let value = match (option.value, value) {
-                (true, Some(value)) => Some(value),
+                (true, Some(value)) => Some(tail(arg, value)),
                 (true, None) => Some(next(&mut args, option.flag)?),
                 (false, Some(_)) => return wrong(format_args!("{} takes no value", option.flag)),
                 (false, None) => None,
             };
-            take(&mut found, option, value)?;
+            found.take(option, value)?;
         } else if let Some(mut cluster) = bytes.strip_prefix(b"-").filter(|cluster| !cluster.is_empty()) {
-            while let Some((letter, tail)) = cluster.split_first() {
+            while let Some((letter, rest)) = cluster.split_first() {
                 let option = by_short(&table, *letter)?;
-                cluster = if option.value { &[] } else { tail };
-                let value = match (option.value, tail) {
+                cluster = if option.value { &[] } else { rest };
+                let value = match (option.value, rest) {
                     (false, _) => None,
                     (true, []) => Some(next(&mut args, option.flag)?),
-                    (true, tail) => Some(tail),
+                    (true, value) => Some(tail(arg, value)),
                 };
-                take(&mut found, option, value)?;
+                found.take(option, value)?;
             }
         } else {
             rest.push(*arg);
-            let named = rest.len() > 1 || found.iter().any(|(option, _)| option.flag == "--name");
+            let named = rest.len() > 1 || found.common.name.is_some();
             if operands == Operands::NameThenCommand && named {
                 rest.extend(args);
                 break;
@@ -117,18 +187,18 @@ pub fn split<'a>(info: &CommandInfoWithArgs, operands: Operands, args: &[&'a CSt
         }
     }
     let mut options = Vec::new();
-    for (option, value) in found {
+    for (option, value) in found.own {
         options.push(option.flag);
         options.extend(value);
     }
-    Ok(Split { options, operands: rest })
+    Ok(Split { options, operands: rest, common: found.common })
 }
 
 /// The table's row of one of argh's flags. argh's own `--help` is ours already.
 fn known<'i>(flag: &FlagInfo<'i>) -> Option<Known<'i>> {
     let value = matches!(flag.kind, FlagInfoKind::Option { .. });
     let repeats = matches!(flag.optionality, Optionality::Repeating);
-    (flag.long != "--help").then_some(Known { flag: flag.long, short: flag.short, value, repeats, ask: None })
+    (flag.long != "--help").then_some(Known { flag: flag.long, short: flag.short, value, repeats, used: Use::Own })
 }
 
 fn by_long<'i>(table: &'i [Known<'static>], name: &[u8]) -> Result<&'i Known<'static>, Stop> {
@@ -151,7 +221,7 @@ fn by_short<'i>(table: &'i [Known<'static>], letter: u8) -> Result<&'i Known<'st
     let letter = char::from(letter);
     let fits = |option: &&Known<'_>| option.short == Some(letter);
     // -h is help where no option of the verb has the letter; LXC's tools differ in that, too.
-    let help = COMMON.first().filter(|_| letter == 'h');
+    let help = table.iter().find(|option| letter == 'h' && option.used == Use::Ask(Ask::Help));
     let option = table.iter().find(fits).or(help);
     let other_case = |option: &&Known<'_>| option.short.is_some_and(|short| short.eq_ignore_ascii_case(&letter));
     match (option, table.iter().find(other_case)) {
@@ -163,32 +233,53 @@ fn by_short<'i>(table: &'i [Known<'static>], letter: u8) -> Result<&'i Known<'st
     }
 }
 
-fn next<'s>(args: &mut core::slice::Iter<'_, &'s CStr>, flag: &str) -> Result<&'s [u8], Stop> {
+/// The end of `arg` that `value` is.
+fn tail<'a>(arg: &'a CStr, value: &[u8]) -> &'a CStr {
+    let all = arg.to_bytes_with_nul();
+    let end = all.get(all.len().saturating_sub(value.len() + 1)..).unwrap_or_default();
+    CStr::from_bytes_with_nul(end).unwrap_or_default()
+}
+
+fn next<'s>(args: &mut core::slice::Iter<'_, &'s CStr>, flag: &str) -> Result<&'s CStr, Stop> {
     match args.next() {
-        Some(arg) => Ok(arg.to_bytes()),
+        Some(arg) => Ok(arg),
         None => wrong(format_args!("{flag} needs a value")),
     }
 }
 
-/// Notes an option. One that does not repeat replaces its earlier self.
-fn take<'i, 'a>(
-    found: &mut Vec<(&'i Known<'static>, Option<&'a str>)>,
-    option: &'i Known<'static>,
-    value: Option<&'a [u8]>,
-) -> Result<(), Stop> {
-    if let Some(ask) = option.ask {
-        return Err(Stop::Ask(ask));
+/// The options so far.
+struct Found<'i, 'a> {
+    own: Vec<(&'i Known<'static>, Option<&'a str>)>,
+    common: Common<'a>,
+}
+
+impl<'i, 'a> Found<'i, 'a> {
+    /// Notes an option. One that does not repeat replaces its earlier self.
+    fn take(&mut self, option: &'i Known<'static>, value: Option<&'a CStr>) -> Result<(), Stop> {
+        match option.used {
+            Use::Own => {}
+            Use::Ask(ask) => return Err(Stop::Ask(ask)),
+            Use::Name => self.common.name = value,
+            Use::Lxcpath => self.common.lxcpath = value,
+            Use::Rcfile => self.common.rcfile = value,
+            Use::Logfile => self.common.logfile = value,
+            Use::Logpriority => self.common.logpriority = value,
+            Use::Quiet => self.common.quiet = true,
+        }
+        if option.used != Use::Own {
+            return Ok(());
+        }
+        let value = match value.map(CStr::to_str) {
+            None => None,
+            Some(Ok(text)) => Some(text),
+            Some(Err(_)) => return wrong(format_args!("the value of {} is not UTF-8", option.flag)),
+        };
+        if !option.repeats {
+            self.own.retain(|(earlier, _)| earlier.flag != option.flag);
+        }
+        self.own.push((option, value));
+        Ok(())
     }
-    let value = match value.map(core::str::from_utf8) {
-        None => None,
-        Some(Ok(text)) => Some(text),
-        Some(Err(_)) => return wrong(format_args!("the value of {} is not UTF-8", option.flag)),
-    };
-    if !option.repeats {
-        found.retain(|(earlier, _)| earlier.flag != option.flag);
-    }
-    found.push((option, value));
-    Ok(())
 }
 
 fn wrong<T>(reason: fmt::Arguments<'_>) -> Result<T, Stop> {

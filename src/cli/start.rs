@@ -1,8 +1,7 @@
 //! `start`: hands the command line to the start sequence.
 
 use super::prepass::Operands;
-use super::{Call, Target, Word, fail, log_level, parse, word};
-use crate::config::LogLevel;
+use super::{Call, Outcome, Word, fail, parse, word};
 use crate::start::{self, Options};
 use crate::text::shown;
 use argh::{ArgsInfo, FromArgs};
@@ -10,18 +9,12 @@ use argh::{ArgsInfo, FromArgs};
 /// Starts a container, and stays with it until its init has ended. COMMAND takes the place of the config's init.
 #[derive(FromArgs, ArgsInfo)]
 struct Args {
-    /// the container
-    #[argh(option, short = 'n', arg_name = "NAME", from_str_fn(word))]
-    name: Option<Word>,
     /// run in the background; what 'lxc-start' does by itself
     #[argh(switch, short = 'd')]
     daemon: bool,
     /// run in the foreground; what 'monopod start' does by itself
     #[argh(switch, short = 'F')]
     foreground: bool,
-    /// config file instead of DIR/NAME/config
-    #[argh(option, short = 'f', arg_name = "FILE", from_str_fn(word))]
-    rcfile: Option<Word>,
     /// set a config key after the file; may be repeated
     #[argh(option, short = 's', arg_name = "KEY=VALUE", from_str_fn(word))]
     define: Vec<Word>,
@@ -52,64 +45,47 @@ struct Args {
     /// not built: share the process ids
     #[argh(option, arg_name = "NAME|PID", from_str_fn(word))]
     share_pid: Option<Word>,
-    /// directory of the containers
-    #[argh(option, short = 'P', arg_name = "DIR", from_str_fn(word))]
-    lxcpath: Option<Word>,
-    /// print no errors
-    #[argh(switch, short = 'q')]
-    quiet: bool,
-    /// log file
-    #[argh(option, short = 'o', arg_name = "FILE", from_str_fn(word))]
-    logfile: Option<Word>,
-    /// log level: TRACE DEBUG INFO NOTICE WARN ERROR CRIT ALERT FATAL
-    #[argh(option, short = 'l', arg_name = "LEVEL", from_str_fn(log_level))]
-    logpriority: Option<LogLevel>,
 }
 
 /// Runs the verb.
-pub fn run(call: &Call<'_>) -> i32 {
-    let (args, mut operands) = match parse::<Args>(call, Operands::NameThenCommand, " [-- COMMAND...]") {
-        Ok(parsed) => parsed,
-        Err(code) => return code,
-    };
-    let target = match Target::new(call, args.name, args.lxcpath, &mut operands) {
-        Ok(target) => target,
-        Err(code) => return code,
-    };
+pub fn run(call: &Call<'_>) -> Outcome {
+    let mut line = parse::<Args>(call, Operands::NameThenCommand, " [-- COMMAND...]")?;
+    let target = line.target()?;
+    let args = &line.args;
     let shares =
         [("net", &args.share_net), ("ipc", &args.share_ipc), ("uts", &args.share_uts), ("pid", &args.share_pid)];
     if let Some((kind, _)) = shares.into_iter().find(|(_, with)| with.is_some()) {
-        return fail(call.program, format_args!("--share-{kind} is not built"));
+        return Err(fail(call.program, format_args!("--share-{kind} is not built")));
     }
     let Some(daemon) = daemon(call.stock, args.daemon, args.foreground) else {
-        return fail(call.program, format_args!("--daemon and --foreground exclude each other"));
+        return Err(fail(call.program, format_args!("--daemon and --foreground exclude each other")));
     };
     let mut defines = heapless::Vec::new();
     for define in &args.define {
         if !define.to_bytes().contains(&b'=') {
-            return fail(call.program, format_args!("-s {}: not KEY=VALUE", shown(define)));
+            return Err(fail(call.program, format_args!("-s {}: not KEY=VALUE", shown(define))));
         }
         if defines.push(define.to_bytes()).is_err() {
-            return fail(call.program, format_args!("more than {} times -s", defines.capacity()));
+            return Err(fail(call.program, format_args!("more than {} times -s", defines.capacity())));
         }
     }
-    start::run(Options {
+    Ok(start::run(Options {
         name: target.name,
         lxcpath: target.lxcpath,
-        rcfile: args.rcfile,
+        rcfile: target.rcfile,
         defines,
-        command: &operands,
+        command: &line.operands,
         daemon,
         pidfile: args.pidfile,
         console: args.console,
         console_log: args.console_log,
         close_fds: args.close_all_fds || daemon,
         ready_fd: args.ready_fd,
-        logfile: args.logfile,
-        loglevel: args.logpriority,
-        quiet: args.quiet,
+        logfile: line.common.logfile,
+        loglevel: line.common.level().unwrap_or_default(),
+        quiet: line.common.quiet,
         program: call.program,
-    })
+    }))
 }
 
 /// argh: the number of an open descriptor.
@@ -139,8 +115,8 @@ pub struct Parsed<'a> {
 
 #[cfg(test)]
 pub fn parsed<'a>(call: &Call<'a>) -> Result<Parsed<'a>, i32> {
-    let (args, mut operands) = parse::<Args>(call, Operands::NameThenCommand, "")?;
-    let target = Target::new(call, args.name, args.lxcpath, &mut operands)?;
-    let daemon = daemon(call.stock, args.daemon, args.foreground);
-    Ok(Parsed { name: target.name, command: operands, daemon, defines: args.define })
+    let mut line = parse::<Args>(call, Operands::NameThenCommand, "")?;
+    let target = line.target()?;
+    let daemon = daemon(call.stock, line.args.daemon, line.args.foreground);
+    Ok(Parsed { name: target.name, command: line.operands, daemon, defines: line.args.define })
 }

@@ -1,8 +1,7 @@
 //! `stop`: asks a container to halt or to reboot, or kills it.
 
 use super::prepass::Operands;
-use super::{Call, Messages, Target, Word, log_level, parse, seconds, word};
-use crate::config::LogLevel;
+use super::{Call, Outcome, parse, seconds};
 use crate::control::client::{Container, Failure, Watch, Watched};
 use crate::control::proto::{StopMode, StopOrder, Wanted};
 use crate::state::State;
@@ -26,9 +25,6 @@ const SIGRTMIN_3: i32 = 37;
 /// Stops a container: the halt signal, then after the time a kill. Exit code: 0 done, 1 failed, 2 it was not running.
 #[derive(FromArgs, ArgsInfo)]
 struct Args {
-    /// the container
-    #[argh(option, short = 'n', arg_name = "NAME", from_str_fn(word))]
-    name: Option<Word>,
     /// let it reboot instead
     #[argh(switch, short = 'r')]
     reboot: bool,
@@ -48,23 +44,6 @@ struct Args {
     #[argh(switch)]
     #[allow(dead_code)]
     nolock: bool,
-    /// directory of the containers
-    #[argh(option, short = 'P', arg_name = "DIR", from_str_fn(word))]
-    lxcpath: Option<Word>,
-    /// accepted for LXC's sake
-    #[argh(option, arg_name = "FILE", from_str_fn(word))]
-    #[allow(dead_code)]
-    rcfile: Option<Word>,
-    /// print no errors
-    #[argh(switch, short = 'q')]
-    quiet: bool,
-    /// file for the errors
-    #[argh(option, short = 'o', arg_name = "FILE", from_str_fn(word))]
-    logfile: Option<Word>,
-    /// accepted for LXC's sake
-    #[argh(option, short = 'l', arg_name = "LEVEL", from_str_fn(log_level))]
-    #[allow(dead_code)]
-    logpriority: Option<LogLevel>,
 }
 
 /// What is to be done, decided.
@@ -77,24 +56,18 @@ struct Plan {
 }
 
 /// Runs the verb.
-pub fn run(call: &Call<'_>) -> i32 {
-    let (args, operands) = match parse::<Args>(call, Operands::Anywhere, "") {
-        Ok(parsed) => parsed,
-        Err(code) => return code,
-    };
-    let messages = Messages { program: call.program, quiet: args.quiet, file: args.logfile };
-    let target = match Target::only(call, args.name, args.lxcpath, operands) {
-        Ok(target) => target,
-        Err(code) => return code,
-    };
+pub fn run(call: &Call<'_>) -> Outcome {
+    let mut line = parse::<Args>(call, Operands::Anywhere, "")?;
+    let target = line.only_target()?;
+    let args = &line.args;
     let mode = match (args.kill, args.reboot) {
-        (true, true) => return messages.fail(format_args!("--kill and --reboot exclude each other")),
+        (true, true) => return Err(line.fail(format_args!("--kill and --reboot exclude each other"))),
         (true, false) => StopMode::Kill,
         (false, true) => StopMode::Reboot,
         (false, false) => StopMode::Halt,
     };
     if args.kill && args.nokill {
-        return messages.fail(format_args!("--kill and --nokill exclude each other"));
+        return Err(line.fail(format_args!("--kill and --nokill exclude each other")));
     }
     let plan = Plan {
         mode,
@@ -104,13 +77,13 @@ pub fn run(call: &Call<'_>) -> i32 {
     };
     let name = shown(target.name);
     match stop(&target.container(), &plan) {
-        Ok(()) => 0,
+        Ok(()) => Ok(0),
         Err(Failure::NotRunning) => {
-            messages.fail(format_args!("'{name}' is not running"));
-            NOT_RUNNING
+            line.fail(format_args!("'{name}' is not running"));
+            Err(NOT_RUNNING)
         }
-        Err(Failure::TimedOut) => messages.fail(format_args!("'{name}' did not {} in time", verb(mode))),
-        Err(other) => messages.fail(format_args!("stop '{name}': {other}")),
+        Err(Failure::TimedOut) => Err(line.fail(format_args!("'{name}' did not {} in time", verb(mode)))),
+        Err(other) => Err(line.fail(format_args!("stop '{name}': {other}"))),
     }
 }
 

@@ -8,9 +8,6 @@ use argh::{ArgsInfo, FromArgs};
 #[derive(FromArgs, ArgsInfo)]
 #[allow(dead_code)]
 struct Sample {
-    /// name
-    #[argh(option, short = 'n')]
-    name: Option<String>,
     /// daemon
     #[argh(switch, short = 'd')]
     daemon: bool,
@@ -20,63 +17,79 @@ struct Sample {
     /// define
     #[argh(option, short = 's')]
     define: Vec<String>,
-    /// level
-    #[argh(option, short = 'l')]
-    logpriority: Option<String>,
-    /// file
-    #[argh(option, short = 'o')]
-    logfile: Option<String>,
+    /// a letter that is common otherwise
+    #[argh(switch, short = 'q')]
+    quarter: bool,
 }
 
 fn c(text: &str) -> CString {
     CString::new(text).unwrap()
 }
 
-/// Splits a line at blanks and passes it on; options and operands joined again, or the fault.
-fn forms(operands: Operands, line: &str) -> Result<(String, String), Stop> {
+/// Splits a line at blanks and passes it on; the name, options and operands joined again, or the fault.
+fn forms(operands: Operands, line: &str) -> Result<(String, String, String), Stop> {
     let words: Vec<CString> = line.split_whitespace().map(c).collect();
     let words: Vec<&CStr> = words.iter().map(CString::as_c_str).collect();
-    let Split { options, operands } = split(&Sample::get_args_info(), operands, &words)?;
+    let Split { options, operands, common } = split(&Sample::get_args_info(), operands, &words)?;
     let operands: Vec<_> = operands.iter().map(|operand| operand.to_str().unwrap()).collect();
-    Ok((options.join(" "), operands.join(" ")))
+    let name = common.name.unwrap_or(c"(none)").to_str().unwrap();
+    Ok((name.to_owned(), options.join(" "), operands.join(" ")))
 }
 
 #[test]
 fn option_forms_of_getopt_become_arghs() {
-    for (line, options, operands) in [
-        ("-n a -F", "--name a --foreground", ""),
-        ("--name=android --define=a=b", "--name android --define a=b", ""),
-        ("--name= -d", "--name  --daemon", ""),
-        ("-nandroid -Fd", "--name android --foreground --daemon", ""),
-        ("-Fnandroid", "--foreground --name android", ""),
-        ("--logpri DEBUG --logp=INFO", "--logpriority INFO", ""),
-        ("--fore", "--foreground", ""),
-        ("-n a -n b", "--name b", ""),
-        ("-F -F", "--foreground", ""),
-        ("-s a=b -s c=d", "--define a=b --define c=d", ""),
-        ("-n -F", "--name -F", ""),
-        ("a -F", "--foreground", "a"),
-        ("-F a -d", "--foreground --daemon", "a"),
-        ("-n a -- -F --name", "--name a", "-F --name"),
-        ("-n a -", "--name a", "-"),
+    for (line, name, options, operands) in [
+        ("-n a -F", "a", "--foreground", ""),
+        ("--name=android --define=a=b", "android", "--define a=b", ""),
+        ("--name= -d", "", "--daemon", ""),
+        ("-nandroid -Fd", "android", "--foreground --daemon", ""),
+        ("-Fnandroid", "android", "--foreground", ""),
+        ("--def a=b --defi=c=d", "(none)", "--define a=b --define c=d", ""),
+        ("--fore", "(none)", "--foreground", ""),
+        ("-n a -n b", "b", "", ""),
+        ("-F -F", "(none)", "--foreground", ""),
+        ("-s a=b -sc=d", "(none)", "--define a=b --define c=d", ""),
+        ("-n -F", "-F", "", ""),
+        ("a -F", "(none)", "--foreground", "a"),
+        ("-F a -d", "(none)", "--foreground --daemon", "a"),
+        ("-n a -- -F --name", "a", "", "-F --name"),
+        ("-n a -", "a", "", "-"),
+        ("-q --quiet", "(none)", "--quarter", ""),
     ] {
         let found = forms(Operands::Anywhere, line);
-        assert_eq!(found, Ok((options.to_owned(), operands.to_owned())), "{line}");
+        assert_eq!(found, Ok((name.to_owned(), options.to_owned(), operands.to_owned())), "{line}");
     }
 }
 
 #[test]
+fn common_options_are_taken_out_as_bytes() {
+    let words: [&CStr; 10] =
+        [c"-P\xff", c"-o", c"log", c"--logpriority=INFO", c"-f", c"one", c"--rcfile", c"two", c"--quiet", c"-n\xfe"];
+    let Split { options, operands, common } = split(&Sample::get_args_info(), Operands::Anywhere, &words).unwrap();
+    assert!(options.is_empty() && operands.is_empty());
+    let expected = Common {
+        name: Some(c"\xfe"),
+        lxcpath: Some(c"\xff"),
+        rcfile: Some(c"two"),
+        logfile: Some(c"log"),
+        logpriority: Some(c"INFO"),
+        quiet: true,
+    };
+    assert_eq!(common, expected);
+}
+
+#[test]
 fn command_words_are_left_alone() {
-    for (line, options, operands) in [
-        ("-n a /init -x --help", "--name a", "/init -x --help"),
-        ("-n a -F -- /init -F", "--name a --foreground", "/init -F"),
-        ("-n a help", "--name a", "help"),
-        ("a -F /init -F", "--foreground", "a /init -F"),
-        ("-F a -- /init", "--foreground", "a /init"),
-        ("--name=a /init -- -x", "--name a", "/init -- -x"),
+    for (line, name, options, operands) in [
+        ("-n a /init -x --help", "a", "", "/init -x --help"),
+        ("-n a -F -- /init -F", "a", "--foreground", "/init -F"),
+        ("-n a help", "a", "", "help"),
+        ("a -F /init -F", "(none)", "--foreground", "a /init -F"),
+        ("-F a -- /init", "(none)", "--foreground", "a /init"),
+        ("--name=a /init -- -x", "a", "", "/init -- -x"),
     ] {
         let found = forms(Operands::NameThenCommand, line);
-        assert_eq!(found, Ok((options.to_owned(), operands.to_owned())), "{line}");
+        assert_eq!(found, Ok((name.to_owned(), options.to_owned(), operands.to_owned())), "{line}");
     }
 }
 
@@ -85,7 +98,7 @@ fn wrong_options_are_named_with_what_was_meant() {
     for (line, reason) in [
         ("--foregruond", "there is no option --foregruond; the nearest is --foreground"),
         ("--nmae=x", "there is no option --nmae; the nearest is --name"),
-        ("--log x", "--log may be --logpriority or --logfile"),
+        ("--log x", "--log may be --logfile or --logpriority"),
         ("-N x", "there is no option -N; the nearest is -n (--name)"),
         ("-Z", "there is no option -Z; --help lists them"),
         ("-n", "--name needs a value"),
@@ -116,8 +129,8 @@ fn bytes_that_are_not_utf8_pass_in_the_command_only() {
     let info = Sample::get_args_info();
     let command: [&CStr; 4] = [c"-n", c"a", c"--", c"\xff\xfe"];
     assert_eq!(split(&info, Operands::NameThenCommand, &command).unwrap().operands, [c"\xff\xfe"]);
-    let value: [&CStr; 2] = [c"-n", c"\xff"];
-    let reason = String::from("the value of --name is not UTF-8");
+    let value: [&CStr; 2] = [c"-s", c"\xff"];
+    let reason = String::from("the value of --define is not UTF-8");
     assert_eq!(split(&info, Operands::NameThenCommand, &value), Err(Stop::Wrong(reason)));
     assert!(matches!(split(&info, Operands::Anywhere, &[c"-\xff"]), Err(Stop::Wrong(_))));
     assert!(matches!(split(&info, Operands::Anywhere, &[c"--\xff"]), Err(Stop::Wrong(_))));
@@ -203,8 +216,9 @@ fn basename_is_what_follows_the_last_slash() {
 
 #[test]
 fn log_levels_and_seconds_are_read_strictly() {
-    assert_eq!(log_level("debug"), Ok(LogLevel::Debug));
-    assert!(log_level("verbose").is_err());
+    let level = |name| Common { logpriority: Some(name), ..Common::default() }.level();
+    assert_eq!(level(c"debug"), Ok(Some(LogLevel::Debug)));
+    assert!(level(c"verbose").is_err());
     assert_eq!(seconds("-1"), Ok(None));
     assert_eq!(seconds("30"), Ok(Some(30)));
     assert!(seconds("-2").is_err() && seconds("1x").is_err() && seconds("99999999999").is_err());
