@@ -9,7 +9,7 @@ use core::time::Duration;
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, setsockopt, sockopt};
 use nix::sys::time::{TimeVal, TimeValLike};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
 /// How long a supervisor may take for an answer. Ours takes microseconds; LXC's is busy while a hook runs.
@@ -61,6 +61,15 @@ pub struct Answer {
     pub fd: Option<OwnedFd>,
 }
 
+/// A borrowed tty. Dropping it gives it back.
+pub struct Tty {
+    /// The master's end.
+    pub fd: OwnedFd,
+    /// Its number; 0 is the console.
+    pub number: i32,
+    _connection: OwnedFd,
+}
+
 /// A container as the commands name it.
 #[derive(Clone, Copy)]
 pub struct Container<'a> {
@@ -73,7 +82,7 @@ pub struct Container<'a> {
 impl Container<'_> {
     /// Asks one question.
     pub fn ask(&self, command: Command, body: &[u8]) -> Result<Answer, Failure> {
-        self.ask_on(self.connect()?.as_fd(), command, body)
+        self.ask_on(self.connect()?.as_fd(), command, 0, body)
     }
 
     /// The state; STOPPED if nobody has the address.
@@ -106,6 +115,14 @@ impl Container<'_> {
         Ok(text(self.ask(Command::GetCgroup, controller.to_bytes_with_nul())?.body))
     }
 
+    /// Borrows a tty: 1 and up, 0 for the console, -1 for the next free one. EBADF or the end of the connection: there is none.
+    pub fn tty(&self, number: i32) -> Result<Tty, Failure> {
+        let socket = self.connect()?;
+        let answer = self.ask_on(socket.as_fd(), Command::GetTtyFd, number as isize as usize, &[])?;
+        let fd = answer.fd.ok_or(Failure::Garbled)?;
+        Ok(Tty { fd, number: answer.data as i32, _connection: socket })
+    }
+
     /// The lines of our own STATUS; ENOSYS from LXC's supervisor.
     pub fn status(&self) -> Result<Vec<u8>, Failure> {
         Ok(text(self.ask(Command::Status, &[])?.body))
@@ -119,7 +136,7 @@ impl Container<'_> {
     /// LXC's STOP: kills init. The watch ends when the supervisor has gone.
     pub fn kill(&self) -> Result<Watch, Failure> {
         let socket = self.connect()?;
-        send_request(socket.as_fd(), Command::Stop, &[])?;
+        send_request(socket.as_fd(), Command::Stop, 0, &[])?;
         Ok(Watch { socket })
     }
 
@@ -140,7 +157,7 @@ impl Container<'_> {
     /// Asks to be told of `wanted` states.
     pub fn watch(&self, wanted: Wanted) -> Result<Watched, Failure> {
         let socket = self.connect()?;
-        let answer = self.ask_on(socket.as_fd(), Command::AddStateClient, &wanted.to_bytes())?;
+        let answer = self.ask_on(socket.as_fd(), Command::AddStateClient, 0, &wanted.to_bytes())?;
         match State::from_wire(answer.data as i32) {
             Some(state) => Ok(Watched::Already(state)),
             None if answer.data == State::ALL.len() => Ok(Watched::Waiting(Watch { socket })),
@@ -190,9 +207,9 @@ impl Container<'_> {
         }
     }
 
-    fn ask_on(&self, socket: std::os::fd::BorrowedFd<'_>, command: Command, body: &[u8]) -> Result<Answer, Failure> {
+    fn ask_on(&self, socket: BorrowedFd<'_>, command: Command, data: usize, body: &[u8]) -> Result<Answer, Failure> {
         let deadline = Some(Instant::now() + ANSWER);
-        send_request(socket, command, body)?;
+        send_request(socket, command, data, body)?;
         let mut header = [0; HEADER_BYTES];
         let (got, fd) = receive_all(socket, &mut header, deadline)?;
         if got == 0 {
@@ -238,16 +255,16 @@ impl Watch {
     }
 }
 
-fn send_request(socket: std::os::fd::BorrowedFd<'_>, command: Command, body: &[u8]) -> Result<(), Failure> {
+fn send_request(socket: BorrowedFd<'_>, command: Command, data: usize, body: &[u8]) -> Result<(), Failure> {
     let length = i32::try_from(body.len()).map_err(|_| Failure::Os(Errno::E2BIG))?;
-    let header = Header { number: command as i32, length, data: 0 }.to_bytes();
+    let header = Header { number: command as i32, length, data }.to_bytes();
     let sent = socket::send(socket, &header, body, Beside::Credentials, libc::MSG_NOSIGNAL).map_err(failure)?;
     if sent == header.len() + body.len() { Ok(()) } else { Err(Failure::TimedOut) }
 }
 
 /// Fills `buffer`, as far as the connection gives; returns how far, and a descriptor if one came.
 fn receive_all(
-    socket: std::os::fd::BorrowedFd<'_>,
+    socket: BorrowedFd<'_>,
     buffer: &mut [u8],
     deadline: Option<Instant>,
 ) -> Result<(usize, Option<OwnedFd>), Failure> {

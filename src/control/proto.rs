@@ -41,16 +41,40 @@ pub enum Command {
     GetLxcpath = 9,
     /// Waits for the states of the body (eight ints).
     AddStateClient = 10,
+    /// What the console printed (the body is a `ConsoleLog`).
+    ConsoleLog = 11,
+    /// Tells the waiters of a state that the client brought about: a freeze by the v1 freezer.
+    ServeStateClients = 12,
+    /// Adds a rule to the devices program of v2.
+    AddBpfDeviceCgroup = 14,
+    /// Freezes the container; the number in the pointer is a timeout in seconds (0 = none to wait, -1 = for ever).
+    Freeze = 15,
+    /// Thaws it.
+    Unfreeze = 16,
+    /// The v2 cgroup, beside the answer.
+    GetCgroup2Fd = 17,
     /// A pidfd of init, beside the answer.
     GetInitPidfd = 18,
+    /// As `GetCgroup`, of the cgroup that has the limits. It is the same one here.
+    GetLimitCgroup = 19,
+    /// As `GetCgroup2Fd`, of the cgroup that has the limits.
+    GetLimitCgroup2Fd = 20,
+    /// The container's devpts, beside the answer.
+    GetDevptsFd = 21,
+    /// The cgroup in the hierarchy of the controller named in the body, beside the answer.
+    GetCgroupFd = 24,
+    /// The same for the cgroup that has the limits.
+    GetLimitCgroupFd = 25,
     /// Ours: stops or restarts by the config's rules; the body is a `StopOrder`.
     StopOrder = 1000,
     /// Ours: `key=value` lines.
     Status = 1001,
+    /// Ours: every state and every exit code from now on, as state messages, until one side closes.
+    Subscribe = 1002,
 }
 
 impl Command {
-    const ALL: [Command; 14] = [
+    const ALL: [Command; 26] = [
         Command::GetTtyFd,
         Command::TerminalWinch,
         Command::Stop,
@@ -62,9 +86,21 @@ impl Command {
         Command::GetName,
         Command::GetLxcpath,
         Command::AddStateClient,
+        Command::ConsoleLog,
+        Command::ServeStateClients,
+        Command::AddBpfDeviceCgroup,
+        Command::Freeze,
+        Command::Unfreeze,
+        Command::GetCgroup2Fd,
         Command::GetInitPidfd,
+        Command::GetLimitCgroup,
+        Command::GetLimitCgroup2Fd,
+        Command::GetDevptsFd,
+        Command::GetCgroupFd,
+        Command::GetLimitCgroupFd,
         Command::StopOrder,
         Command::Status,
+        Command::Subscribe,
     ];
 
     /// The command of a wire number; None for one that is not served.

@@ -323,6 +323,18 @@ impl Server {
             Command::GetInitPidfd => init_pidfd(&reply, facts.init_pid),
             // What LXC answers when no tty is free.
             Command::GetTtyFd => reply.refuse(Errno::EBADF),
+            Command::ConsoleLog
+            | Command::ServeStateClients
+            | Command::AddBpfDeviceCgroup
+            | Command::Freeze
+            | Command::Unfreeze
+            | Command::GetCgroup2Fd
+            | Command::GetLimitCgroup
+            | Command::GetLimitCgroup2Fd
+            | Command::GetDevptsFd
+            | Command::GetCgroupFd
+            | Command::GetLimitCgroupFd
+            | Command::Subscribe => reply.refuse(Errno::ENOSYS),
             Command::AddStateClient => match Wanted::from_bytes(body) {
                 None => reply.refuse(Errno::EINVAL),
                 Some(wanted) if wanted.met_by(facts.state) => reply.number(facts.state as i32, facts.state as i32),
