@@ -5,11 +5,19 @@
 
 mod addresses;
 mod config;
+mod freeze;
 mod help;
 mod info;
+#[cfg(feature = "tools")]
+mod monitor;
+#[cfg(feature = "tools")]
+mod pattern;
 pub mod prepass;
+#[cfg(feature = "tools")]
+mod runs;
 mod start;
 mod stop;
+mod stuck;
 mod version;
 mod wait;
 
@@ -61,8 +69,13 @@ struct Verb {
 const VERBS: &[Verb] = &[
     Verb { name: "start", lxc: "start", summary: "start a container", run: start::run },
     Verb { name: "stop", lxc: "stop", summary: "stop, restart or kill it", run: stop::run },
+    Verb { name: "restart", lxc: "", summary: "let it end and start again", run: stop::restart },
     Verb { name: "info", lxc: "info", summary: "show its state, pid and use of resources", run: info::run },
     Verb { name: "wait", lxc: "wait", summary: "wait for a state", run: wait::run },
+    Verb { name: "freeze", lxc: "freeze", summary: "freeze all its processes", run: freeze::freeze },
+    Verb { name: "unfreeze", lxc: "unfreeze", summary: "let them go on", run: freeze::unfreeze },
+    #[cfg(feature = "tools")]
+    Verb { name: "monitor", lxc: "monitor", summary: "tell changes of state as they happen", run: monitor::run },
     Verb { name: "config", lxc: "", summary: "print its effective config", run: config::run },
     Verb { name: "init", lxc: "", summary: "be the machine's init, as process 1", run: init },
     Verb { name: "version", lxc: "", summary: "print the version", run: version::run },
