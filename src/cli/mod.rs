@@ -10,6 +10,10 @@ mod info;
 pub mod prepass;
 mod start;
 mod stop;
+#[cfg(feature = "tools")]
+mod system_config;
+#[cfg(feature = "tools")]
+mod update_config;
 mod version;
 mod wait;
 
@@ -58,12 +62,22 @@ struct Verb {
     run: fn(&Call<'_>) -> Outcome,
 }
 
+/// The name of LXC's tool for the system's config, which is not what our verb prints.
+const CONFIG: &str = if cfg!(feature = "tools") { "config" } else { "" };
+
 const VERBS: &[Verb] = &[
     Verb { name: "start", lxc: "start", summary: "start a container", run: start::run },
     Verb { name: "stop", lxc: "stop", summary: "stop, restart or kill it", run: stop::run },
     Verb { name: "info", lxc: "info", summary: "show its state, pid and use of resources", run: info::run },
     Verb { name: "wait", lxc: "wait", summary: "wait for a state", run: wait::run },
-    Verb { name: "config", lxc: "", summary: "print its effective config", run: config::run },
+    Verb { name: "config", lxc: CONFIG, summary: "print its effective config", run: config::run },
+    #[cfg(feature = "tools")]
+    Verb {
+        name: "update-config",
+        lxc: "update-config",
+        summary: "rewrite its config with today's key names",
+        run: update_config::run,
+    },
     Verb { name: "init", lxc: "", summary: "be the machine's init, as process 1", run: init },
     Verb { name: "version", lxc: "", summary: "print the version", run: version::run },
     Verb { name: "help", lxc: "", summary: "print this overview, or the help of a verb", run: help_of },
