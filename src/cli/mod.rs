@@ -18,6 +18,10 @@ mod runs;
 mod start;
 mod stop;
 mod stuck;
+#[cfg(feature = "tools")]
+mod system_config;
+#[cfg(feature = "tools")]
+mod update_config;
 mod version;
 mod wait;
 
@@ -66,6 +70,9 @@ struct Verb {
     run: fn(&Call<'_>) -> Outcome,
 }
 
+/// The name of LXC's tool for the system's config, which is not what our verb prints.
+const CONFIG: &str = if cfg!(feature = "tools") { "config" } else { "" };
+
 const VERBS: &[Verb] = &[
     Verb { name: "start", lxc: "start", summary: "start a container", run: start::run },
     Verb { name: "stop", lxc: "stop", summary: "stop, restart or kill it", run: stop::run },
@@ -76,7 +83,14 @@ const VERBS: &[Verb] = &[
     Verb { name: "unfreeze", lxc: "unfreeze", summary: "let them go on", run: freeze::unfreeze },
     #[cfg(feature = "tools")]
     Verb { name: "monitor", lxc: "monitor", summary: "tell changes of state as they happen", run: monitor::run },
-    Verb { name: "config", lxc: "", summary: "print its effective config", run: config::run },
+    Verb { name: "config", lxc: CONFIG, summary: "print its effective config", run: config::run },
+    #[cfg(feature = "tools")]
+    Verb {
+        name: "update-config",
+        lxc: "update-config",
+        summary: "rewrite its config with today's key names",
+        run: update_config::run,
+    },
     Verb { name: "init", lxc: "", summary: "be the machine's init, as process 1", run: init },
     Verb { name: "version", lxc: "", summary: "print the version", run: version::run },
     Verb { name: "help", lxc: "", summary: "print this overview, or the help of a verb", run: help_of },
