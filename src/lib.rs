@@ -17,6 +17,8 @@
 //! Beside the sequence: `control` is LXC's command socket, `logging` the log, `state` LXC's states, `sys` all unsafe code,
 //! `text`, `limits` and `error` what everything stands on.
 
+#[cfg(feature = "tools")]
+pub mod attach;
 pub mod cgroup;
 pub mod cli;
 pub mod config;
@@ -34,6 +36,8 @@ pub mod state;
 pub mod supervise;
 pub mod sys;
 pub mod teardown;
+#[cfg(feature = "tools")]
+pub mod terminal;
 pub mod text;
 
 pub use logging::complain;

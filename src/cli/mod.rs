@@ -4,7 +4,12 @@
 //! forms into argh's, each verb has a file of its own, `help` prints what there is.
 
 mod addresses;
+#[cfg(feature = "tools")]
+mod attach;
 mod config;
+#[cfg(feature = "tools")]
+mod console;
+#[cfg(feature = "tools")]
 mod freeze;
 mod help;
 mod info;
@@ -17,6 +22,7 @@ pub mod prepass;
 mod runs;
 mod start;
 mod stop;
+#[cfg(feature = "tools")]
 mod stuck;
 #[cfg(feature = "tools")]
 mod system_config;
@@ -79,7 +85,13 @@ const VERBS: &[Verb] = &[
     Verb { name: "restart", lxc: "", summary: "let it end and start again", run: stop::restart },
     Verb { name: "info", lxc: "info", summary: "show its state, pid and use of resources", run: info::run },
     Verb { name: "wait", lxc: "wait", summary: "wait for a state", run: wait::run },
+    #[cfg(feature = "tools")]
+    Verb { name: "attach", lxc: "attach", summary: "run a command inside it", run: attach::run },
+    #[cfg(feature = "tools")]
+    Verb { name: "console", lxc: "console", summary: "connect our terminal to its console or ttys", run: console::run },
+    #[cfg(feature = "tools")]
     Verb { name: "freeze", lxc: "freeze", summary: "freeze all its processes", run: freeze::freeze },
+    #[cfg(feature = "tools")]
     Verb { name: "unfreeze", lxc: "unfreeze", summary: "let them go on", run: freeze::unfreeze },
     #[cfg(feature = "tools")]
     Verb { name: "monitor", lxc: "monitor", summary: "tell changes of state as they happen", run: monitor::run },

@@ -130,6 +130,16 @@ pub fn set_limit(resource: u32, soft: u64, hard: u64) -> nix::Result<()> {
         .map(drop)
 }
 
+/// The soft and hard limit of process `pid`; u64::MAX is "unlimited".
+pub fn limit_of(pid: i32, resource: u32) -> nix::Result<(u64, u64)> {
+    let mut limit = Limit { soft: 0, hard: 0 };
+    // SAFETY: the kernel writes one rlimit64 into `limit` and reads nothing, as the new-limit pointer is null.
+    check(unsafe {
+        libc::syscall(libc::SYS_prlimit64, pid, resource, ptr::null::<Limit>(), &mut limit as *mut Limit)
+    })?;
+    Ok((limit.soft, limit.hard))
+}
+
 /// setgroups(2) for this thread, the process's only one (the C library's would signal other threads).
 pub fn set_groups(groups: &[u32]) -> nix::Result<()> {
     #[cfg(target_arch = "arm")]
