@@ -24,6 +24,8 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod error;
+#[cfg(feature = "tools")]
+pub mod execute;
 pub mod hooks;
 pub mod limits;
 pub mod logging;

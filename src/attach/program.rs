@@ -5,7 +5,6 @@ use super::context::passwd;
 use super::enter::tell;
 use crate::sys::process::{self, exit_now};
 use crate::sys::{fds, pty, signals};
-use crate::text::PathText;
 use core::ffi::CStr;
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -17,8 +16,6 @@ use std::path::PathBuf;
 
 /// How much of the container's /etc/passwd is read: the file is the guest's.
 const PASSWD_BYTES: u64 = 64 * 1024;
-/// Where commands are looked for when the environment does not say.
-const PATH: &CStr = c"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/system/bin:/system/xbin";
 
 /// Runs it.
 pub fn run(
@@ -86,7 +83,8 @@ fn execute(options: &Options<'_>) -> (String, Errno, u8) {
         return shell(options, &words);
     }
     let command = options.command.first().copied().unwrap_or(c"");
-    let errno = search(command, options.command, &words);
+    let path = words.iter().find_map(|word| word.to_bytes().strip_prefix(b"PATH="));
+    let errno = process::exec_in_path(path.unwrap_or(process::PATH), options.command, &words);
     (command.to_string_lossy().into_owned(), errno, code(errno))
 }
 
@@ -120,25 +118,6 @@ fn read_some(path: &str) -> Vec<u8> {
     text
 }
 
-/// As execvp(3): EACCES on the way is remembered, not final.
-fn search(command: &CStr, argv: &[&CStr], words: &[&CStr]) -> Errno {
-    if command.to_bytes().contains(&b'/') {
-        return process::exec(command, argv, words);
-    }
-    let path = words.iter().find_map(|word| word.to_bytes().strip_prefix(b"PATH="));
-    let path = path.unwrap_or(PATH.to_bytes().get(5..).unwrap_or_default());
-    let mut last = Errno::ENOENT;
-    for directory in path.split(|byte| *byte == b':') {
-        let Ok(whole) = PathText::join(&[directory, b"/", command.to_bytes()]) else { continue };
-        let whole: PathText = whole;
-        match process::exec(whole.c(), argv, words) {
-            Errno::ENOENT | Errno::ENOTDIR => {}
-            errno => last = errno,
-        }
-    }
-    last
-}
-
 /// Ours or none, the wished-for words, and `container=lxc`. A later word replaces an earlier one of the same name.
 fn environment(options: &Options<'_>) -> Vec<CString> {
     let mut words: Vec<CString> = Vec::new();
@@ -148,7 +127,7 @@ fn environment(options: &Options<'_>) -> Vec<CString> {
         words.extend(CString::new(word));
     };
     if options.clear_environment {
-        put(PATH.to_bytes());
+        put(&[b"PATH=", process::PATH].concat());
     }
     for (name, value) in std::env::vars_os() {
         let kept = options.keep.iter().any(|keep| keep.to_bytes() == name.as_bytes());

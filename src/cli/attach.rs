@@ -4,11 +4,12 @@ use super::prepass::Operands;
 use super::{Call, Outcome, Word, fail, parse, word};
 use crate::attach::{self, Elevated, Options};
 use crate::config::values;
-use crate::sys::memfd;
+use crate::sys::{memfd, process};
 use crate::text::shown;
 use argh::{ArgsInfo, FromArgs};
 use core::ffi::CStr;
 use std::ffi::CString;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 
 /// Runs a command inside a running container, as init would start it; without one the shell of the container's root. Exit code:
@@ -138,5 +139,5 @@ fn be_unwritable(call: &Call<'_>) {
         .filter_map(|(name, value)| CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()).ok())
         .collect();
     let environment: Vec<&CStr> = environment.iter().map(CString::as_c_str).collect();
-    memfd::exec(&copy, &words, &environment);
+    process::exec_file(copy.as_fd(), &words, &environment);
 }

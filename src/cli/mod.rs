@@ -10,6 +10,8 @@ mod config;
 #[cfg(feature = "tools")]
 mod console;
 #[cfg(feature = "tools")]
+mod execute;
+#[cfg(feature = "tools")]
 mod freeze;
 mod help;
 mod info;
@@ -88,6 +90,8 @@ const VERBS: &[Verb] = &[
     #[cfg(feature = "tools")]
     Verb { name: "attach", lxc: "attach", summary: "run a command inside it", run: attach::run },
     #[cfg(feature = "tools")]
+    Verb { name: "execute", lxc: "execute", summary: "start a container for one command", run: execute::run },
+    #[cfg(feature = "tools")]
     Verb { name: "console", lxc: "console", summary: "connect our terminal to its console or ttys", run: console::run },
     #[cfg(feature = "tools")]
     Verb { name: "freeze", lxc: "freeze", summary: "freeze all its processes", run: freeze::freeze },
@@ -124,6 +128,10 @@ fn called(args: &[&CStr]) -> Outcome {
             Some(verb) => (verb.run)(&Call { program, verb: verb.name, stock: true, args }),
             None => Err(fail(program, format_args!("this tool of LXC is not built"))),
         };
+    }
+    #[cfg(feature = "tools")]
+    if program == crate::execute::NAME {
+        return Ok(crate::execute::init(args.get(1..).unwrap_or_default()));
     }
     let first_is_verb = args.first().is_some_and(|word| verb(word.to_bytes()).is_some());
     if pid1::is_wanted(name, first_is_verb) {

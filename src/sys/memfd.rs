@@ -1,7 +1,6 @@
 //! Our own binary as a file that nobody can write: what a guest could reach of it through /proc/PID/exe is then of no use to it.
 
 use super::{check, fds};
-use core::ffi::CStr;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
@@ -43,25 +42,4 @@ pub fn own_binary() -> nix::Result<OwnedFd> {
 /// Whether the running binary is such a copy.
 pub fn is_in_memory() -> bool {
     std::fs::read_link("/proc/self/exe").is_ok_and(|path| path.as_os_str().as_encoded_bytes().starts_with(b"/memfd:"))
-}
-
-/// execveat(2) of a descriptor. Returns only its error; ENOSYS before Linux 3.19.
-pub fn exec(binary: &OwnedFd, argv: &[&CStr], environment: &[&CStr]) -> Errno {
-    let pointers = |words: &[&CStr]| -> Vec<*const core::ffi::c_char> {
-        words.iter().map(|word| word.as_ptr()).chain([core::ptr::null()]).collect()
-    };
-    let (argv, environment) = (pointers(argv), pointers(environment));
-    // SAFETY: both arrays hold pointers to C strings that outlive the call and end with a null; the path is empty, so that the
-    // descriptor itself is executed.
-    unsafe {
-        libc::syscall(
-            libc::SYS_execveat,
-            binary.as_raw_fd(),
-            c"".as_ptr(),
-            argv.as_ptr(),
-            environment.as_ptr(),
-            libc::AT_EMPTY_PATH,
-        )
-    };
-    Errno::last()
 }
