@@ -343,7 +343,7 @@ fn caller_environment<'t>(arena: &Arena<'t>) -> Result<Vec<&'t CStr>> {
 }
 
 #[inline(never)] // its frame would live as long as the container
-fn find_hierarchies<'t>(arena: &Arena<'t>) -> Result<Box<find::Hierarchies<'t>>> {
+pub(crate) fn find_hierarchies<'t>(arena: &Arena<'t>) -> Result<Box<find::Hierarchies<'t>>> {
     let mut found = Box::new(find::Hierarchies::new());
     // Without /proc there are no cgroups to be found; a config that needs them is refused where it asks for them.
     let Ok(table) = std::fs::File::open("/proc/self/mountinfo") else { return Ok(found) };

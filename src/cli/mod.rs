@@ -4,12 +4,18 @@
 //! forms into argh's, each verb has a file of its own, `help` prints what there is.
 
 mod addresses;
+#[cfg(feature = "tools")]
+mod cgroup;
+mod cgroup_files;
 mod config;
+mod figures;
 mod help;
 mod info;
+mod json;
 pub mod prepass;
 mod start;
 mod stop;
+mod usage;
 mod version;
 mod wait;
 
@@ -63,6 +69,8 @@ const VERBS: &[Verb] = &[
     Verb { name: "stop", lxc: "stop", summary: "stop, restart or kill it", run: stop::run },
     Verb { name: "info", lxc: "info", summary: "show its state, pid and use of resources", run: info::run },
     Verb { name: "wait", lxc: "wait", summary: "wait for a state", run: wait::run },
+    #[cfg(feature = "tools")]
+    Verb { name: "cgroup", lxc: "cgroup", summary: "read or set a file of its cgroup", run: cgroup::run },
     Verb { name: "config", lxc: "", summary: "print its effective config", run: config::run },
     Verb { name: "init", lxc: "", summary: "be the machine's init, as process 1", run: init },
     Verb { name: "version", lxc: "", summary: "print the version", run: version::run },

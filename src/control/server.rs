@@ -414,7 +414,7 @@ fn config_item(reply: &Reply<'_>, config: &Config<'_>, body: &[u8]) -> After {
     let Ok(key) = CStr::from_bytes_until_nul(body) else { return reply.refuse(Errno::EINVAL) };
     let mut value = Line::<{ limits::REPLY_BYTES }>::new();
     // LXC's answer for a key that has no value is -1, which is -EPERM by number.
-    if config::get(config, key.to_bytes(), &mut value).is_none() {
+    if config::get(config, key.to_bytes(), &mut value).is_none() || value.bytes().is_empty() {
         return reply.refuse(Errno::EPERM);
     }
     value.push(b"\0");
