@@ -5,9 +5,13 @@
 
 mod addresses;
 #[cfg(feature = "tools")]
+mod autostart;
+#[cfg(feature = "tools")]
 mod cgroup;
 mod cgroup_files;
 mod config;
+#[cfg(feature = "tools")]
+mod containers;
 mod figures;
 mod help;
 mod info;
@@ -69,6 +73,13 @@ const VERBS: &[Verb] = &[
     Verb { name: "stop", lxc: "stop", summary: "stop, restart or kill it", run: stop::run },
     Verb { name: "info", lxc: "info", summary: "show its state, pid and use of resources", run: info::run },
     Verb { name: "wait", lxc: "wait", summary: "wait for a state", run: wait::run },
+    #[cfg(feature = "tools")]
+    Verb {
+        name: "autostart",
+        lxc: "autostart",
+        summary: "start, stop or list those that start with the machine",
+        run: autostart::run,
+    },
     #[cfg(feature = "tools")]
     Verb { name: "cgroup", lxc: "cgroup", summary: "read or set a file of its cgroup", run: cgroup::run },
     Verb { name: "config", lxc: "", summary: "print its effective config", run: config::run },
