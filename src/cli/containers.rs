@@ -22,7 +22,6 @@ pub fn defined(lxcpath: &CStr) -> Vec<Word> {
 
 /// Those that have a command socket, in the order of their bytes. `defined` is needed for names that are too long for an
 /// address: their sockets are known by a hash only.
-#[allow(dead_code)] // for ls and top
 pub fn active(lxcpath: &CStr, defined: &[Word]) -> Vec<Word> {
     let sockets = std::fs::read("/proc/net/unix").unwrap_or_default();
     let mut found = Vec::new();
@@ -46,7 +45,6 @@ pub fn add(names: &mut Vec<Word>, name: Word) {
 }
 
 /// NAME of `LXCPATH/NAME/command`.
-#[allow(dead_code)]
 fn named<'a>(address: &'a [u8], lxcpath: &[u8]) -> Option<&'a [u8]> {
     let name = address.strip_prefix(lxcpath)?.strip_prefix(b"/")?.strip_suffix(b"/command")?;
     Some(name).filter(|name| !name.is_empty() && !name.contains(&b'/'))

@@ -55,6 +55,13 @@ impl Json {
         self
     }
 
+    /// true or false
+    pub fn flag(&mut self, value: bool) -> &mut Self {
+        self.comma();
+        self.text.push_str(if value { "true" } else { "false" });
+        self
+    }
+
     /// A list of strings.
     pub fn strings<'s>(&mut self, values: impl Iterator<Item = &'s str>) -> &mut Self {
         self.open('[');
@@ -86,8 +93,8 @@ mod tests {
     fn json_commas_stand_between_values_only() {
         let mut json = Json::default();
         json.open('{').key("a:").string("x{").key("b").open('[').number(Some(1)).number(None).close(']');
-        json.key("c").open('[').close(']').key("e").strings(["1", "2"].into_iter()).close('}');
-        assert_eq!(json.line(), "{\"a:\":\"x{\",\"b\":[1,null],\"c\":[],\"e\":[\"1\",\"2\"]}\n");
+        json.key("c").open('[').close(']').key("d").flag(true).key("e").strings(["1", "2"].into_iter()).close('}');
+        assert_eq!(json.line(), "{\"a:\":\"x{\",\"b\":[1,null],\"c\":[],\"d\":true,\"e\":[\"1\",\"2\"]}\n");
     }
 
     #[test]

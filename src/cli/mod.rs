@@ -16,7 +16,11 @@ mod figures;
 mod help;
 mod info;
 mod json;
+#[cfg(feature = "tools")]
+mod ls;
 pub mod prepass;
+#[cfg(feature = "tools")]
+mod regex;
 mod start;
 mod stop;
 mod usage;
@@ -73,6 +77,8 @@ const VERBS: &[Verb] = &[
     Verb { name: "stop", lxc: "stop", summary: "stop, restart or kill it", run: stop::run },
     Verb { name: "info", lxc: "info", summary: "show its state, pid and use of resources", run: info::run },
     Verb { name: "wait", lxc: "wait", summary: "wait for a state", run: wait::run },
+    #[cfg(feature = "tools")]
+    Verb { name: "ls", lxc: "ls", summary: "list containers", run: ls::run },
     #[cfg(feature = "tools")]
     Verb {
         name: "autostart",

@@ -46,13 +46,13 @@ fn keyed(text: &str, key: &str) -> Option<u64> {
 
 /// Bytes or operations of block devices.
 #[derive(Default, Debug, PartialEq, Eq)]
-struct Transfers {
+pub struct Transfers {
     /// All of them.
-    total: u64,
+    pub total: u64,
     /// Reads.
-    read: u64,
+    pub read: u64,
     /// Writes.
-    write: u64,
+    pub write: u64,
 }
 
 /// v1's `8:0 Read N` and `Total N` lines, or the `rbytes=N` and `wbytes=N` words of v2.
@@ -83,6 +83,97 @@ fn transfers(text: &str) -> Transfers {
 
 fn add(sum: &mut u64, word: &str) {
     *sum = sum.saturating_add(number(word.as_bytes()).unwrap_or(0));
+}
+
+#[cfg(feature = "tools")]
+pub use all::swap;
+
+/// What only the tools look at.
+#[cfg(feature = "tools")]
+#[allow(dead_code)] // the rest is for top
+mod all {
+    use super::*;
+
+    /// How many hundredths of a second are a clock tick of USER_HZ: one, on every Linux.
+    const MICROSECONDS: u64 = 10_000;
+
+    /// Everything that `top` shows. What is not kept on this host is 0, as in LXC's.
+    #[derive(Default)]
+    pub struct Usage {
+        /// Nanoseconds.
+        pub cpu: u64,
+        /// In the kernel, in hundredths of a second.
+        pub system: u64,
+        /// In programs, in hundredths of a second.
+        pub user: u64,
+        /// Bytes of block devices.
+        pub bytes: Transfers,
+        /// Operations on them.
+        pub operations: u64,
+        /// Bytes.
+        pub memory: u64,
+        /// Bytes of memory and swap.
+        pub with_swap: u64,
+        /// Bytes of the kernel.
+        pub kernel: u64,
+    }
+
+    impl Usage {
+        /// Of a container.
+        pub fn of(files: &CgroupFiles<'_>) -> Usage {
+            let times = either(files, "cpuacct.stat", "cpu.stat").unwrap_or_default();
+            let ticks =
+                |v1: &str, v2: &str| keyed(&times, v1).or_else(|| Some(keyed(&times, v2)? / MICROSECONDS)).unwrap_or(0);
+            let bytes = either(files, "blkio.throttle.io_service_bytes", "io.stat").unwrap_or_default();
+            let memory = memory(files).unwrap_or(0);
+            let both = whole(files.read("memory.memsw.usage_in_bytes"));
+            let swapped = || whole(files.read("memory.swap.current")).map(|swap| memory.saturating_add(swap));
+            Usage {
+                cpu: cpu(files).unwrap_or(0),
+                system: ticks("system", "system_usec"),
+                user: ticks("user", "user_usec"),
+                operations: operations(files, &bytes),
+                bytes: transfers(&bytes),
+                memory,
+                with_swap: both.or_else(swapped).unwrap_or(0),
+                kernel: kernel(files).unwrap_or(0),
+            }
+        }
+
+        /// Adds another container's.
+        pub fn add(&mut self, other: &Usage) {
+            self.cpu += other.cpu;
+            self.system += other.system;
+            self.user += other.user;
+            self.bytes.total += other.bytes.total;
+            self.bytes.read += other.bytes.read;
+            self.bytes.write += other.bytes.write;
+            self.operations += other.operations;
+            self.memory += other.memory;
+            self.with_swap += other.with_swap;
+            self.kernel += other.kernel;
+        }
+    }
+
+    /// v1 has a file of its own for them, v2 the words `rios=N` and `wios=N` beside the bytes.
+    fn operations(files: &CgroupFiles<'_>, bytes: &str) -> u64 {
+        if let Some(text) = files.read("blkio.throttle.io_serviced") {
+            return transfers(&text).total;
+        }
+        let mut sum = 0;
+        for word in bytes.split_ascii_whitespace() {
+            if let Some(count) = word.strip_prefix("rios=").or(word.strip_prefix("wios=")) {
+                add(&mut sum, count);
+            }
+        }
+        sum
+    }
+
+    /// Bytes of swap alone.
+    pub fn swap(files: &CgroupFiles<'_>) -> Option<u64> {
+        let v1 = files.read("memory.stat").and_then(|text| keyed(&text, "swap"));
+        v1.or_else(|| whole(files.read("memory.swap.current")))
+    }
 }
 
 #[cfg(test)]
