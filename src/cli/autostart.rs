@@ -11,6 +11,7 @@ use crate::text::{number, shown};
 use argh::{ArgsInfo, FromArgs};
 use core::ffi::CStr;
 use core::time::Duration;
+use std::ffi::CString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 /// Exit code when some of the containers failed.
@@ -65,7 +66,7 @@ enum Act {
 
 /// A container that could be meant.
 struct Candidate {
-    name: Word,
+    name: CString,
     order: i64,
     /// Seconds after its start.
     delay: u64,
@@ -103,7 +104,7 @@ pub fn run(call: &Call<'_>) -> Outcome {
                 continue;
             }
             candidate.done = true;
-            let name = candidate.name;
+            let name = candidate.name.as_c_str();
             // Who does not answer is taken for running: it is not to be started beside what is there.
             let runs = Container { lxcpath, name }.state() != Ok(State::Stopped);
             if runs == (act == Act::Start) {
@@ -133,8 +134,8 @@ pub fn run(call: &Call<'_>) -> Outcome {
 }
 
 /// Reads what a config says of the start; a config with a fault is said and left out, as by LXC.
-fn load(lxcpath: Word, name: Word) -> Option<Candidate> {
-    let target = Target { lxcpath, name, rcfile: None };
+fn load(lxcpath: Word, name: CString) -> Option<Candidate> {
+    let target = Target { lxcpath, name: &name, rcfile: None };
     let keys = ["lxc.start.order", "lxc.start.delay", "lxc.start.auto", "lxc.group"];
     match items(&target, keys) {
         Ok([order, delay, auto, groups]) => Some(Candidate {

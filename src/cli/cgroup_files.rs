@@ -67,7 +67,6 @@ impl<'c> CgroupFiles<'c> {
 
     /// Whether the container's devices are told by a file (v1) rather than by a program (v2).
     #[cfg(feature = "tools")]
-    #[allow(dead_code)] // for device
     pub fn has_v1(&self, controller: &[u8]) -> bool {
         self.hierarchies.iter().any(|hierarchy| hierarchy.has(controller))
     }

@@ -1,20 +1,21 @@
 //! Which containers there are: defined by a directory with a config, active by a command socket.
 
-use super::{Target, Word, kept};
+use super::Target;
 use crate::control::proto;
 use crate::error::Error;
 use core::ffi::CStr;
+use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 
 /// What `LXCPATH` has: directories with a file `config`, in the order of their bytes. Hidden ones do not count.
-pub fn defined(lxcpath: &CStr) -> Vec<Word> {
+pub fn defined(lxcpath: &CStr) -> Vec<CString> {
     let directory = std::path::Path::new(std::ffi::OsStr::from_bytes(lxcpath.to_bytes()));
     let mut found = Vec::new();
     for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let config = entry.path().join("config");
         if !name.as_bytes().starts_with(b".") && nix::sys::stat::stat(&config).is_ok() {
-            add(&mut found, kept(name.as_bytes().to_vec()));
+            add(&mut found, CString::new(name.as_bytes()).unwrap_or_default());
         }
     }
     found
@@ -22,14 +23,14 @@ pub fn defined(lxcpath: &CStr) -> Vec<Word> {
 
 /// Those that have a command socket, in the order of their bytes. `defined` is needed for names that are too long for an
 /// address: their sockets are known by a hash only.
-pub fn active(lxcpath: &CStr, defined: &[Word]) -> Vec<Word> {
+pub fn active(lxcpath: &CStr, defined: &[CString]) -> Vec<CString> {
     let sockets = std::fs::read("/proc/net/unix").unwrap_or_default();
     let mut found = Vec::new();
     for line in sockets.split(|b| *b == b'\n') {
         let Some(address) = memchr::memmem::find(line, b" @").and_then(|at| line.get(at + 2..)) else { continue };
-        let plain = named(address, lxcpath.to_bytes()).map(|name| kept(name.to_vec()));
-        let is_of = |name: &&Word| proto::address(lxcpath.to_bytes(), name.to_bytes()) == address;
-        if let Some(name) = plain.or_else(|| defined.iter().find(is_of).copied()) {
+        let plain = named(address, lxcpath.to_bytes()).map(|name| CString::new(name).unwrap_or_default());
+        let is_of = |name: &&CString| proto::address(lxcpath.to_bytes(), name.to_bytes()) == address;
+        if let Some(name) = plain.or_else(|| defined.iter().find(is_of).cloned()) {
             add(&mut found, name);
         }
     }
@@ -37,7 +38,7 @@ pub fn active(lxcpath: &CStr, defined: &[Word]) -> Vec<Word> {
 }
 
 /// Puts a name in its place, once.
-pub fn add(names: &mut Vec<Word>, name: Word) {
+pub fn add(names: &mut Vec<CString>, name: CString) {
     let place = names.iter().take_while(|other| **other < name).count();
     if names.get(place) != Some(&name) {
         names.insert(place, name);

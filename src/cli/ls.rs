@@ -8,7 +8,7 @@ use super::json::Json;
 use super::prepass::Operands;
 use super::regex::Regex;
 use super::usage;
-use super::{Call, Outcome, Target, Word, kept, lxcpath, parse, print, put, word};
+use super::{Call, Outcome, Target, Word, lxcpath, parse, print, put, word};
 use crate::cgroup::find::Hierarchies;
 use crate::control::client::Container;
 use crate::state::State;
@@ -96,7 +96,7 @@ pub fn run(call: &Call<'_>) -> Outcome {
     let defined = defined(lxcpath);
     let mut names = active(lxcpath, &defined);
     if !args.active && !args.frozen {
-        defined.iter().for_each(|name| add(&mut names, name));
+        defined.iter().for_each(|name| add(&mut names, name.clone()));
     }
     let wanted: Vec<&str> = match args.groups.map(|groups| groups.to_str().unwrap_or_default()) {
         Some(groups) => groups.split(',').map(str::trim_ascii).filter(|group| !group.is_empty()).collect(),
@@ -112,7 +112,7 @@ pub fn run(call: &Call<'_>) -> Outcome {
         {
             continue;
         }
-        let container = Container { lxcpath, name };
+        let container = Container { lxcpath, name: &name };
         // Who does not answer is there all the same.
         let state = container.state().unwrap_or(State::Stopped);
         let runs = state != State::Stopped;
@@ -246,14 +246,14 @@ fn facts(
 /// Names of the interfaces in the network namespace of a process, in the order of their bytes.
 fn interfaces(pid: i32) -> Vec<String> {
     let table = std::fs::read(format!("/proc/{pid}/net/dev")).unwrap_or_default();
-    let mut names: Vec<Word> = Vec::new();
+    let mut names: Vec<CString> = Vec::new();
     // Two lines are headings.
     for line in table.split(|b| *b == b'\n').skip(2) {
         if let Some(end) = memchr::memrchr(b':', line) {
-            add(&mut names, kept(line.get(..end).unwrap_or_default().trim_ascii().to_vec()));
+            add(&mut names, CString::new(line.get(..end).unwrap_or_default().trim_ascii()).unwrap_or_default());
         }
     }
-    names.into_iter().map(|name| shown(name).to_string()).collect()
+    names.iter().map(|name| shown(name).to_string()).collect()
 }
 
 /// The table of some columns.

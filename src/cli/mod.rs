@@ -23,6 +23,8 @@ pub mod prepass;
 mod regex;
 mod start;
 mod stop;
+#[cfg(feature = "tools")]
+mod top;
 mod usage;
 mod version;
 mod wait;
@@ -79,6 +81,8 @@ const VERBS: &[Verb] = &[
     Verb { name: "wait", lxc: "wait", summary: "wait for a state", run: wait::run },
     #[cfg(feature = "tools")]
     Verb { name: "ls", lxc: "ls", summary: "list containers", run: ls::run },
+    #[cfg(feature = "tools")]
+    Verb { name: "top", lxc: "top", summary: "show what containers use, again and again", run: top::run },
     #[cfg(feature = "tools")]
     Verb {
         name: "autostart",
@@ -319,14 +323,20 @@ fn print(text: &str) -> i32 {
 
 /// Writes to stdout or stderr, as far as it takes it.
 fn put(stream: i32, text: &str) {
+    takes(stream, text);
+}
+
+/// The same. False: it does not take all.
+fn takes(stream: i32, text: &str) -> bool {
     let mut rest = text.as_bytes();
     while !rest.is_empty() {
         match nix::unistd::write(standard(stream), rest) {
             Ok(written) => rest = rest.get(written..).unwrap_or_default(),
             Err(Errno::EINTR) => {}
-            Err(_) => return,
+            Err(_) => return false,
         }
     }
+    true
 }
 
 /// argh: whole seconds; -1 = no limit (None).

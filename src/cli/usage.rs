@@ -86,11 +86,10 @@ fn add(sum: &mut u64, word: &str) {
 }
 
 #[cfg(feature = "tools")]
-pub use all::swap;
+pub use all::{Usage, swap};
 
 /// What only the tools look at.
 #[cfg(feature = "tools")]
-#[allow(dead_code)] // the rest is for top
 mod all {
     use super::*;
 
