@@ -65,12 +65,6 @@ impl<'c> CgroupFiles<'c> {
         Some(text)
     }
 
-    /// Whether the container's devices are told by a file (v1) rather than by a program (v2).
-    #[cfg(feature = "tools")]
-    pub fn has_v1(&self, controller: &[u8]) -> bool {
-        self.hierarchies.iter().any(|hierarchy| hierarchy.has(controller))
-    }
-
     /// Where the container is in a hierarchy. The cgroup with the limits is asked for first: LXC can have another one below
     /// it. LXC names v2 by no controller at all; a supervisor may want one named all the same.
     fn directory(&self, hierarchy: &Hierarchy<'_>, controller: &[u8]) -> Option<Vec<u8>> {

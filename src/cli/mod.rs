@@ -12,6 +12,8 @@ mod cgroup_files;
 mod config;
 #[cfg(feature = "tools")]
 mod containers;
+#[cfg(feature = "tools")]
+mod device;
 mod figures;
 mod help;
 mod info;
@@ -92,6 +94,8 @@ const VERBS: &[Verb] = &[
     },
     #[cfg(feature = "tools")]
     Verb { name: "cgroup", lxc: "cgroup", summary: "read or set a file of its cgroup", run: cgroup::run },
+    #[cfg(feature = "tools")]
+    Verb { name: "device", lxc: "device", summary: "give it a device, or take one away", run: device::run },
     Verb { name: "config", lxc: "", summary: "print its effective config", run: config::run },
     Verb { name: "init", lxc: "", summary: "be the machine's init, as process 1", run: init },
     Verb { name: "version", lxc: "", summary: "print the version", run: version::run },
