@@ -200,6 +200,8 @@ fn attend(host: &mut Host<'_>, kind: HookKind, pid: i32, output: &OwnedFd, lines
                 host.hold_signal(signal);
                 continue;
             }
+            // It starts anyway, or starts again as asked.
+            Event::Order(order) if !order.ends() => continue,
             Event::Order(_) | Event::Signal(_) => {
                 host.asked = Asked::Stop;
                 if !starting {

@@ -54,10 +54,20 @@ pub const CALLER_ENVIRONMENT: usize = 200;
 /// Clients of the command socket that are sending a request. A tool needs one for a millisecond; when all are taken the
 /// one silent for longest goes.
 pub const CLIENTS: usize = 32;
-/// Clients that wait for a state. One more gets EBUSY: to close an old one would tell it STOPPED.
+/// Clients that wait for a state, follow all states, or have borrowed a tty. One more gets EBUSY: to close an old one would
+/// tell it STOPPED.
 pub const STATE_WAITERS: usize = 64;
 /// Clients of LXC's STOP, which wait for the end. Kept apart, so that waiters cannot keep anybody from stopping.
 pub const STOP_WAITERS: usize = 8;
+/// Clients that look at the console at once. One more gets EBUSY.
+pub const VIEWS: usize = 8;
+/// Bytes that a read of the console takes. The kernel's pty hands out at most 4 KiB, and 2 KiB reads are the fastest by
+/// measurement: larger ones drain it fully, so that reader and writer keep waking each other.
+pub const CONSOLE_CHUNK: usize = 2048;
+/// Bytes of the console's ring in one reply: what a socket's buffer takes at once. Who wants more asks again.
+pub const CONSOLE_LOG_BYTES: usize = 128 * 1024;
+/// Device rules that may be added to a running container's v2 cgroup.
+pub const DEVICE_RULES: usize = 32;
 /// How long a client may take for one request, in milliseconds.
 pub const REQUEST_MS: u64 = 5_000;
 /// Connections accepted at one event, so that a flood of them does not keep the supervisor from its child.

@@ -274,6 +274,7 @@ fn run_container<'t>(
         if let Some(outcome) = outcome {
             host.set_next(outcome, None);
         }
+        host.asked = Asked::Nothing;
     }
 }
 
@@ -342,8 +343,9 @@ fn caller_environment<'t>(arena: &Arena<'t>) -> Result<Vec<&'t CStr>> {
     Ok(words)
 }
 
+/// The cgroup hierarchies of this host that can really be seen.
 #[inline(never)] // its frame would live as long as the container
-pub(crate) fn find_hierarchies<'t>(arena: &Arena<'t>) -> Result<Box<find::Hierarchies<'t>>> {
+pub fn find_hierarchies<'t>(arena: &Arena<'t>) -> Result<Box<find::Hierarchies<'t>>> {
     let mut found = Box::new(find::Hierarchies::new());
     // Without /proc there are no cgroups to be found; a config that needs them is refused where it asks for them.
     let Ok(table) = std::fs::File::open("/proc/self/mountinfo") else { return Ok(found) };

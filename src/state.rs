@@ -49,6 +49,11 @@ impl State {
         }
     }
 
+    /// Whether init runs in it, frozen or not.
+    pub const fn is_alive(self) -> bool {
+        matches!(self, State::Running | State::Freezing | State::Frozen | State::Thawed)
+    }
+
     /// The state of a wire value; None for a number that is no state.
     pub fn from_wire(value: i32) -> Option<State> {
         usize::try_from(value).ok().and_then(|index| State::ALL.get(index)).copied()

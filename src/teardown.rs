@@ -4,6 +4,7 @@
 //! hooks. A post-stop hook that fails turns a restart into a stop: users rely on that to break reboot loops.
 
 use crate::config::HookKind;
+use crate::control::proto::News;
 use crate::error::Error;
 use crate::hooks::{self, Moment};
 use crate::prepare::console::ConsoleSide;
@@ -26,6 +27,9 @@ pub fn teardown(
     host: &mut Host<'_>,
 ) -> Result<Next, Error> {
     let mut life = life;
+    if let Ok(outcome) = &result {
+        host.tell(News::Exit(outcome.wait_status()));
+    }
     host.set_state(if result.is_ok() { State::Stopping } else { State::Aborting });
     if let Some(pid) = life.pid.take() {
         // A start that failed. The child is pid 1 of its namespace: everything in it ends with it.
@@ -36,6 +40,7 @@ pub fn teardown(
         console.drain(side, host);
     }
     host.set_init(0, 0);
+    host.end_life();
     let restart = result.as_ref().is_ok_and(|outcome| host.lifecycle.wants_restart(*outcome, host.asked));
     let target = Some(if restart { "reboot" } else { "stop" });
     if result.is_ok()

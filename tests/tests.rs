@@ -25,4 +25,5 @@ mod notify;
 mod old_kernels;
 mod pid1;
 mod supervisor_death;
+mod update_config;
 mod user;

@@ -8,7 +8,8 @@ use crate::error::{Error, Result};
 use crate::limits;
 use crate::sys::bpf;
 use crate::text::{number, shown};
-use std::os::fd::BorrowedFd;
+use nix::errno::Errno;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// One rule: `c 1:3 rwm` with allow or deny.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,18 +43,22 @@ pub fn parse(allow: bool, text: &[u8]) -> Option<Rule> {
     let (major, minor) = (numbers.next()??, numbers.next()??);
     let mut access = 0;
     for letter in words.next()? {
-        access |= match letter {
-            b'm' => 1,
-            b'r' => 2,
-            b'w' => 4,
-            _ => return None,
-        };
+        access |= access_of(*letter)?;
     }
     (numbers.next().is_none() && words.next().is_none()).then_some(Rule { major, minor, access, ..everything })
 }
 
+fn access_of(letter: u8) -> Option<u32> {
+    match letter {
+        b'm' => Some(1),
+        b'r' => Some(2),
+        b'w' => Some(4),
+        _ => None,
+    }
+}
+
 /// Instructions of a whole program: at most ten a rule, and a frame of eight.
-pub type Program = heapless::Vec<u64, { limits::CGROUP_SETTINGS * 10 + 8 }>;
+pub type Program = heapless::Vec<u64, { (limits::CGROUP_SETTINGS + limits::DEVICE_RULES) * 10 + 8 }>;
 
 /// One instruction in the kernel's form (Documentation/bpf/standardization/instruction-set.rst), little or big endian alike
 /// because the fields are placed as the struct has them.
@@ -134,14 +139,45 @@ fn rule_of(setting: &CgroupSetting<'_>) -> Option<Rule> {
     parse(allow, setting.value.to_bytes())
 }
 
-/// Compiles the config's v2 device list and attaches it to the cgroup.
-#[inline(never)] // its 60 KB of program are for those who have a list
-pub fn attach(config: &Config<'_>, cgroup: BorrowedFd<'_>) -> Result<()> {
-    let mut rules: heapless::Vec<Rule, { limits::CGROUP_SETTINGS }> = heapless::Vec::new();
-    let mut first = None;
-    for setting in config.cgroup.iter().filter(|s| s.v2 && s.file.to_bytes().starts_with(b"devices.")) {
-        first.get_or_insert(setting.at);
-        let Some(rule) = rule_of(setting) else {
+/// A rule in the form of LXC's socket command: `{char kind; int major; int minor; char access[4]; int allow}`; a negative
+/// number stands for all. None if it is no such rule.
+pub fn from_wire(bytes: &[u8]) -> Option<Rule> {
+    let (kind, rest) = bytes.split_first()?;
+    let kind = match kind {
+        b'a' => None,
+        b'b' => Some(1),
+        b'c' => Some(2),
+        _ => return None,
+    };
+    let (major, rest) = rest.get(3..)?.split_first_chunk()?;
+    let (minor, rest) = rest.split_first_chunk()?;
+    let (letters, rest) = rest.split_first_chunk::<4>()?;
+    let (allow, _) = rest.split_first_chunk()?;
+    let number = |bytes: &[u8; 4]| u32::try_from(i32::from_ne_bytes(*bytes)).ok();
+    let mut access = 0;
+    for letter in letters.iter().take_while(|letter| **letter != 0) {
+        access |= access_of(*letter)?;
+    }
+    if access == 0 && kind.is_some() {
+        return None;
+    }
+    let access = if access == 0 { ALL_ACCESS } else { access };
+    Some(Rule { allow: i32::from_ne_bytes(*allow) != 0, kind, major: number(major), minor: number(minor), access })
+}
+
+/// What decides over devices in a container's v2 cgroup now.
+#[derive(Default)]
+pub struct InForce {
+    program: Option<OwnedFd>,
+    added: heapless::Vec<Rule, { limits::DEVICE_RULES }>,
+}
+
+impl InForce {
+    /// Compiles the config's v2 device list and attaches it to the cgroup.
+    #[inline(never)] // its frame is for those who have a list
+    pub fn attach(&mut self, config: &Config<'_>, cgroup: BorrowedFd<'_>) -> Result<()> {
+        let first = settings(config).next().map_or(crate::config::DEFAULT, |setting| setting.at);
+        if let Some(setting) = settings(config).find(|setting| rule_of(setting).is_none()) {
             return Err(Error::new(
                 "cgroup limit",
                 format_args!(
@@ -151,19 +187,44 @@ pub fn attach(config: &Config<'_>, cgroup: BorrowedFd<'_>) -> Result<()> {
                     shown(setting.value)
                 ),
             ));
-        };
-        let _ = rules.push(rule);
+        }
+        self.load(config, cgroup).map_err(|errno| {
+            let place = config.place(first);
+            Error::os("cgroup limit", errno, format_args!("{place}: lxc.cgroup2.devices: the BPF program"))
+        })
     }
-    let place = config.place(first.unwrap_or(crate::config::DEFAULT));
-    let program = compile(&rules)
-        .ok_or_else(|| Error::new("cgroup limit", format_args!("{place}: lxc.cgroup2.devices: too many rules")))?;
-    let loaded = bpf::load_device_program(&program).map_err(|errno| {
-        Error::os("cgroup limit", errno, format_args!("{place}: lxc.cgroup2.devices: load BPF program"))
-    })?;
-    use std::os::fd::AsFd;
-    bpf::attach_device_program(cgroup, loaded.as_fd()).map_err(|errno| {
-        Error::os("cgroup limit", errno, format_args!("{place}: lxc.cgroup2.devices: attach BPF program"))
-    })
+
+    /// Adds a rule to a running container. Where no list is in force, everything is allowed already.
+    ///
+    /// # Errors
+    /// ENOSPC: more rules than `limits::DEVICE_RULES`; else what bpf(2) says.
+    pub fn add(&mut self, rule: Rule, config: &Config<'_>, cgroup: BorrowedFd<'_>) -> nix::Result<()> {
+        if self.program.is_none() && rule.allow {
+            return Ok(());
+        }
+        self.added.push(rule).map_err(|_| Errno::ENOSPC)?;
+        self.load(config, cgroup).inspect_err(|_| {
+            self.added.pop();
+        })
+    }
+
+    /// Puts the config's rules and the added ones in force. The old program goes after the new one has come.
+    #[inline(never)] // its 60 KB of program are for those who have a list
+    fn load(&mut self, config: &Config<'_>, cgroup: BorrowedFd<'_>) -> nix::Result<()> {
+        let mut rules: heapless::Vec<Rule, { limits::CGROUP_SETTINGS + limits::DEVICE_RULES }> = heapless::Vec::new();
+        rules.extend(settings(config).filter_map(rule_of));
+        rules.extend(self.added.iter().copied());
+        let program = bpf::load_device_program(&compile(&rules).ok_or(Errno::E2BIG)?)?;
+        bpf::attach_device_program(cgroup, program.as_fd())?;
+        if let Some(old) = self.program.replace(program) {
+            bpf::detach_device_program(cgroup, old.as_fd())?;
+        }
+        Ok(())
+    }
+}
+
+fn settings<'c, 't>(config: &'c Config<'t>) -> impl Iterator<Item = &'c CgroupSetting<'t>> {
+    config.cgroup.iter().filter(|setting| setting.v2 && setting.file.to_bytes().starts_with(b"devices."))
 }
 
 #[cfg(test)]
@@ -229,6 +290,24 @@ mod tests {
         assert_eq!(p, program(&[(false, "a"), (true, "c 1:5 r")]));
         assert!(!run(&p, 2, 2, 1, 3));
         assert_eq!(program(&[(false, "a")]).len(), 8);
+    }
+
+    #[test]
+    fn wire_rule_means_what_its_text_means() {
+        let wire = |kind: u8, major: i32, minor: i32, access: &[u8; 4], allow: i32| {
+            let mut bytes = vec![kind, 0, 0, 0];
+            bytes.extend([major, minor].map(i32::to_ne_bytes).concat());
+            bytes.extend(access);
+            bytes.extend(allow.to_ne_bytes());
+            from_wire(&bytes)
+        };
+        assert_eq!(wire(b'c', 1, 3, b"rwm\0", 1), parse(true, b"c 1:3 rwm"));
+        assert_eq!(wire(b'b', 8, -1, b"r\0\0\0", 0), parse(false, b"b 8:* r"));
+        assert_eq!(wire(b'a', -1, -1, b"\0\0\0\0", 1), parse(true, b"a"));
+        assert_eq!(wire(b'c', 1, 3, b"\0\0\0\0", 1), None);
+        assert_eq!(wire(b'c', 1, 3, b"rx\0\0", 1), None);
+        assert_eq!(wire(b'x', 1, 3, b"rwm\0", 1), None);
+        assert_eq!(from_wire(b"c\0\0\0\x01"), None);
     }
 
     #[test]

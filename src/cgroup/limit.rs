@@ -65,7 +65,12 @@ pub fn apply(config: &Config<'_>, hierarchies: &Hierarchies<'_>) -> Result<()> {
 }
 
 /// Applies the device lists: v1 by its files, v2 by a program.
-pub fn apply_devices(config: &Config<'_>, hierarchies: &Hierarchies<'_>, v2: Option<BorrowedFd<'_>>) -> Result<()> {
+pub fn apply_devices(
+    config: &Config<'_>,
+    hierarchies: &Hierarchies<'_>,
+    v2: Option<BorrowedFd<'_>>,
+    in_force: &mut devices::InForce,
+) -> Result<()> {
     for setting in config.cgroup.iter().filter(|setting| is_devices(setting) && !setting.v2) {
         if let Some(hierarchy) = home(setting, hierarchies) {
             put(config, setting, hierarchy)?;
@@ -73,7 +78,7 @@ pub fn apply_devices(config: &Config<'_>, hierarchies: &Hierarchies<'_>, v2: Opt
     }
     match v2 {
         Some(directory) if config.cgroup.iter().any(|setting| is_devices(setting) && setting.v2) => {
-            devices::attach(config, directory)
+            in_force.attach(config, directory)
         }
         _ => Ok(()),
     }

@@ -1,7 +1,7 @@
 //! The container's cgroups: exactly `lxc/NAME` in every usable hierarchy, v1, v2 and hybrid.
 //!
 //! * `find` reads which hierarchies there are, `limits` writes `lxc.cgroup.*`, `devices` compiles the v2 device list,
-//!   `remove` empties and removes directories.
+//!   `freeze` freezes and thaws, `remove` empties and removes directories.
 //! * The child joins v1 by writing "0" to inherited `tasks` descriptors: a single thread that moves itself needs no
 //!   kernel-wide lock, while moving a pid through `cgroup.procs` waits 7-12 ms for a grace period. v2 is joined by being
 //!   born there (CLONE_INTO_CGROUP), or by writing "0" to `cgroup.procs` on older kernels.
@@ -22,6 +22,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 pub mod devices;
 pub mod find;
+pub mod freeze;
 pub mod limit;
 pub mod remove;
 
@@ -37,6 +38,15 @@ pub fn usable(found: &mut Hierarchies<'_>) {
 fn path(hierarchy: &Hierarchy<'_>, name: &CStr, file: &[u8]) -> Result<PathText> {
     PathText::join(&[hierarchy.mountpoint.to_bytes(), PARENT, name.to_bytes(), file])
         .map_err(|_| Error::new("cgroup", format_args!("path of {} is too long", shown(name))))
+}
+
+/// Opens the container's directory in one hierarchy, for clients (O_PATH).
+///
+/// # Errors
+/// ENOENT: it has none there.
+pub fn directory(hierarchy: &Hierarchy<'_>, name: &CStr) -> nix::Result<OwnedFd> {
+    let path = PathText::join(&[hierarchy.mountpoint.to_bytes(), PARENT, name.to_bytes()]);
+    open(path.map_err(|_| Errno::ENAMETOOLONG)?.c(), OFlag::O_PATH | OFlag::O_DIRECTORY, Mode::empty())
 }
 
 /// One hierarchy's part of a group.
@@ -142,8 +152,8 @@ impl<'h, 't> Group<'h, 't> {
     }
 
     /// The second pass, when the child has made its nodes: device lists.
-    pub fn limit_devices(&self, config: &Config<'_>) -> Result<()> {
-        limit::apply_devices(config, self.hierarchies, self.v2_directory())
+    pub fn limit_devices(&self, config: &Config<'_>, in_force: &mut devices::InForce) -> Result<()> {
+        limit::apply_devices(config, self.hierarchies, self.v2_directory(), in_force)
     }
 
     /// Closes what only the start needed.

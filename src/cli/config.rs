@@ -15,6 +15,10 @@ struct Args {
 
 /// Runs the verb.
 pub fn run(call: &Call<'_>) -> Outcome {
+    #[cfg(feature = "tools")]
+    if call.stock {
+        return super::system_config::run(call);
+    }
     let mut line = parse::<Args>(call, Operands::Anywhere, "")?;
     let target = line.only_target()?;
     let defines: Vec<&[u8]> = line.args.define.iter().map(|define| define.to_bytes()).collect();

@@ -16,7 +16,7 @@ pub fn overview() -> String {
          Usage: monopod VERB [-n] NAME [OPTIONS]\n\n",
     );
     for verb in VERBS {
-        let _ = writeln!(text, "  {:<10} {}", verb.name, verb.summary);
+        let _ = writeln!(text, "  {:<13} {}", verb.name, verb.summary);
     }
     text.push_str(
         "\n'monopod VERB --help' lists the options of a verb. Called as lxc-start, lxc-stop, lxc-info or lxc-wait it\n\

@@ -15,18 +15,26 @@ mod containers;
 #[cfg(feature = "tools")]
 mod device;
 mod figures;
+mod freeze;
 mod help;
 mod info;
 mod json;
 #[cfg(feature = "tools")]
 mod ls;
+#[cfg(feature = "tools")]
+mod monitor;
 pub mod prepass;
 #[cfg(feature = "tools")]
 mod regex;
 mod start;
 mod stop;
+mod stuck;
+#[cfg(feature = "tools")]
+mod system_config;
 #[cfg(feature = "tools")]
 mod top;
+#[cfg(feature = "tools")]
+mod update_config;
 mod usage;
 mod version;
 mod wait;
@@ -76,9 +84,13 @@ struct Verb {
     run: fn(&Call<'_>) -> Outcome,
 }
 
+/// The name of LXC's tool for the system's config, which is not what our verb prints.
+const CONFIG: &str = if cfg!(feature = "tools") { "config" } else { "" };
+
 const VERBS: &[Verb] = &[
     Verb { name: "start", lxc: "start", summary: "start a container", run: start::run },
     Verb { name: "stop", lxc: "stop", summary: "stop, restart or kill it", run: stop::run },
+    Verb { name: "restart", lxc: "", summary: "let it end and start again", run: stop::restart },
     Verb { name: "info", lxc: "info", summary: "show its state, pid and use of resources", run: info::run },
     Verb { name: "wait", lxc: "wait", summary: "wait for a state", run: wait::run },
     #[cfg(feature = "tools")]
@@ -96,7 +108,18 @@ const VERBS: &[Verb] = &[
     Verb { name: "cgroup", lxc: "cgroup", summary: "read or set a file of its cgroup", run: cgroup::run },
     #[cfg(feature = "tools")]
     Verb { name: "device", lxc: "device", summary: "give it a device, or take one away", run: device::run },
-    Verb { name: "config", lxc: "", summary: "print its effective config", run: config::run },
+    Verb { name: "freeze", lxc: "freeze", summary: "freeze all its processes", run: freeze::freeze },
+    Verb { name: "unfreeze", lxc: "unfreeze", summary: "let them go on", run: freeze::unfreeze },
+    #[cfg(feature = "tools")]
+    Verb { name: "monitor", lxc: "monitor", summary: "tell changes of state as they happen", run: monitor::run },
+    Verb { name: "config", lxc: CONFIG, summary: "print its effective config", run: config::run },
+    #[cfg(feature = "tools")]
+    Verb {
+        name: "update-config",
+        lxc: "update-config",
+        summary: "rewrite its config with today's key names",
+        run: update_config::run,
+    },
     Verb { name: "init", lxc: "", summary: "be the machine's init, as process 1", run: init },
     Verb { name: "version", lxc: "", summary: "print the version", run: version::run },
     Verb { name: "help", lxc: "", summary: "print this overview, or the help of a verb", run: help_of },

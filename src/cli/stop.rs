@@ -1,7 +1,7 @@
 //! `stop`: asks a container to halt or to reboot, or kills it.
 
 use super::prepass::Operands;
-use super::{Call, Outcome, parse, seconds};
+use super::{Call, FAILED, Line, Outcome, Target, freeze, parse, seconds, stuck};
 use crate::control::client::{Container, Failure, Watch, Watched};
 use crate::control::proto::{StopMode, StopOrder, Wanted};
 use crate::state::State;
@@ -46,6 +46,18 @@ struct Args {
     nolock: bool,
 }
 
+/// Lets a container end and start again. One whose init does not end in time is killed; it starts again all the same. Exit
+/// code: 0 done, 1 failed, 2 it was not running.
+#[derive(FromArgs, ArgsInfo)]
+struct RestartArgs {
+    /// seconds until the kill; -1 = never
+    #[argh(option, short = 't', arg_name = "SEC", from_str_fn(seconds))]
+    timeout: Option<Option<u32>>,
+    /// do not wait until it runs again
+    #[argh(switch, short = 'W')]
+    nowait: bool,
+}
+
 /// What is to be done, decided.
 struct Plan {
     mode: StopMode,
@@ -75,30 +87,62 @@ pub fn run(call: &Call<'_>) -> Outcome {
         never_kill: args.nokill || args.timeout == Some(None),
         timeout: args.timeout.flatten().map(|span| Duration::from_secs(span.into())),
     };
+    carry_out(&line, &target, &plan)
+}
+
+/// `restart`
+pub fn restart(call: &Call<'_>) -> Outcome {
+    let mut line = parse::<RestartArgs>(call, Operands::Anywhere, "")?;
+    let target = line.only_target()?;
+    let plan = Plan {
+        mode: StopMode::Restart,
+        wait: !line.args.nowait,
+        never_kill: line.args.timeout == Some(None),
+        timeout: line.args.timeout.flatten().map(|span| Duration::from_secs(span.into())),
+    };
+    carry_out(&line, &target, &plan)
+}
+
+fn carry_out<T>(line: &Line<'_, T>, target: &Target<'_>, plan: &Plan) -> Outcome {
     let name = shown(target.name);
-    match stop(&target.container(), &plan) {
+    match stop(&target.container(), plan) {
         Ok(()) => Ok(0),
         Err(Failure::NotRunning) => {
             line.fail(format_args!("'{name}' is not running"));
             Err(NOT_RUNNING)
         }
-        Err(Failure::TimedOut) => Err(line.fail(format_args!("'{name}' did not {} in time", verb(mode)))),
-        Err(other) => Err(line.fail(format_args!("stop '{name}': {other}"))),
+        Err(Failure::TimedOut) => {
+            line.fail(format_args!("'{name}' did not {} in time", verb(plan.mode)));
+            for process in stuck::processes(&target.container()) {
+                line.fail(format_args!("still there: {process}"));
+            }
+            Err(FAILED)
+        }
+        Err(other) => Err(line.fail(format_args!("{} '{name}': {other}", verb(plan.mode)))),
     }
 }
 
 fn verb(mode: StopMode) -> &'static str {
-    if mode == StopMode::Reboot { "restart" } else { "stop" }
+    if comes_back(mode) { "restart" } else { "stop" }
+}
+
+/// Whether another life follows.
+fn comes_back(mode: StopMode) -> bool {
+    matches!(mode, StopMode::Reboot | StopMode::Restart)
 }
 
 /// Gives the order to our own supervisor, or does LXC's way if it is LXC's.
 fn stop(container: &Container<'_>, plan: &Plan) -> Result<(), Failure> {
+    // Thawing shows as RUNNING, too: that must not pass for the next life.
+    if comes_back(plan.mode) && matches!(container.state()?, State::Frozen | State::Freezing) {
+        freeze::set(container, false, Some(Instant::now() + GRACE))?;
+    }
     // Asked for before the order, so that no state is missed.
     let watch = match container.watch(goal(plan.mode)) {
         Ok(Watched::Waiting(watch)) => Some(watch),
         Ok(Watched::Already(_)) => None,
         // All places for waiters are taken: the order goes out all the same, and the end shows by asking.
-        Err(Failure::Refused(Errno::EBUSY)) if plan.mode != StopMode::Reboot => None,
+        Err(Failure::Refused(Errno::EBUSY)) if !comes_back(plan.mode) => None,
         Err(other) => return Err(other),
     };
     let timeout_ms = match (plan.wait, plan.timeout) {
@@ -106,7 +150,9 @@ fn stop(container: &Container<'_>, plan: &Plan) -> Result<(), Failure> {
         (_, Some(span)) => i64::try_from(span.as_millis()).unwrap_or(i64::MAX),
         (true, None) => -1,
     };
-    let order = StopOrder { mode: plan.mode, never_kill: plan.never_kill, timeout_ms };
+    // Who does not wait asked for no kill either, unless they said when.
+    let never_kill = plan.never_kill || !plan.wait && plan.timeout.is_none() && plan.mode != StopMode::Kill;
+    let order = StopOrder { mode: plan.mode, never_kill, timeout_ms };
     match container.order(order) {
         Err(Failure::Refused(Errno::ENOSYS)) => return lxc(container, plan, watch),
         other => other?,
@@ -118,6 +164,8 @@ fn stop(container: &Container<'_>, plan: &Plan) -> Result<(), Failure> {
     let span = match (plan.mode, plan.timeout) {
         (StopMode::Kill, timeout) => Some(timeout.unwrap_or(GRACE)),
         (StopMode::Reboot, timeout) => Some(timeout.unwrap_or(LXC_TIMEOUT) + GRACE),
+        (StopMode::Restart, timeout) if plan.never_kill => timeout,
+        (StopMode::Restart, timeout) => Some(timeout.unwrap_or(LXC_TIMEOUT) + GRACE),
         (StopMode::Halt, timeout) if plan.never_kill => timeout,
         (StopMode::Halt, timeout) => timeout.map(|span| span + GRACE),
     };
@@ -127,7 +175,7 @@ fn stop(container: &Container<'_>, plan: &Plan) -> Result<(), Failure> {
 /// The state that shows that the order was carried out. It must come from now on: a supervisor that waits for its next
 /// try to start counts as STOPPED, too.
 fn goal(mode: StopMode) -> Wanted {
-    Wanted::default().with_next(if mode == StopMode::Reboot { State::Running } else { State::Stopped })
+    Wanted::default().with_next(if comes_back(mode) { State::Running } else { State::Stopped })
 }
 
 /// Waits for the goal.
@@ -142,7 +190,7 @@ fn finish(
         None if container.wait(Wanted::default().with(State::Stopped), deadline)? => None,
         None => return Err(Failure::TimedOut),
     };
-    if mode == StopMode::Reboot {
+    if comes_back(mode) {
         // The end of the connection: it did not come back.
         return state.map(drop).ok_or(Failure::Closed);
     }
@@ -158,7 +206,7 @@ fn finish(
 fn lxc(container: &Container<'_>, plan: &Plan, watch: Option<Watch>) -> Result<(), Failure> {
     let signal = match plan.mode {
         StopMode::Kill => return lxc_kill(container, plan),
-        StopMode::Reboot => configured(container, c"lxc.signal.reboot").unwrap_or(libc::SIGINT),
+        StopMode::Reboot | StopMode::Restart => configured(container, c"lxc.signal.reboot").unwrap_or(libc::SIGINT),
         StopMode::Halt => configured(container, c"lxc.signal.halt").unwrap_or_else(|| halt_signal(container)),
     };
     container.signal_init(signal)?;

@@ -4,7 +4,7 @@
 //! * `keys` is the one table of all keys: old name, new name, setter, printer,
 //! * `mounts` reads fstab lines and mount options, `values` the small grammars (sizes, signals, capabilities, arch names),
 //! * `nics` reads the network links in both vocabularies,
-//! * `print` writes the effective config in today's vocabulary.
+//! * `print` writes the effective config in today's vocabulary, `update` a file with its comments.
 //!
 //! Nothing here makes a system call but reading config files, so all of it is tested and fuzzed as plain functions.
 
@@ -14,7 +14,7 @@ pub use print::{get, print};
 use crate::limits;
 use core::ffi::CStr;
 pub use list::List;
-pub use lxcpath::default_lxcpath;
+pub use lxcpath::{default_lxcpath, lxc_conf};
 
 pub mod include;
 pub mod keys;
@@ -26,6 +26,8 @@ mod nics;
 pub mod print;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "tools")]
+pub mod update;
 pub mod values;
 
 /// Where a setting was written. Errors name it.

@@ -1,6 +1,6 @@
 //! The commands' end of the command socket: one connection a question, every wait with a deadline.
 
-use super::proto::{self, Command, HEADER_BYTES, Header, STATE_MESSAGE_BYTES, StopOrder, Wanted};
+use super::proto::{self, Command, HEADER_BYTES, Header, News, STATE_MESSAGE_BYTES, StopOrder, Wanted};
 use crate::state::State;
 use crate::sys::socket::{self, Beside};
 use core::ffi::CStr;
@@ -165,6 +165,32 @@ impl Container<'_> {
         }
     }
 
+    /// Asks our own supervisor to tell every state and exit code from now on; the state now. ENOSYS from LXC's.
+    pub fn follow(&self) -> Result<(State, Watch), Failure> {
+        let socket = self.connect()?;
+        let answer = self.ask_on(socket.as_fd(), Command::Subscribe, 0, &[])?;
+        let state = State::from_wire(answer.data as i32).ok_or(Failure::Garbled)?;
+        Ok((state, Watch { socket }))
+    }
+
+    /// Freezes (true) or thaws, and waits until it is done.
+    ///
+    /// # Errors
+    /// `Refused(ENOSYS)`: an old supervisor, or one of LXC's that leaves it to the client (cgroup v1).
+    pub fn set_frozen(&self, frozen: bool, deadline: Option<Instant>) -> Result<(), Failure> {
+        let command = if frozen { Command::Freeze } else { Command::Unfreeze };
+        let socket = self.connect()?;
+        // In the pointer LXC's tools pass how long its supervisor may wait for the kernel: for ever.
+        send_request(socket.as_fd(), command, usize::MAX, &[])?;
+        let (header, _) = receive_header(socket.as_fd(), deadline)?;
+        if header.number < 0 { Err(refused(header)) } else { Ok(()) }
+    }
+
+    /// Tells LXC's supervisor of a state that we brought about.
+    pub fn serve(&self, state: State) -> Result<(), Failure> {
+        self.ask_on(self.connect()?.as_fd(), Command::ServeStateClients, state as usize, &[]).map(drop)
+    }
+
     /// Waits until a wanted state is there; false when the deadline came first. No container counts as STOPPED; while
     /// another state is wanted its start is waited for.
     pub fn wait(&self, wanted: Wanted, deadline: Option<Instant>) -> Result<bool, Failure> {
@@ -210,14 +236,9 @@ impl Container<'_> {
     fn ask_on(&self, socket: BorrowedFd<'_>, command: Command, data: usize, body: &[u8]) -> Result<Answer, Failure> {
         let deadline = Some(Instant::now() + ANSWER);
         send_request(socket, command, data, body)?;
-        let mut header = [0; HEADER_BYTES];
-        let (got, fd) = receive_all(socket, &mut header, deadline)?;
-        if got == 0 {
-            return Err(Failure::Closed);
-        }
-        let header = Header::from_bytes(&header).filter(|_| got == HEADER_BYTES).ok_or(Failure::Garbled)?;
+        let (header, fd) = receive_header(socket, deadline)?;
         if header.number < 0 {
-            return Err(Failure::Refused(Errno::from_raw(header.number.saturating_neg())));
+            return Err(refused(header));
         }
         let length = usize::try_from(header.length).ok().filter(|n| *n <= BODY_MAX).ok_or(Failure::Garbled)?;
         let mut body = vec![0; length];
@@ -237,18 +258,33 @@ pub enum Watched {
     Waiting(Watch),
 }
 
-/// A connection that will tell of one state.
+/// A connection that will tell of one state; one of `follow`, of all.
 pub struct Watch {
     socket: OwnedFd,
+}
+
+impl AsFd for Watch {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
 }
 
 impl Watch {
     /// Waits for the state; None when the supervisor went away. Without a deadline it waits for as long as it takes.
     pub fn next(&self, deadline: Option<Instant>) -> Result<Option<State>, Failure> {
+        match self.news(deadline)? {
+            None => Ok(None),
+            Some(News::State(state)) => Ok(Some(state)),
+            Some(News::Exit(_)) => Err(Failure::Garbled),
+        }
+    }
+
+    /// Waits for whatever is told next.
+    pub fn news(&self, deadline: Option<Instant>) -> Result<Option<News>, Failure> {
         let mut message = [0; STATE_MESSAGE_BYTES];
         match receive_all(self.socket.as_fd(), &mut message, deadline) {
             Ok((0, _)) | Err(Failure::Closed) => Ok(None),
-            Ok((STATE_MESSAGE_BYTES, _)) => proto::parse_state_message(&message).map(Some).ok_or(Failure::Garbled),
+            Ok((STATE_MESSAGE_BYTES, _)) => proto::parse_message(&message).map(Some).ok_or(Failure::Garbled),
             Ok(_) => Err(Failure::Garbled),
             Err(other) => Err(other),
         }
@@ -258,8 +294,21 @@ impl Watch {
 fn send_request(socket: BorrowedFd<'_>, command: Command, data: usize, body: &[u8]) -> Result<(), Failure> {
     let length = i32::try_from(body.len()).map_err(|_| Failure::Os(Errno::E2BIG))?;
     let header = Header { number: command as i32, length, data }.to_bytes();
-    let sent = socket::send(socket, &header, body, Beside::Credentials, libc::MSG_NOSIGNAL).map_err(failure)?;
+    let sent = socket::send(socket, &[&header, body], Beside::Credentials, libc::MSG_NOSIGNAL).map_err(failure)?;
     if sent == header.len() + body.len() { Ok(()) } else { Err(Failure::TimedOut) }
+}
+
+fn receive_header(socket: BorrowedFd<'_>, deadline: Option<Instant>) -> Result<(Header, Option<OwnedFd>), Failure> {
+    let mut header = [0; HEADER_BYTES];
+    match receive_all(socket, &mut header, deadline)? {
+        (0, _) => Err(Failure::Closed),
+        (HEADER_BYTES, fd) => Header::from_bytes(&header).map(|header| (header, fd)).ok_or(Failure::Garbled),
+        _ => Err(Failure::Garbled),
+    }
+}
+
+fn refused(header: Header) -> Failure {
+    Failure::Refused(Errno::from_raw(header.number.saturating_neg()))
 }
 
 /// Fills `buffer`, as far as the connection gives; returns how far, and a descriptor if one came.

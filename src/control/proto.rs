@@ -61,6 +61,8 @@ pub enum Command {
     GetLimitCgroup2Fd = 20,
     /// The container's devpts, beside the answer.
     GetDevptsFd = 21,
+    /// All cgroups, beside the answer (the body is a `cgroup_ctx`).
+    GetCgroupCtx = 23,
     /// The cgroup in the hierarchy of the controller named in the body, beside the answer.
     GetCgroupFd = 24,
     /// The same for the cgroup that has the limits.
@@ -71,10 +73,12 @@ pub enum Command {
     Status = 1001,
     /// Ours: every state and every exit code from now on, as state messages, until one side closes.
     Subscribe = 1002,
+    /// Ours: the console's last bytes from the offset in the body (u64) on; reading takes nothing away.
+    ConsoleTail = 1003,
 }
 
 impl Command {
-    const ALL: [Command; 26] = [
+    const ALL: [Command; 28] = [
         Command::GetTtyFd,
         Command::TerminalWinch,
         Command::Stop,
@@ -96,11 +100,13 @@ impl Command {
         Command::GetLimitCgroup,
         Command::GetLimitCgroup2Fd,
         Command::GetDevptsFd,
+        Command::GetCgroupCtx,
         Command::GetCgroupFd,
         Command::GetLimitCgroupFd,
         Command::StopOrder,
         Command::Status,
         Command::Subscribe,
+        Command::ConsoleTail,
     ];
 
     /// The command of a wire number; None for one that is not served.
@@ -265,6 +271,8 @@ pub enum StopMode {
     Reboot = 1,
     /// `lxc.signal.stop`, and no restart.
     Kill = 2,
+    /// `lxc.signal.reboot`, a kill when the time is over, and start again whatever the config says of restarts.
+    Restart = 3,
 }
 
 /// The body of STOP_ORDER: `{u32 mode; u32 flags; i64 timeout_ms}`, flag 1 = never kill.
@@ -274,7 +282,7 @@ pub struct StopOrder {
     pub mode: StopMode,
     /// Never follow up with a kill.
     pub never_kill: bool,
-    /// Milliseconds until the kill; -1 = the config's `monopod.timeout.stop`, 0 = nobody waits: no kill follows.
+    /// Milliseconds until the kill; -1 = the config's `monopod.timeout.stop`.
     pub timeout_ms: i64,
 }
 
@@ -296,7 +304,7 @@ impl StopOrder {
         let bytes: &[u8; Self::BYTES] = bytes.try_into().ok()?;
         let (mode, rest) = bytes.split_first_chunk()?;
         let (flags, rest) = rest.split_first_chunk()?;
-        let mode = [StopMode::Halt, StopMode::Reboot, StopMode::Kill]
+        let mode = [StopMode::Halt, StopMode::Reboot, StopMode::Kill, StopMode::Restart]
             .into_iter()
             .find(|known| *known as u32 == u32::from_ne_bytes(*mode))?;
         let never_kill = match u32::from_ne_bytes(*flags) {
@@ -309,24 +317,84 @@ impl StopOrder {
     }
 }
 
-/// The message to a waiter: container `name` entered `state`. A longer name than 255 bytes is cut.
-pub fn state_message(state: State, name: &[u8]) -> [u8; STATE_MESSAGE_BYTES] {
+/// What a message to a waiter tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    /// The container entered a state.
+    State(State),
+    /// init ended; a wait status, as waitpid(2) has it.
+    Exit(i32),
+}
+
+/// The message to a waiter of container `name`: `{int type; char name[256]; int value}`, type 0 for a state and 2 for an exit
+/// code. A longer name than 255 bytes is cut.
+pub fn message(news: News, name: &[u8]) -> [u8; STATE_MESSAGE_BYTES] {
+    let (kind, value) = match news {
+        News::State(state) => (0_i32, state as i32),
+        News::Exit(status) => (2, status),
+    };
     let mut bytes = [0; STATE_MESSAGE_BYTES];
-    // The type, 0 for a state, is the first int.
-    let fields = bytes.iter_mut().skip(4).take(255);
-    fields.zip(name).for_each(|(byte, letter)| *byte = *letter);
-    if let Some(value) = bytes.last_chunk_mut() {
-        *value = (state as i32).to_ne_bytes();
+    let fields = kind.to_ne_bytes().into_iter().chain(name.iter().copied().take(255));
+    bytes.iter_mut().zip(fields).for_each(|(byte, field)| *byte = field);
+    if let Some(end) = bytes.last_chunk_mut() {
+        *end = value.to_ne_bytes();
     }
     bytes
 }
 
-/// The state of a message to a waiter; None if it is no state message.
-pub fn parse_state_message(bytes: &[u8]) -> Option<State> {
-    let bytes: &[u8; STATE_MESSAGE_BYTES] = bytes.try_into().ok()?;
-    let kind = i32::from_ne_bytes(*bytes.first_chunk()?);
+/// The news of a message; None if it is none of ours.
+pub fn parse_message(bytes: &[u8; STATE_MESSAGE_BYTES]) -> Option<News> {
     let value = i32::from_ne_bytes(*bytes.last_chunk()?);
-    if kind == 0 { State::from_wire(value) } else { None }
+    match i32::from_ne_bytes(*bytes.first_chunk()?) {
+        0 => State::from_wire(value).map(News::State),
+        2 => Some(News::Exit(value)),
+        _ => None,
+    }
+}
+
+/// The name in a message.
+pub fn message_name(bytes: &[u8; STATE_MESSAGE_BYTES]) -> &[u8] {
+    let name = bytes.get(4..STATE_MESSAGE_BYTES - 4).unwrap_or_default();
+    name.split(|byte| *byte == 0).next().unwrap_or_default()
+}
+
+/// The body of CONSOLE_LOG: `{bool clear; bool read; u64 read_max}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConsoleLog {
+    /// Forget all of it.
+    pub clear: bool,
+    /// Send it.
+    pub read: bool,
+    /// At most so many bytes, 0 = all; so many are forgotten, too.
+    pub most: u64,
+}
+
+impl ConsoleLog {
+    /// The request of a body. Some LXCs send more behind it.
+    pub fn from_bytes(bytes: &[u8]) -> Option<ConsoleLog> {
+        let most = u64::from_ne_bytes(*bytes.get(8..)?.first_chunk()?);
+        Some(ConsoleLog { clear: *bytes.first()? != 0, read: *bytes.get(1)? != 0, most })
+    }
+}
+
+/// Bytes of a `cgroup_fd`: `{int layout; int features; u32 filesystem; int fd; char controller[64]}`, measured on LXC 5.0.2.
+pub const CGROUP_FD_BYTES: usize = 80;
+/// Bytes of a `cgroup_ctx`: `{int layout; int features; int count; int fds[21]}`, measured on LXC 5.0.2.
+pub const CGROUP_CTX_BYTES: usize = 96;
+
+/// The controller that a `cgroup_fd` asks for; empty for v2.
+pub fn cgroup_fd_controller(body: &[u8]) -> Option<&[u8]> {
+    let body: &[u8; CGROUP_FD_BYTES] = body.try_into().ok()?;
+    body.get(16..)?.split(|byte| *byte == 0).next()
+}
+
+/// `ints` at the start of a copy of `body`, and zeroes where that is shorter.
+pub fn with_ints<const N: usize>(ints: &[i32], body: &[u8]) -> [u8; N] {
+    let mut bytes = [0; N];
+    bytes.iter_mut().zip(body).for_each(|(byte, old)| *byte = *old);
+    let fields = ints.iter().flat_map(|int| int.to_ne_bytes());
+    bytes.iter_mut().zip(fields).for_each(|(byte, field)| *byte = field);
+    bytes
 }
 
 /// The abstract address of a container's command socket, without the leading NUL: `LXCPATH/NAME/command`, or with a
@@ -439,13 +507,38 @@ mod tests {
     }
 
     #[test]
-    fn state_message_round_trip_and_long_name_is_cut() {
-        let message = state_message(State::Running, &[b'n'; 300]);
-        assert_eq!(parse_state_message(&message), Some(State::Running));
-        assert_eq!(message[4 + 254], b'n');
-        assert_eq!(message[4 + 255], 0);
-        assert_eq!(parse_state_message(&message[..263]), None);
-        assert_eq!(parse_state_message(&[0xff; STATE_MESSAGE_BYTES]), None);
+    fn message_round_trip_and_long_name_is_cut() {
+        for news in [News::State(State::Running), News::Exit(0x0700), News::Exit(9)] {
+            let bytes = message(news, &[b'n'; 300]);
+            assert_eq!(parse_message(&bytes), Some(news));
+            assert_eq!(message_name(&bytes), [b'n'; 255]);
+        }
+        assert_eq!(message_name(&message(News::Exit(1), b"android")), b"android");
+        assert_eq!(parse_message(&[0xff; STATE_MESSAGE_BYTES]), None);
+    }
+
+    #[test]
+    fn console_log_body_of_any_lxc_is_read() {
+        let mut body = [0, 1, 7, 7, 7, 7, 7, 7, 5, 0, 0, 0, 0, 0, 0, 0].to_vec();
+        if cfg!(target_endian = "big") {
+            body[8..].reverse();
+        }
+        let expected = Some(ConsoleLog { clear: false, read: true, most: 5 });
+        assert_eq!(ConsoleLog::from_bytes(&body), expected);
+        body.extend([0; 8]);
+        assert_eq!(ConsoleLog::from_bytes(&body), expected);
+        assert_eq!(ConsoleLog::from_bytes(&body[..15]), None);
+    }
+
+    #[test]
+    fn cgroup_fd_asks_for_a_controller_and_gets_its_numbers() {
+        let mut body = [0; CGROUP_FD_BYTES];
+        body[16..22].copy_from_slice(b"memory");
+        assert_eq!(cgroup_fd_controller(&body), Some(&b"memory"[..]));
+        assert_eq!(cgroup_fd_controller(&body[1..]), None);
+        let answer: [u8; CGROUP_FD_BYTES] = with_ints(&[1, 0, -1, 30], &body);
+        assert_eq!(answer[8..16], [[0xff; 4], 30_i32.to_ne_bytes()].concat());
+        assert_eq!(answer[16..], body[16..]);
     }
 
     #[test]
@@ -453,7 +546,7 @@ mod tests {
         for command in Command::ALL {
             assert_eq!(Command::from_wire(command as i32), Some(command));
         }
-        assert_eq!(Command::from_wire(11), None);
+        assert_eq!(Command::from_wire(13), None);
         assert_eq!(Command::from_wire(-1), None);
     }
 

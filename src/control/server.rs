@@ -1,16 +1,17 @@
 //! The supervisor's end of the command socket: fixed slots, no heap after `bind`, nobody is waited for.
 //!
 //! A connection is first a client: it has one of a few slots and a few seconds for its request. One that waits for a
-//! state moves to a waiter's slot, where it may stay for as long as the container lives. Every socket is non-blocking; a
-//! reply is one `sendmsg`, and who cannot take it at once is dropped. A slot's generation is part of its epoll token, so
-//! an event that was meant for an earlier client never reaches a later one.
+//! state, or borrowed something, moves to a waiter's slot, where it may stay for as long as the container lives. Every socket
+//! is non-blocking; a reply is one `sendmsg`, and who cannot take it at once is dropped. A slot's generation is part of its epoll
+//! token, so an event that was meant for an earlier client never reaches a later one. What is answered is in `answer`.
 
-use super::proto::{self, Command, Frame, Header, StopOrder, Wanted};
-use crate::config::{self, Config};
+use super::answer::{Facts, Order, answer};
+use super::lend::{Lent, Loan};
+use super::proto::{self, Frame, Header, News, Wanted};
+use crate::cgroup::devices::InForce;
 use crate::limits;
 use crate::state::State;
 use crate::sys::socket::{self, Beside};
-use crate::text::Line;
 use core::ffi::CStr;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
@@ -19,8 +20,6 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
-
-pub use super::proto::StopMode;
 
 /// Top byte of every epoll token that belongs to the server.
 pub const TOKEN: u64 = 0x01 << 56;
@@ -31,38 +30,6 @@ const WAITER: u64 = 2;
 /// Reads at one event of one client: enough for the longest body, few enough to be fair.
 const READS: usize = 16;
 
-/// What the answers are made of, gathered by the supervisor for one call.
-pub struct Facts<'a> {
-    /// The container's state.
-    pub state: State,
-    /// init's pid as the host counts it; 0 = there is none.
-    pub init_pid: i32,
-    /// The CLONE_* flags that init was cloned with.
-    pub clone_flags: i32,
-    /// The effective config.
-    pub config: &'a Config<'a>,
-    /// Where the container is inside a cgroup hierarchy, without the leading slash: `lxc/NAME`.
-    pub cgroup: &'a CStr,
-    /// The text of a STATUS reply: `key=value` lines.
-    pub status: &'a [u8],
-}
-
-/// What a client asked the supervisor to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// LXC's STOP: send init `lxc.signal.stop`. The client is told by the end of its connection, when the server shuts.
-    Kill,
-    /// Our own STOP_ORDER. The client has its reply already.
-    Stop {
-        /// What to do to the container.
-        mode: StopMode,
-        /// Never follow up with a kill.
-        never_kill: bool,
-        /// Milliseconds until the kill; -1 = the config's `monopod.timeout.stop`, 0 = do not wait.
-        timeout_ms: i64,
-    },
-}
-
 /// Why there is no server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BindError {
@@ -72,19 +39,36 @@ pub enum BindError {
     Os(Errno),
 }
 
-struct Client {
-    stream: UnixStream,
+/// A connection that has not said all yet.
+pub struct Client {
+    /// The connection.
+    pub stream: UnixStream,
     generation: u32,
     /// When its present request began, or was allowed to begin.
     since_ms: u64,
-    frame: Frame,
+    /// What it has said.
+    pub frame: Frame,
+}
+
+/// What a waiter stays for.
+#[derive(Clone, Copy)]
+pub enum Purpose {
+    /// One of some states.
+    State(Wanted),
+    /// All states and exit codes.
+    News,
+    /// That the container is frozen (true) or runs again.
+    Frozen(bool),
+    /// The end: a client of STOP.
+    End,
+    /// It has borrowed something.
+    Loan(Loan),
 }
 
 struct Waiter {
     stream: UnixStream,
     generation: u32,
-    /// Empty for a client of STOP, which waits for the end.
-    wanted: Wanted,
+    purpose: Purpose,
 }
 
 /// The command socket with its clients.
@@ -104,20 +88,27 @@ pub struct Server {
 }
 
 /// What one call of `handle` works with.
-struct Round<'a> {
-    epoll: &'a Epoll,
-    now_ms: u64,
-    facts: &'a Facts<'a>,
+pub struct Round<'a> {
+    /// The supervisor's.
+    pub epoll: &'a Epoll,
+    /// Monotonic milliseconds.
+    pub now_ms: u64,
+    /// What the answers are made of.
+    pub facts: &'a Facts<'a>,
+    /// What may be borrowed.
+    pub lent: &'a mut Lent,
+    /// The device rules, to which clients may add.
+    pub devices: &'a mut InForce,
 }
 
 /// What becomes of a connection after its request.
-enum After {
+pub enum After {
     /// It may send another one.
     Keep,
     /// It is closed.
     Close,
-    /// It stays until a state comes or the server shuts.
-    Wait(usize, Wanted),
+    /// It stays in this waiters' slot.
+    Wait(usize, Purpose),
 }
 
 impl Server {
@@ -148,30 +139,25 @@ impl Server {
         epoll.add(&self.listener, EpollEvent::new(EpollFlags::EPOLLIN, TOKEN | (LISTENER << 48)))
     }
 
-    /// Handles one epoll event whose token has `TOKEN` as its top byte. `now_ms` is monotonic time. An order, if one came,
-    /// is to be carried out by the caller; requests behind it are still in their sockets and come with the next event.
-    pub fn handle(
-        &mut self,
-        token: u64,
-        _events: EpollFlags,
-        epoll: &Epoll,
-        now_ms: u64,
-        facts: &Facts<'_>,
-    ) -> Option<Order> {
-        let round = Round { epoll, now_ms, facts };
+    /// Handles one epoll event whose token has `TOKEN` as its top byte. An order, if one came, is to be carried out by the
+    /// caller; requests behind it are still in their sockets and come with the next event.
+    pub fn handle(&mut self, token: u64, round: &mut Round<'_>) -> Option<Order> {
         let index = usize::from((token >> 32) as u16);
         let generation = token as u32;
         match (token >> 48) & 0xff {
-            LISTENER => self.accept(&round),
+            LISTENER => self.accept(round),
             CLIENT => {
                 let client = self.clients.get(index)?.as_ref()?;
-                if client.generation == generation { self.serve(index, &round) } else { None }
+                if client.generation == generation { self.serve(index, round) } else { None }
             }
             // A waiter is watched for its leaving only.
             WAITER => {
                 let slot = self.waiters.get_mut(index)?;
                 if let Some(waiter) = slot.take_if(|waiter| waiter.generation == generation) {
-                    close(waiter.stream, epoll);
+                    if let Purpose::Loan(loan) = waiter.purpose {
+                        round.lent.release(loan, round.epoll);
+                    }
+                    close(waiter.stream, round.epoll);
                 }
                 None
             }
@@ -179,12 +165,36 @@ impl Server {
         }
     }
 
-    /// Tells the waiters of `state`. Their connections are closed behind the message, as LXC does.
-    pub fn state_changed(&mut self, state: State, name: &CStr, epoll: &Epoll) {
-        let message = proto::state_message(state, name.to_bytes());
+    /// Tells the waiters what is new. Who waited for just this is closed behind the message, as LXC does.
+    pub fn tell(&mut self, news: News, name: &CStr, epoll: &Epoll) {
+        let message = proto::message(news, name.to_bytes());
         for slot in &mut self.waiters {
-            if let Some(waiter) = slot.take_if(|waiter| waiter.wanted.wants(state)) {
-                let _ = socket::send(waiter.stream.as_fd(), &message, &[], Beside::Nothing, SEND);
+            let Some(waiter) = slot else { continue };
+            let (said, stays) = match (waiter.purpose, news) {
+                (Purpose::News, _) => (send(&waiter.stream, &message), true),
+                (Purpose::State(wanted), News::State(state)) if wanted.wants(state) => {
+                    (send(&waiter.stream, &message), false)
+                }
+                (Purpose::Frozen(frozen), News::State(state)) => match frozen_answer(frozen, state) {
+                    Some(result) => {
+                        (send(&waiter.stream, &Header { number: result, length: 0, data: 0 }.to_bytes()), false)
+                    }
+                    None => continue,
+                },
+                _ => continue,
+            };
+            if !(said && stays)
+                && let Some(waiter) = slot.take()
+            {
+                close(waiter.stream, epoll);
+            }
+        }
+    }
+
+    /// The life is over: who borrowed one of its ttys is told by the end of the connection.
+    pub fn end_ttys(&mut self, epoll: &Epoll) {
+        for slot in &mut self.waiters {
+            if let Some(waiter) = slot.take_if(|waiter| matches!(waiter.purpose, Purpose::Loan(Loan::Tty(_)))) {
                 close(waiter.stream, epoll);
             }
         }
@@ -204,7 +214,7 @@ impl Server {
         }
     }
 
-    fn accept(&mut self, round: &Round<'_>) -> Option<Order> {
+    fn accept(&mut self, round: &mut Round<'_>) -> Option<Order> {
         for _ in 0..limits::ACCEPT_BATCH {
             match self.listener.accept() {
                 Ok((stream, _)) if trusted(&stream) => {
@@ -229,7 +239,7 @@ impl Server {
     }
 
     /// Gives a new connection a slot and looks at once whether its request is there already.
-    fn admit(&mut self, stream: UnixStream, round: &Round<'_>) -> Option<Order> {
+    fn admit(&mut self, stream: UnixStream, round: &mut Round<'_>) -> Option<Order> {
         stream.set_nonblocking(true).ok()?;
         let (index, order) = self.room(round)?;
         self.generation = self.generation.wrapping_add(1);
@@ -243,7 +253,7 @@ impl Server {
     }
 
     /// A free slot; if there is none, that of the client silent for longest, after a last look at what it sent.
-    fn room(&mut self, round: &Round<'_>) -> Option<(usize, Option<Order>)> {
+    fn room(&mut self, round: &mut Round<'_>) -> Option<(usize, Option<Order>)> {
         if let Some(index) = self.clients.iter().position(Option::is_none) {
             return Some((index, None));
         }
@@ -261,7 +271,7 @@ impl Server {
     }
 
     /// Reads what a client has sent and answers if that is a whole request.
-    fn serve(&mut self, index: usize, round: &Round<'_>) -> Option<Order> {
+    fn serve(&mut self, index: usize, round: &mut Round<'_>) -> Option<Order> {
         let mut client = self.clients.get_mut(index)?.take()?;
         match receive(&mut client) {
             Received::Part => {
@@ -273,7 +283,7 @@ impl Server {
                 None
             }
             Received::Request => {
-                let (after, order) = self.answer(&client, round.facts);
+                let (after, order) = answer(self, &client, round);
                 match after {
                     After::Keep => {
                         client.frame.clear();
@@ -281,7 +291,7 @@ impl Server {
                         *self.clients.get_mut(index)? = Some(client);
                     }
                     After::Close => close(client.stream, round.epoll),
-                    After::Wait(place, wanted) => self.wait(client, place, wanted, round.epoll),
+                    After::Wait(place, purpose) => self.wait(client, place, purpose, round),
                 }
                 order
             }
@@ -289,145 +299,42 @@ impl Server {
     }
 
     /// Moves a client to the waiters' slot `place`. Only its leaving is watched from here on.
-    fn wait(&mut self, client: Client, place: usize, wanted: Wanted, epoll: &Epoll) {
+    fn wait(&mut self, client: Client, place: usize, purpose: Purpose, round: &mut Round<'_>) {
         let Client { stream, generation, .. } = client;
         let mut event = EpollEvent::new(EpollFlags::EPOLLRDHUP, token(WAITER, place, generation));
         match self.waiters.get_mut(place) {
-            Some(slot) if epoll.modify(&stream, &mut event).is_ok() => {
-                *slot = Some(Waiter { stream, generation, wanted });
+            Some(slot) if round.epoll.modify(&stream, &mut event).is_ok() => {
+                *slot = Some(Waiter { stream, generation, purpose });
             }
-            _ => close(stream, epoll),
+            _ => {
+                if let Purpose::Loan(loan) = purpose {
+                    round.lent.release(loan, round.epoll);
+                }
+                close(stream, round.epoll);
+            }
         }
     }
 
-    /// Answers a whole request.
-    fn answer(&self, client: &Client, facts: &Facts<'_>) -> (After, Option<Order>) {
-        let reply = Reply { stream: &client.stream };
-        let command = client.frame.header().and_then(|header| Command::from_wire(header.number));
-        let Some(command) = command else { return (reply.refuse(Errno::ENOSYS), None) };
-        let Some(body) = client.frame.body() else { return (reply.refuse(Errno::E2BIG), None) };
-        let after = match command {
-            Command::TerminalWinch => reply.number(0, 0),
-            Command::GetState => reply.number(0, facts.state as i32),
-            Command::GetInitPid => reply.number(0, facts.init_pid),
-            Command::GetCloneFlags => reply.number(0, facts.clone_flags),
-            Command::GetName => reply.text(facts.config.name.to_bytes_with_nul()),
-            Command::GetLxcpath => reply.text(facts.config.lxcpath.to_bytes_with_nul()),
-            Command::Status => reply.text(facts.status),
-            Command::GetCgroup => match CStr::from_bytes_until_nul(body) {
-                // The path is the same in every hierarchy, whatever the controller.
-                Ok(_) => reply.parts(b"/", facts.cgroup.to_bytes_with_nul()),
-                Err(_) => reply.refuse(Errno::EINVAL),
-            },
-            Command::GetConfigItem => config_item(&reply, facts.config, body),
-            Command::GetInitPidfd => init_pidfd(&reply, facts.init_pid),
-            // What LXC answers when no tty is free.
-            Command::GetTtyFd => reply.refuse(Errno::EBADF),
-            Command::ConsoleLog
-            | Command::ServeStateClients
-            | Command::AddBpfDeviceCgroup
-            | Command::Freeze
-            | Command::Unfreeze
-            | Command::GetCgroup2Fd
-            | Command::GetLimitCgroup
-            | Command::GetLimitCgroup2Fd
-            | Command::GetDevptsFd
-            | Command::GetCgroupFd
-            | Command::GetLimitCgroupFd
-            | Command::Subscribe => reply.refuse(Errno::ENOSYS),
-            Command::AddStateClient => match Wanted::from_bytes(body) {
-                None => reply.refuse(Errno::EINVAL),
-                Some(wanted) if wanted.met_by(facts.state) => reply.number(facts.state as i32, facts.state as i32),
-                Some(wanted) => match self.free_waiter(0) {
-                    None => reply.refuse(Errno::EBUSY),
-                    Some(place) => match reply.number(State::ALL.len() as i32, State::ALL.len() as i32) {
-                        After::Keep => After::Wait(place, wanted),
-                        other => other,
-                    },
-                },
-            },
-            Command::Stop => {
-                return match self.free_waiter(limits::STATE_WAITERS) {
-                    Some(place) => (After::Wait(place, Wanted::default()), Some(Order::Kill)),
-                    None => (reply.refuse(Errno::EBUSY), None),
-                };
-            }
-            Command::StopOrder => {
-                return match StopOrder::from_bytes(body) {
-                    Some(StopOrder { mode, never_kill, timeout_ms }) => {
-                        (reply.number(0, 0), Some(Order::Stop { mode, never_kill, timeout_ms }))
-                    }
-                    None => (reply.refuse(Errno::EINVAL), None),
-                };
-            }
-        };
-        (after, None)
-    }
-
     /// A free slot of the waiters (`first` = 0) or of the clients of STOP (`first` = `STATE_WAITERS`).
-    fn free_waiter(&self, first: usize) -> Option<usize> {
+    pub fn free_waiter(&self, first: usize) -> Option<usize> {
         let count = if first == 0 { limits::STATE_WAITERS } else { limits::STOP_WAITERS };
         self.waiters.iter().skip(first).take(count).position(Option::is_none).map(|index| first + index)
     }
 }
 
-/// How replies are sent: nobody is waited for, nobody's death is our signal.
-const SEND: libc::c_int = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+/// How everything is sent: nobody is waited for, nobody's death is our signal.
+pub const SEND: libc::c_int = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
 
-/// A reply about to be sent. Each form ends the same: `Keep` if it went out whole, else `Close`.
-struct Reply<'a> {
-    stream: &'a UnixStream,
+fn send(stream: &UnixStream, bytes: &[u8]) -> bool {
+    socket::send(stream.as_fd(), &[bytes], Beside::Nothing, SEND).is_ok_and(|sent| sent == bytes.len())
 }
 
-impl Reply<'_> {
-    fn refuse(&self, errno: Errno) -> After {
-        self.number(-(errno as i32), 0)
-    }
-
-    /// A result and a number in the place of the pointer.
-    fn number(&self, result: i32, data: i32) -> After {
-        self.send(Header { number: result, length: 0, data: data as isize as usize }, &[], Beside::Nothing)
-    }
-
-    fn text(&self, body: &[u8]) -> After {
-        let Ok(length) = i32::try_from(body.len()) else { return self.refuse(Errno::E2BIG) };
-        self.send(Header { number: 0, length, data: 0 }, body, Beside::Nothing)
-    }
-
-    fn parts(&self, first: &[u8], second: &[u8]) -> After {
-        let mut whole = Line::<{ limits::PATH_BYTES }>::new();
-        whole.push(first);
-        whole.push(second);
-        if whole.truncated() { self.refuse(Errno::E2BIG) } else { self.text(whole.bytes()) }
-    }
-
-    fn send(&self, header: Header, body: &[u8], beside: Beside<'_>) -> After {
-        let header = header.to_bytes();
-        match socket::send(self.stream.as_fd(), &header, body, beside, SEND) {
-            Ok(sent) if sent == header.len() + body.len() => After::Keep,
-            _ => After::Close,
-        }
-    }
-}
-
-fn config_item(reply: &Reply<'_>, config: &Config<'_>, body: &[u8]) -> After {
-    let Ok(key) = CStr::from_bytes_until_nul(body) else { return reply.refuse(Errno::EINVAL) };
-    let mut value = Line::<{ limits::REPLY_BYTES }>::new();
-    // LXC's answer for a key that has no value is -1, which is -EPERM by number.
-    if config::get(config, key.to_bytes(), &mut value).is_none() || value.bytes().is_empty() {
-        return reply.refuse(Errno::EPERM);
-    }
-    value.push(b"\0");
-    if value.truncated() { reply.refuse(Errno::E2BIG) } else { reply.text(value.bytes()) }
-}
-
-fn init_pidfd(reply: &Reply<'_>, pid: i32) -> After {
-    if pid == 0 {
-        return reply.refuse(Errno::ESRCH);
-    }
-    match socket::pidfd_open(pid) {
-        Ok(pidfd) => reply.send(Header { number: 0, length: 0, data: 0 }, &[], Beside::Fd(pidfd.as_fd())),
-        Err(errno) => reply.refuse(errno),
+/// What a client of FREEZE or UNFREEZE is told in a state; None: it is on the way.
+fn frozen_answer(frozen: bool, state: State) -> Option<i32> {
+    match (frozen, state) {
+        (true, State::Frozen) | (false, State::Running) => Some(0),
+        (_, State::Freezing | State::Frozen | State::Running | State::Thawed) => None,
+        _ => Some(-(Errno::ESRCH as i32)),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The host's side of the console: the terminal that mirrors it, its log file, its ring in memory.
+//! The host's side of the console: the terminal that mirrors it, and its log file.
 //!
 //! All of it is opened once and outlives restarts; the pty behind it is new in every life (`supervise::console`).
 
@@ -50,8 +50,6 @@ pub struct ConsoleSide<'t> {
     pub peer: Peer,
     /// The log file.
     pub log: Option<LogFile<'t>>,
-    /// The last `lxc.console.buffer.size` bytes.
-    pub ring: Option<Ring>,
     /// The container gets a console at all.
     pub wanted: bool,
     saved: Option<Termios>,
@@ -76,9 +74,7 @@ impl<'t> ConsoleSide<'t> {
             }
             None => None,
         };
-        let size = usize::try_from(config.console.buffer_size).unwrap_or(usize::MAX);
-        let ring = (size > 0).then(|| Ring::new(size));
-        let mut side = ConsoleSide { peer, log, ring, wanted: config.console.path != ConsolePath::None, saved: None };
+        let mut side = ConsoleSide { peer, log, wanted: config.console.path != ConsolePath::None, saved: None };
         side.go_raw();
         Ok(side)
     }
@@ -170,66 +166,9 @@ fn open_log(path: &CStr) -> core::result::Result<OwnedFd, Errno> {
     open(path, flags, Mode::from_bits_truncate(0o600))
 }
 
-/// The last bytes of the console.
-pub struct Ring {
-    bytes: Vec<u8>,
-    at: usize,
-    full: bool,
-}
-
-impl Ring {
-    /// A ring of `size` bytes; the only memory of the supervisor that grows with a setting, taken before the first life.
-    fn new(size: usize) -> Self {
-        Ring { bytes: vec![0; size], at: 0, full: false }
-    }
-
-    /// Remembers bytes, forgetting the oldest.
-    pub fn push(&mut self, bytes: &[u8]) {
-        let size = self.bytes.len();
-        let mut rest = bytes.get(bytes.len().saturating_sub(size)..).unwrap_or(bytes);
-        while !rest.is_empty() {
-            let room = size - self.at;
-            let (now, later) = rest.split_at(rest.len().min(room));
-            if let Some(space) = self.bytes.get_mut(self.at..self.at + now.len()) {
-                space.copy_from_slice(now);
-            }
-            self.at += now.len();
-            if self.at == size {
-                self.at = 0;
-                self.full = true;
-            }
-            rest = later;
-        }
-    }
-
-    /// What is remembered, oldest first, in two parts.
-    pub fn parts(&self) -> (&[u8], &[u8]) {
-        let (new, old) = self.bytes.split_at(self.at.min(self.bytes.len()));
-        (if self.full { old } else { &[] }, new)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn seen(ring: &Ring) -> Vec<u8> {
-        let (old, new) = ring.parts();
-        [old, new].concat()
-    }
-
-    #[test]
-    fn ring_more_than_its_size_keeps_the_last_bytes() {
-        let mut ring = Ring::new(4);
-        ring.push(b"ab");
-        assert_eq!(seen(&ring), b"ab");
-        ring.push(b"cde");
-        assert_eq!(seen(&ring), b"bcde");
-        ring.push(b"0123456789");
-        assert_eq!(seen(&ring), b"6789");
-        ring.push(b"x");
-        assert_eq!(seen(&ring), b"789x");
-    }
 
     #[test]
     fn log_file_at_its_limit_begins_anew_and_keeps_one_old_file() {

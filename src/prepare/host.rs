@@ -4,10 +4,16 @@
 //! a signal is heard while a hook runs, a barrier is open, or nothing runs at all.
 
 use super::lock::Lock;
+use super::monitord;
 use super::notify::{self, Watchdog};
+use crate::cgroup::devices::InForce;
 use crate::cgroup::find::Hierarchies;
+use crate::cgroup::freeze;
 use crate::config::Config;
-use crate::control::server::{BindError, Facts, Order, Server, TOKEN as CONTROL};
+use crate::control::answer::{Facts, Order};
+use crate::control::lend::{Lent, VIEW};
+use crate::control::proto::News;
+use crate::control::server::{BindError, Round, Server, TOKEN as CONTROL};
 use crate::error::{Error, Result};
 use crate::hooks::Scene;
 use crate::state::State;
@@ -32,32 +38,55 @@ pub fn now_ms() -> u64 {
 
 /// What an epoll event is about: the token's top byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u64)]
 pub enum Source {
     /// The signalfd.
-    Signals = 2,
+    Signals,
     /// The console's master.
-    Console = 3,
+    Console,
     /// The terminal or pipe that mirrors the console: input from it.
-    PeerInput = 4,
+    PeerInput,
     /// The same: room for output.
-    PeerOutput = 5,
+    PeerOutput,
     /// The barrier between supervisor and child.
-    Barrier = 6,
+    Barrier,
     /// Output of a hook.
-    Hook = 7,
+    Hook,
+    /// A client's view of the console, by its index.
+    View(usize),
 }
 
 impl Source {
-    fn token(self) -> u64 {
-        (self as u64) << 56
+    /// The epoll token. The server has 1 as its top byte.
+    pub const fn token(self) -> u64 {
+        match self {
+            Source::Signals => 0x02 << 56,
+            Source::Console => 0x03 << 56,
+            Source::PeerInput => 0x04 << 56,
+            Source::PeerOutput => 0x05 << 56,
+            Source::Barrier => 0x06 << 56,
+            Source::Hook => 0x07 << 56,
+            Source::View(index) => VIEW | index as u64,
+        }
     }
 
     fn of(token: u64) -> Option<Source> {
+        if token & (0xff << 56) == VIEW {
+            return Some(Source::View(usize::from(token as u8)));
+        }
         [Source::Signals, Source::Console, Source::PeerInput, Source::PeerOutput, Source::Barrier, Source::Hook]
             .into_iter()
             .find(|source| source.token() == token)
     }
+}
+
+/// How often a freezer that is on its way is looked at, in milliseconds: at first, and at most.
+const FREEZER_LOOK_MS: (u64, u64) = (5, 1_000);
+
+/// A freeze or thaw on its way.
+struct Freezing {
+    frozen: bool,
+    look_at_ms: u64,
+    pause_ms: u64,
 }
 
 /// Something happened that a phase has to decide on. Clients that only ask were answered already.
@@ -91,7 +120,13 @@ pub struct Host<'t> {
     pub asked: Asked,
     /// Signals that came before init could take them (bit n-1 = signal n).
     pub held_signals: u64,
-    epoll: Epoll,
+    /// What clients borrow, and the console's ring.
+    pub lent: Lent,
+    /// The device rules of this life.
+    pub devices: InForce,
+    /// Where every wait is.
+    pub epoll: Epoll,
+    freezing: Option<Freezing>,
     signals: SignalFd,
     server: Server,
     state: State,
@@ -140,6 +175,9 @@ impl<'t> Host<'t> {
             lifecycle: Lifecycle::new(config.restart),
             asked: Asked::Nothing,
             held_signals: 0,
+            lent: Lent::new(config),
+            devices: InForce::default(),
+            freezing: None,
             epoll,
             signals,
             server,
@@ -179,9 +217,13 @@ impl<'t> Host<'t> {
             let sign_of_life = self.watchdog.as_mut().map(|watchdog| watchdog.tick(now, self.config, init));
             // One event a call: what is handled now cannot have been closed by the one before.
             let mut events = [EpollEvent::empty()];
-            let earliest = [deadline_ms, self.server.next_deadline(), sign_of_life].into_iter().flatten().min();
+            let look = self.freezing.as_ref().map(|freezing| freezing.look_at_ms);
+            let earliest = [deadline_ms, self.server.next_deadline(), sign_of_life, look].into_iter().flatten().min();
             match self.epoll.wait(&mut events, timeout(earliest, now)) {
-                Ok(0) => self.server.expire(now_ms(), &self.epoll),
+                Ok(0) => {
+                    self.server.expire(now_ms(), &self.epoll);
+                    self.look_at_freezer();
+                }
                 Ok(_) => {
                     let [event] = events;
                     if let Some(event) = self.dispatch(event) {
@@ -198,7 +240,7 @@ impl<'t> Host<'t> {
     fn dispatch(&mut self, event: EpollEvent) -> Option<Event> {
         let token = event.data();
         if token & (0xff << 56) == CONTROL {
-            return self.ask_server(token, event.events());
+            return self.ask_server(token);
         }
         match Source::of(token)? {
             Source::Signals => match self.signals.read_signal() {
@@ -210,7 +252,7 @@ impl<'t> Host<'t> {
         }
     }
 
-    fn ask_server(&mut self, token: u64, events: EpollFlags) -> Option<Event> {
+    fn ask_server(&mut self, token: u64) -> Option<Event> {
         let status = self.status();
         let facts = Facts {
             state: self.state,
@@ -218,9 +260,70 @@ impl<'t> Host<'t> {
             clone_flags: self.clone_flags as i32,
             config: self.config,
             cgroup: CStr::from_bytes_until_nul(self.cgroup.bytes()).unwrap_or(c""),
+            hierarchies: self.hierarchies,
             status: status.bytes(),
         };
-        self.server.handle(token, events, &self.epoll, now_ms(), &facts).map(Event::Order)
+        let mut round = Round {
+            epoll: &self.epoll,
+            now_ms: now_ms(),
+            facts: &facts,
+            lent: &mut self.lent,
+            devices: &mut self.devices,
+        };
+        match self.server.handle(token, &mut round)? {
+            Order::Frozen(frozen) => {
+                self.await_freezer(frozen);
+                None
+            }
+            Order::Resized => Some(Event::Signal(libc::SIGWINCH)),
+            order => Some(Event::Order(order)),
+        }
+    }
+
+    /// Somebody has begun to freeze the container or to thaw it: the state follows.
+    fn await_freezer(&mut self, frozen: bool) {
+        if !self.state.is_alive() {
+            return;
+        }
+        if frozen && self.state == State::Running {
+            self.set_state(State::Freezing);
+        }
+        self.freezing = Some(Freezing { frozen, look_at_ms: 0, pause_ms: FREEZER_LOOK_MS.0 });
+        self.look_at_freezer();
+    }
+
+    /// The kernel tells nobody when v1's freezer is done, so it is asked, ever more rarely.
+    fn look_at_freezer(&mut self) {
+        let now = now_ms();
+        let Some(freezing) = self.freezing.as_mut().filter(|freezing| freezing.look_at_ms <= now) else { return };
+        let frozen = freezing.frozen;
+        if freeze::is_frozen(self.hierarchies, self.config.name) != frozen {
+            freezing.look_at_ms = now + freezing.pause_ms;
+            freezing.pause_ms = (freezing.pause_ms * 2).min(FREEZER_LOOK_MS.1);
+            return;
+        }
+        self.freezing = None;
+        if frozen {
+            self.set_state(State::Frozen);
+        } else if self.state != State::Running {
+            self.set_state(State::Thawed);
+            self.set_state(State::Running);
+        }
+    }
+
+    /// Thaws the container, so that it can do what it is told. `always`: even if nobody froze it through us.
+    pub fn thaw(&mut self, always: bool) {
+        if !always && self.state == State::Running {
+            return;
+        }
+        match freeze::set(self.hierarchies, self.config.name, false) {
+            // No freezer, no frozen container.
+            Ok(()) | Err(Errno::EOPNOTSUPP) => {}
+            Err(errno) => log::warn!("thaw: {}", errno.desc()),
+        }
+        if self.state != State::Running {
+            self.await_freezer(false);
+        }
     }
 
     /// `key=value` lines for `monopod info`.
@@ -253,15 +356,32 @@ impl<'t> Host<'t> {
             return;
         }
         log::debug!("state {} -> {}", self.state.name(), state.name());
+        let starting = self.state == State::Starting;
         self.state = state;
-        if state == State::Running {
+        if !state.is_alive() {
+            self.freezing = None;
+        }
+        if state == State::Running && starting {
             self.since_ms = now_ms();
             let (own, init) = (nix::unistd::getpid(), self.init_pid);
             notify::tell(format_args!("READY=1\nMAINPID={own}\nSTATUS=running, init is process {init}"));
         } else if state == State::Stopping && self.asked == Asked::Stop {
             notify::tell(format_args!("STOPPING=1\nSTATUS=stopping"));
         }
-        self.server.state_changed(state, self.config.name, &self.epoll);
+        self.tell(News::State(state));
+    }
+
+    /// Tells clients, and LXC's monitor if there is one, what is new.
+    pub fn tell(&mut self, news: News) {
+        self.server.tell(news, self.config.name, &self.epoll);
+        monitord::tell(news, self.config.lxcpath, self.config.name);
+    }
+
+    /// A life is over: its ttys are nobody's any more, its device rules are gone with its cgroup.
+    pub fn end_life(&mut self) {
+        self.server.end_ttys(&self.epoll);
+        self.lent.end();
+        self.devices = InForce::default();
     }
 
     /// init's pid, for clients; 0 when it is gone.

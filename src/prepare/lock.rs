@@ -80,7 +80,7 @@ pub fn take<'t>(name: &CStr, arena: &Arena<'t>) -> Result<Taken<'t>> {
 }
 
 /// `<run>/monopod`, made if need be. It must be a directory of root's (or ours) that nobody else can write.
-fn base() -> Result<PathText> {
+pub fn base() -> Result<PathText> {
     let mut last = Errno::ENOENT;
     for run in RUN {
         let path = join(&[run.to_bytes(), if run == c"/dev" { b"/.monopod" } else { b"/monopod" }])?;

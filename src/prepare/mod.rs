@@ -11,5 +11,6 @@ pub mod daemon;
 pub mod host;
 pub mod inherited;
 pub mod lock;
+pub mod monitord;
 pub mod notify;
 pub mod reboot_probe;

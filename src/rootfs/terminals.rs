@@ -79,8 +79,7 @@ pub fn open_bare(site: &Site<'_>) -> Result<Terminals, Report> {
     let fail = |errno: Errno| Report::new(Step::OpenPty, 0, errno);
     let mut terminals = Terminals { console: None, ttys: heapless::Vec::new() };
     if site.console {
-        let (master, number) = open_master(None, OFlag::O_NONBLOCK).map_err(fail)?;
-        let slave = open_slave(None, master.as_fd(), number).map_err(fail)?;
+        let (master, slave) = pty::open_host(OFlag::O_NONBLOCK).map_err(fail)?;
         terminals.console = Some(Pty { master, slave });
     }
     Ok(terminals)

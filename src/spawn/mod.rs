@@ -51,7 +51,7 @@ pub struct Life<'h, 't> {
     pub pid: Option<i32>,
     /// Its console.
     pub console: Option<Console>,
-    /// Masters of its ttys.
+    /// Masters of its ttys, until it runs and they may be lent.
     pub ttys: heapless::Vec<OwnedFd, { rights::MOST }>,
     /// Its namespaces, held for the stop hook.
     pub namespaces: heapless::Vec<(&'static str, OwnedFd), 8>,
@@ -189,7 +189,7 @@ impl Start {
         if let Heard::Executed = self.hear(life, blueprint, side, host)? {
             return Err(self.died(life));
         }
-        life.group.limit_devices(config)?;
+        life.group.limit_devices(config, &mut host.devices)?;
         let pid = life.pid.unwrap_or(0);
         write_proc(config, pid)?;
         hold_namespaces(life, config);
@@ -204,6 +204,7 @@ impl Start {
         self.gone = true;
         while let Heard::Ready = self.hear(life, blueprint, side, host)? {}
         life.group.started();
+        host.lent.begin(core::mem::take(&mut life.ttys));
         life.began_ms = Some(now_ms());
         host.set_state(State::Running);
         Ok(())
@@ -261,6 +262,8 @@ impl Start {
                 }
                 // Once init may run it is the one to be told.
                 Event::Signal(signal) if self.gone || !ends_us(host.config, signal) => host.hold_signal(signal),
+                // It starts anyway.
+                Event::Order(order) if !order.ends() => {}
                 Event::Order(_) | Event::Signal(_) => {
                     host.asked = Asked::Stop;
                     return Err(Error::new("start", format_args!("called off")));
@@ -316,7 +319,7 @@ pub fn ends_us(config: &Config<'_>, signal: i32) -> bool {
     signal == config.signals.ours || matches!(signal, libc::SIGTERM | libc::SIGINT | libc::SIGQUIT | libc::SIGHUP)
 }
 
-fn attach_console(life: &mut Life<'_, '_>, side: &ConsoleSide<'_>, host: &Host<'_>) -> Result<()> {
+fn attach_console(life: &mut Life<'_, '_>, side: &ConsoleSide<'_>, host: &mut Host<'_>) -> Result<()> {
     let missing = || Error::new("console", format_args!("the container's process did not hand up its console"));
     if life.ttys.len() < 2 {
         return Err(missing());

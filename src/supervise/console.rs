@@ -1,23 +1,24 @@
-//! The relay between the container's console and its mirror.
+//! The relay between the container's console and its readers: the mirror, and clients' views.
 //!
-//! The console is always drained: a guest that writes must never wait for a reader for good. A mirror that cannot keep up
+//! The console is always drained: a guest that writes must never wait for a reader for good. A reader that cannot keep up
 //! holds the guest back for at most `PATIENCE_MS`; after that its bytes are dropped and counted until it reads again. Log
 //! file and ring get every byte.
 
+use crate::control::lend::{Lent, Reader};
+use crate::limits;
 use crate::prepare::console::ConsoleSide;
 use crate::prepare::host::{Host, Source, now_ms};
 use crate::sys::pty;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::epoll::EpollFlags;
+use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// Bytes a read takes. The kernel's pty hands out at most 4 KiB, and 2 KiB reads are the fastest by measurement: larger
-/// ones drain it fully, so that reader and writer keep waking each other.
-const CHUNK: usize = 2048;
+/// Bytes a read takes.
+const CHUNK: usize = limits::CONSOLE_CHUNK;
 /// Reads at one event, so that a chatty guest does not keep signals and clients waiting.
 const READS: usize = 16;
-/// How long a mirror may hold the guest back.
+/// How long a reader may hold the guest back.
 const PATIENCE_MS: u64 = 1_000;
 /// What is kept of the output for the report about an init that died early.
 const TAIL: usize = 1_024;
@@ -28,63 +29,196 @@ pub struct Console {
     /// Held so that the master never reports a hang-up while the guest has the console closed.
     _slave: OwnedFd,
     tail: heapless::Deque<u8, TAIL>,
-    mirror: Mirror,
+    mirror: Reader,
+    /// A reader holds the guest back: the master is not watched.
+    held: bool,
 }
 
-/// What is going on with the mirror.
-struct Mirror {
-    pending: heapless::Vec<u8, CHUNK>,
-    /// Since when it takes nothing.
-    stalled: Option<u64>,
-    /// It lost our patience: bytes are dropped until there is room.
-    lagging: bool,
-    dropped: u64,
-    watching_output: bool,
-    input: bool,
+/// The descriptors of a reader; a terminal has one for both.
+struct Ends<'a> {
+    input: Option<BorrowedFd<'a>>,
+    output: BorrowedFd<'a>,
+    input_token: u64,
+    output_token: u64,
+    epoll: &'a Epoll,
+}
+
+impl Ends<'_> {
+    fn of_view<'a>(slave: &'a OwnedFd, index: usize, epoll: &'a Epoll) -> Ends<'a> {
+        let token = Source::View(index).token();
+        Ends { input: Some(slave.as_fd()), output: slave.as_fd(), input_token: token, output_token: token, epoll }
+    }
+
+    fn watch_input(&self) -> bool {
+        let event = EpollEvent::new(EpollFlags::EPOLLIN, self.input_token);
+        self.input.is_some_and(|input| self.epoll.add(input, event).is_ok())
+    }
+
+    fn watch_output(&self) -> bool {
+        self.epoll.add(self.output, EpollEvent::new(EpollFlags::EPOLLOUT, self.output_token)).is_ok()
+    }
+
+    fn forget(&self, fd: BorrowedFd<'_>) {
+        let _ = self.epoll.delete(fd);
+    }
+}
+
+/// The mirror's; None: there is none.
+fn mirror_ends<'a>(side: &'a ConsoleSide<'_>, epoll: &'a Epoll) -> Option<Ends<'a>> {
+    Some(Ends {
+        input: side.peer.input(),
+        output: side.peer.output()?,
+        input_token: Source::PeerInput.token(),
+        output_token: Source::PeerOutput.token(),
+        epoll,
+    })
+}
+
+/// What becomes of a reader's output.
+impl Reader {
+    /// Gives it bytes; what it does not take now waits for it.
+    fn put(&mut self, bytes: &[u8], ends: &Ends<'_>) {
+        if self.lagging {
+            self.dropped += bytes.len() as u64;
+            return;
+        }
+        let written = write_some(ends.output, bytes);
+        let rest = bytes.get(written..).unwrap_or(&[]);
+        if rest.is_empty() {
+            return;
+        }
+        let _ = self.pending.extend_from_slice(rest);
+        // Input and output may be one descriptor, and epoll has each only once.
+        if self.input {
+            ends.forget(ends.output);
+        }
+        self.full = ends.watch_output();
+        if self.full {
+            self.stalled = Some(now_ms());
+        } else {
+            // Nothing will tell us: give up on these bytes.
+            self.pending.clear();
+        }
+    }
+
+    /// It has room again.
+    fn ready(&mut self, ends: &Ends<'_>) {
+        let written = write_some(ends.output, &self.pending).min(self.pending.len());
+        let left = self.pending.len() - written;
+        self.pending.rotate_left(written);
+        self.pending.truncate(left);
+        if !self.pending.is_empty() {
+            return;
+        }
+        ends.forget(ends.output);
+        self.full = false;
+        if self.input {
+            ends.watch_input();
+        }
+        self.report();
+        self.stalled = None;
+        self.lagging = false;
+    }
+
+    /// Whether it holds the guest back.
+    fn holds(&self) -> bool {
+        self.deadline().is_some()
+    }
+
+    /// When our patience with it ends.
+    fn deadline(&self) -> Option<u64> {
+        self.stalled.filter(|_| !self.lagging).map(|since| since + PATIENCE_MS)
+    }
+
+    /// What is left is written as far as it goes until `deadline`; then nothing of it is watched any more.
+    fn finish(&mut self, ends: &Ends<'_>) {
+        if self.full {
+            ends.forget(ends.output);
+        }
+        if let Some(input) = ends.input.filter(|_| self.input) {
+            ends.forget(input);
+        }
+        self.report();
+        (self.full, self.lagging, self.stalled) = (false, false, None);
+        self.pending.clear();
+    }
+
+    /// Writes what is left of a life, waiting for room.
+    fn put_last(&mut self, bytes: &[u8], output: BorrowedFd<'_>, deadline: u64) {
+        self.dropped += write_until(output, bytes, deadline);
+    }
+
+    fn report(&mut self) {
+        if self.dropped > 0 {
+            log::warn!("console: {} bytes were not shown to a reader that had stopped", self.dropped);
+            self.dropped = 0;
+        }
+    }
 }
 
 impl Console {
     /// Takes over a new pty, whose master does not block, and has the loop watch it.
-    pub fn attach(master: OwnedFd, slave: OwnedFd, side: &ConsoleSide<'_>, host: &Host<'_>) -> nix::Result<Console> {
+    pub fn attach(
+        master: OwnedFd,
+        slave: OwnedFd,
+        side: &ConsoleSide<'_>,
+        host: &mut Host<'_>,
+    ) -> nix::Result<Console> {
         host.watch(&master, Source::Console, EpollFlags::EPOLLIN)?;
-        let mut input = false;
+        let mut mirror = Reader::default();
         if let Some(terminal) = side.peer.input() {
             let _ = pty::copy_window_size(terminal, master.as_fd());
-            // A regular file or /dev/null cannot be watched: there is no input then.
-            input = host.watch(&terminal, Source::PeerInput, EpollFlags::EPOLLIN).is_ok();
         }
-        let mirror = Mirror {
-            pending: heapless::Vec::new(),
-            stalled: None,
-            lagging: false,
-            dropped: 0,
-            watching_output: false,
-            input,
-        };
-        Ok(Console { master, _slave: slave, tail: heapless::Deque::new(), mirror })
+        if let Some(ends) = mirror_ends(side, &host.epoll) {
+            // A regular file or /dev/null cannot be watched: there is no input then.
+            mirror.input = ends.watch_input();
+        }
+        host.lent.relayed = true;
+        for (index, view) in host.lent.views() {
+            view.reader.input = Ends::of_view(&view.slave, index, &host.epoll).watch_input();
+            let _ = pty::copy_window_size(view.slave.as_fd(), master.as_fd());
+        }
+        Ok(Console { master, _slave: slave, tail: heapless::Deque::new(), mirror, held: false })
     }
 
-    /// Guest to mirror, log and ring.
-    pub fn read_guest(&mut self, side: &mut ConsoleSide<'_>, host: &Host<'_>) {
+    /// Guest to readers, log and ring.
+    pub fn read_guest(&mut self, side: &mut ConsoleSide<'_>, host: &mut Host<'_>) {
         for _ in 0..READS {
-            if !self.mirror.pending.is_empty() && !self.mirror.lagging {
-                return;
-            }
             let mut chunk = [0u8; CHUNK];
             let Ok(length @ 1..) = nix::unistd::read(&self.master, &mut chunk) else { return };
             let bytes = chunk.get(..length).unwrap_or(&[]);
-            self.keep(bytes, side);
-            self.mirror_out(bytes, side, host);
+            self.keep(bytes, side, &mut host.lent);
+            if let Some(ends) = mirror_ends(side, &host.epoll) {
+                self.mirror.put(bytes, &ends);
+            }
+            for (index, view) in host.lent.views() {
+                view.reader.put(bytes, &Ends::of_view(&view.slave, index, &host.epoll));
+            }
+            self.hold(host);
+            if self.held {
+                return;
+            }
         }
     }
 
+    /// Reads the guest exactly while no reader holds it back.
+    fn hold(&mut self, host: &mut Host<'_>) {
+        let hold = self.mirror.holds() || host.lent.views().any(|(_, view)| view.reader.holds());
+        match (self.held, hold) {
+            (false, true) => host.forget(&self.master),
+            (true, false) => drop(host.watch(&self.master, Source::Console, EpollFlags::EPOLLIN)),
+            _ => {}
+        }
+        self.held = hold;
+    }
+
     /// Log file, ring and tail get every byte.
-    fn keep(&mut self, bytes: &[u8], side: &mut ConsoleSide<'_>) {
+    fn keep(&mut self, bytes: &[u8], side: &mut ConsoleSide<'_>, lent: &mut Lent) {
         self.remember(bytes);
         if let Some(log) = side.log.as_mut() {
             log.append(bytes);
         }
-        if let Some(ring) = side.ring.as_mut() {
+        if let Some(ring) = lent.ring.as_mut() {
             ring.push(bytes);
         }
     }
@@ -98,128 +232,109 @@ impl Console {
         }
     }
 
-    fn mirror_out(&mut self, bytes: &[u8], side: &ConsoleSide<'_>, host: &Host<'_>) {
-        let Some(output) = side.peer.output() else { return };
-        if self.mirror.lagging {
-            self.mirror.dropped += bytes.len() as u64;
-            return;
-        }
-        let written = write_some(output, bytes);
-        let rest = bytes.get(written..).unwrap_or(&[]);
-        if !rest.is_empty() {
-            let _ = self.mirror.pending.extend_from_slice(rest);
-            self.mirror.stalled = Some(now_ms());
-            self.pause_guest(output, host);
-        }
-    }
-
-    /// Stops reading the guest until the mirror has room again.
-    fn pause_guest(&mut self, output: BorrowedFd<'_>, host: &Host<'_>) {
-        // Input and output may be one descriptor, and epoll has each only once: watch for both then.
-        if self.mirror.input {
-            host.forget(&output);
-        }
-        self.mirror.watching_output = host.watch(&output, Source::PeerOutput, EpollFlags::EPOLLOUT).is_ok();
-        if self.mirror.watching_output {
-            host.forget(&self.master);
-        } else {
-            // Nothing will tell us: give up on these bytes.
-            self.mirror.pending.clear();
-            self.mirror.stalled = None;
-        }
-    }
-
     /// The mirror has room.
-    pub fn mirror_ready(&mut self, side: &mut ConsoleSide<'_>, host: &Host<'_>) {
-        let Some(output) = side.peer.output() else { return };
-        let written = write_some(output, &self.mirror.pending).min(self.mirror.pending.len());
-        let left = self.mirror.pending.len() - written;
-        self.mirror.pending.rotate_left(written);
-        self.mirror.pending.truncate(left);
-        if !self.mirror.pending.is_empty() {
-            return;
+    pub fn mirror_ready(&mut self, side: &ConsoleSide<'_>, host: &mut Host<'_>) {
+        if let Some(ends) = mirror_ends(side, &host.epoll) {
+            self.mirror.ready(&ends);
         }
-        host.forget(&output);
-        self.mirror.watching_output = false;
-        if self.mirror.input
-            && let Some(terminal) = side.peer.input()
-        {
-            let _ = host.watch(&terminal, Source::PeerInput, EpollFlags::EPOLLIN);
-        }
-        if self.mirror.lagging {
-            log::warn!("console: {} bytes were not mirrored, the reader had stopped", self.mirror.dropped);
-            self.mirror.dropped = 0;
-        } else {
-            let _ = host.watch(&self.master, Source::Console, EpollFlags::EPOLLIN);
-        }
-        self.mirror.stalled = None;
-        self.mirror.lagging = false;
+        self.hold(host);
     }
 
-    /// When the mirror's patience ends.
-    pub fn deadline(&self) -> Option<u64> {
-        self.mirror.stalled.filter(|_| !self.mirror.lagging).map(|since| since + PATIENCE_MS)
+    /// A view has room, or input, or is gone.
+    pub fn view_ready(&mut self, index: usize, host: &mut Host<'_>) {
+        let Some(view) = host.lent.view_at(index) else { return };
+        if view.reader.full {
+            view.reader.ready(&Ends::of_view(&view.slave, index, &host.epoll));
+        } else if !self.read_input(view.slave.as_fd()) {
+            // Its client has closed it; the slot is free when the connection ends, too.
+            let _ = host.epoll.delete(&view.slave);
+            view.reader.input = false;
+        }
+        self.hold(host);
     }
 
-    /// It ended: the guest goes on, the mirror's bytes are dropped until it reads.
-    pub fn lose_patience(&mut self, host: &Host<'_>) {
-        self.mirror.lagging = true;
-        let _ = host.watch(&self.master, Source::Console, EpollFlags::EPOLLIN);
+    /// When our patience with the first of the readers ends.
+    pub fn deadline(&self, host: &mut Host<'_>) -> Option<u64> {
+        if !self.held {
+            return None;
+        }
+        let views = host.lent.views().filter_map(|(_, view)| view.reader.deadline()).min();
+        [self.mirror.deadline(), views].into_iter().flatten().min()
+    }
+
+    /// It ended: the guest goes on, the reader's bytes are dropped until it reads.
+    pub fn lose_patience(&mut self, now: u64, host: &mut Host<'_>) {
+        let views = host.lent.views().map(|(_, view)| &mut view.reader);
+        for reader in views.chain([&mut self.mirror]) {
+            if reader.deadline().is_some_and(|at| at <= now) {
+                reader.lagging = true;
+            }
+        }
+        self.hold(host);
     }
 
     /// Mirror to guest. The end of input is no reason to end anything.
     pub fn read_mirror(&mut self, side: &ConsoleSide<'_>, host: &Host<'_>) {
         let Some(input) = side.peer.input() else { return };
+        if !self.read_input(input) {
+            host.forget(&input);
+            self.mirror.input = false;
+        }
+    }
+
+    /// A reader's input to the guest; false: there will be no more.
+    fn read_input(&self, input: BorrowedFd<'_>) -> bool {
         // Only as much as the guest can take now; the rest waits in the terminal.
         if !has_room(self.master.as_fd()) {
-            return;
+            return true;
         }
         let mut chunk = [0u8; 256];
         match nix::unistd::read(input, &mut chunk) {
             Ok(length @ 1..) => {
                 let _ = nix::unistd::write(&self.master, chunk.get(..length).unwrap_or(&[]));
+                true
             }
-            Err(Errno::EAGAIN | Errno::EINTR) => {}
-            Ok(_) | Err(_) => {
-                host.forget(&input);
-                self.mirror.input = false;
-            }
+            Err(errno) => matches!(errno, Errno::EAGAIN | Errno::EINTR),
+            Ok(_) => false,
         }
     }
 
-    /// The window of our terminal changed.
-    pub fn resized(&self, side: &ConsoleSide<'_>) {
-        if let Some(terminal) = side.peer.input() {
+    /// The window of our terminal changed, or that of a client: the last to come decides.
+    pub fn resized(&self, side: &ConsoleSide<'_>, host: &mut Host<'_>) {
+        let view = host.lent.views().last().map(|(_, view)| view.slave.as_fd());
+        if let Some(terminal) = view.or(side.peer.input()) {
             let _ = pty::copy_window_size(terminal, self.master.as_fd());
         }
     }
 
-    /// Reads what is left after init's end, and lets go of the mirror, which has once more its `PATIENCE_MS` to take it.
-    pub fn drain(mut self, side: &mut ConsoleSide<'_>, host: &Host<'_>) -> Tail {
+    /// Reads what is left after init's end, and lets go of the readers, who have once more `PATIENCE_MS` to take it.
+    pub fn drain(mut self, side: &mut ConsoleSide<'_>, host: &mut Host<'_>) -> Tail {
         let deadline = now_ms() + PATIENCE_MS;
+        let mut chunk = [0u8; CHUNK];
         if let Some(output) = side.peer.output() {
-            if self.mirror.watching_output {
-                host.forget(&output);
-            }
             let pending = core::mem::take(&mut self.mirror.pending);
-            self.mirror.dropped += write_until(output, &pending, deadline);
+            self.mirror.put_last(&pending, output, deadline);
         }
-        loop {
-            let mut chunk = [0u8; CHUNK];
-            let Ok(length @ 1..) = nix::unistd::read(&self.master, &mut chunk) else { break };
+        for (_, view) in host.lent.views() {
+            let pending = core::mem::take(&mut view.reader.pending);
+            view.reader.put_last(&pending, view.slave.as_fd(), deadline);
+        }
+        while let Ok(length @ 1..) = nix::unistd::read(&self.master, &mut chunk) {
             let bytes = chunk.get(..length).unwrap_or(&[]);
-            self.keep(bytes, side);
+            self.keep(bytes, side, &mut host.lent);
             if let Some(output) = side.peer.output() {
-                self.mirror.dropped += write_until(output, bytes, deadline);
+                self.mirror.put_last(bytes, output, deadline);
+            }
+            for (_, view) in host.lent.views() {
+                view.reader.put_last(bytes, view.slave.as_fd(), deadline);
             }
         }
-        if self.mirror.dropped > 0 {
-            log::warn!("console: {} bytes were not mirrored, the reader had stopped", self.mirror.dropped);
+        if let Some(ends) = mirror_ends(side, &host.epoll) {
+            self.mirror.finish(&ends);
         }
-        if self.mirror.input
-            && let Some(terminal) = side.peer.input()
-        {
-            host.forget(&terminal);
+        host.lent.relayed = false;
+        for (index, view) in host.lent.views() {
+            view.reader.finish(&Ends::of_view(&view.slave, index, &host.epoll));
         }
         host.forget(&self.master);
         Tail(self.tail)

@@ -14,6 +14,8 @@ pub enum Asked {
     Nothing,
     /// To stop: however it ends now, it ends well and for good.
     Stop,
+    /// To start again: however it ends now, another life follows.
+    Restart,
 }
 
 /// What follows.
@@ -74,13 +76,23 @@ impl Lifecycle {
             RestartWhen::Failure => outcome == Outcome::Reboot || outcome.is_failure(),
             RestartWhen::Always => true,
         };
-        asked == Asked::Nothing && by_policy
+        match asked {
+            Asked::Nothing => by_policy,
+            Asked::Stop => false,
+            Asked::Restart => true,
+        }
     }
 
     /// A life of `uptime_ms` has ended at `now_ms`.
     pub fn ended(&mut self, outcome: Outcome, asked: Asked, uptime_ms: u64, now_ms: u64) -> Next {
-        if asked == Asked::Stop {
-            return Next::Leave { code: 0 };
+        match asked {
+            Asked::Nothing => {}
+            Asked::Stop => return Next::Leave { code: 0 },
+            // Nobody's crash: it costs nothing of the budget.
+            Asked::Restart => {
+                self.restarts = self.restarts.saturating_add(1);
+                return Next::Restart { after_ms: 0 };
+            }
         }
         if !self.wants_restart(outcome, asked) {
             return Next::Leave { code: outcome.code() };

@@ -2,7 +2,8 @@
 //!
 //! `outcome` says what an end means, `lifecycle` what follows; both are pure. `console` relays.
 
-use crate::control::server::{Order, StopMode};
+use crate::control::answer::Order;
+use crate::control::proto::StopMode;
 use crate::prepare::console::ConsoleSide;
 use crate::prepare::host::{Event, Host, Source, now_ms};
 use crate::spawn::{Life, ends_us};
@@ -39,13 +40,13 @@ pub fn run(life: &mut Life<'_, '_>, side: &mut ConsoleSide<'_>, host: &mut Host<
             }
         }
         look = look_again_at.is_some();
-        let patience = life.console.as_ref().and_then(console::Console::deadline);
+        let patience = life.console.as_ref().and_then(|console| console.deadline(host));
         match host.next([patience, kill_at, look_again_at].into_iter().flatten().min()) {
             Event::Child => look = true,
             Event::Ready(source) => relay(life, side, host, source),
             Event::Signal(libc::SIGWINCH) => {
                 if let Some(console) = &life.console {
-                    console.resized(side);
+                    console.resized(side, host);
                 }
             }
             // Writing to a mirror that is gone; the write itself says so.
@@ -58,7 +59,7 @@ pub fn run(life: &mut Life<'_, '_>, side: &mut ConsoleSide<'_>, host: &mut Host<
                 if patience.is_some_and(|at| at <= now)
                     && let Some(console) = life.console.as_mut()
                 {
-                    console.lose_patience(host);
+                    console.lose_patience(now, host);
                 }
                 if kill_at.is_some_and(|at| at <= now) {
                     log::warn!("stop: init did not end in time and is killed");
@@ -86,12 +87,13 @@ fn ended(life: &mut Life<'_, '_>, side: &mut ConsoleSide<'_>, host: &mut Host<'_
 }
 
 /// Does what the console or its mirror is ready for.
-pub fn relay(life: &mut Life<'_, '_>, side: &mut ConsoleSide<'_>, host: &Host<'_>, source: Source) {
+pub fn relay(life: &mut Life<'_, '_>, side: &mut ConsoleSide<'_>, host: &mut Host<'_>, source: Source) {
     let Some(console) = life.console.as_mut() else { return };
     match source {
         Source::Console => console.read_guest(side, host),
         Source::PeerInput => console.read_mirror(side, host),
         Source::PeerOutput => console.mirror_ready(side, host),
+        Source::View(index) => console.view_ready(index, host),
         Source::Signals | Source::Barrier | Source::Hook => {}
     }
 }
@@ -118,47 +120,36 @@ fn forward(pid: i32, signal: i32) {
 /// Sends what a client ordered. When init shall be killed if it has not ended by then.
 fn obey(host: &mut Host<'_>, pid: i32, order: Order) -> Option<u64> {
     let signals = host.config.signals;
-    let (signal, kill_at) = match order {
-        Order::Kill => (signals.stop, None),
+    let (asked, signal, kill_at) = match order {
+        Order::Kill => (Asked::Stop, signals.stop, None),
         Order::Stop { mode, never_kill, timeout_ms } => {
             let wait = u64::try_from(timeout_ms).unwrap_or(host.config.timeouts.stop_ms);
-            let kill_at = (!never_kill && mode != StopMode::Reboot).then(|| now_ms().saturating_add(wait));
+            let kill_at = (!never_kill).then(|| now_ms().saturating_add(wait));
             match mode {
-                StopMode::Halt => (halt_signal(pid, signals.halt, signals.halt_set), kill_at),
-                StopMode::Reboot => (signals.reboot, None),
-                StopMode::Kill => (libc::SIGKILL, None),
+                StopMode::Halt => (Asked::Stop, halt_signal(pid, signals.halt, signals.halt_set), kill_at),
+                StopMode::Kill => (Asked::Stop, libc::SIGKILL, None),
+                // The guest's own business: what follows is decided by how it ends.
+                StopMode::Reboot => (host.asked, signals.reboot, None),
+                StopMode::Restart => (Asked::Restart, signals.reboot, kill_at),
             }
         }
+        Order::Frozen(_) | Order::Resized => return None,
     };
-    if !matches!(order, Order::Stop { mode: StopMode::Reboot, .. }) {
-        host.asked = Asked::Stop;
-    }
+    host.asked = asked;
     log::info!("sending signal {signal} to init as somebody asked");
     tell(host, pid, signal);
+    // Whatever it is, only a thawed init hears it.
+    host.thaw(false);
     kill_at
 }
 
 /// Sends init a signal. A frozen v1 task dies only when it is thawed.
-fn tell(host: &Host<'_>, pid: i32, signal: i32) {
+fn tell(host: &mut Host<'_>, pid: i32, signal: i32) {
     if let Err(errno) = process::kill(pid, signal) {
         log::warn!("signal {signal} could not be sent: {}", errno.desc());
     }
     if signal == libc::SIGKILL {
-        thaw(host);
-    }
-}
-
-#[inline(never)] // 4 KB of path that the loop need not carry
-fn thaw(host: &Host<'_>) {
-    if let Some(freezer) = host.hierarchies.iter().find(|hierarchy| hierarchy.has(b"freezer"))
-        && let Ok(path) = crate::text::PathText::join(&[
-            freezer.mountpoint.to_bytes(),
-            crate::cgroup::PARENT,
-            host.config.name.to_bytes(),
-            b"/freezer.state",
-        ])
-    {
-        let _ = crate::cgroup::limit::write_file(path.c(), b"THAWED");
+        host.thaw(true);
     }
 }
 
@@ -192,7 +183,7 @@ pub fn idle(host: &mut Host<'_>, after_ms: u64) -> bool {
     while host.asked == Asked::Nothing {
         match host.next(Some(until)) {
             Event::Deadline => return true,
-            Event::Order(Order::Stop { mode: StopMode::Reboot, .. }) => return true,
+            Event::Order(order) if !order.ends() => return true,
             Event::Signal(signal) if !ends_us(host.config, signal) => {}
             Event::Order(_) | Event::Signal(_) => host.asked = Asked::Stop,
             Event::Child | Event::Ready(_) => {}

@@ -41,6 +41,16 @@ impl Outcome {
         }
     }
 
+    /// The status of wait(2) for it, as LXC's monitor is told.
+    pub fn wait_status(self) -> i32 {
+        match self {
+            Outcome::Halt => libc::SIGINT,
+            Outcome::Reboot => libc::SIGHUP,
+            Outcome::Exit(code) => (code & 0xff) << 8,
+            Outcome::Signal(signal) => signal,
+        }
+    }
+
     /// Whether this is what nobody wishes for.
     pub fn is_failure(self) -> bool {
         match self {

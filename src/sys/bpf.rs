@@ -5,6 +5,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 const PROG_LOAD: i32 = 5;
 const PROG_ATTACH: i32 = 8;
+const PROG_DETACH: i32 = 9;
 const PROG_TYPE_CGROUP_DEVICE: u32 = 15;
 const ATTACH_CGROUP_DEVICE: u32 = 6;
 /// `BPF_F_ALLOW_MULTI`: programs of the cgroups above (systemd's) stay in force beside ours.
@@ -55,13 +56,21 @@ pub fn load_device_program(instructions: &[u64]) -> nix::Result<OwnedFd> {
 
 /// Attaches a loaded program to the v2 cgroup of directory `cgroup`. It goes with the cgroup.
 pub fn attach_device_program(cgroup: BorrowedFd<'_>, program: BorrowedFd<'_>) -> nix::Result<()> {
+    attachment(PROG_ATTACH, cgroup, program, ALLOW_MULTI)
+}
+
+/// Takes an attached program away again.
+pub fn detach_device_program(cgroup: BorrowedFd<'_>, program: BorrowedFd<'_>) -> nix::Result<()> {
+    attachment(PROG_DETACH, cgroup, program, 0)
+}
+
+fn attachment(command: i32, cgroup: BorrowedFd<'_>, program: BorrowedFd<'_>, flags: u32) -> nix::Result<()> {
     let attributes = Attach {
         target: cgroup.as_raw_fd() as u32,
         program: program.as_raw_fd() as u32,
         kind: ATTACH_CGROUP_DEVICE,
-        flags: ALLOW_MULTI,
+        flags,
     };
     // SAFETY: the kernel reads `attributes` in the size passed.
-    check(unsafe { libc::syscall(libc::SYS_bpf, PROG_ATTACH, &attributes as *const Attach, size_of::<Attach>()) })
-        .map(drop)
+    check(unsafe { libc::syscall(libc::SYS_bpf, command, &attributes as *const Attach, size_of::<Attach>()) }).map(drop)
 }

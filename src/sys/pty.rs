@@ -1,8 +1,11 @@
 //! Pseudo terminals of one devpts instance, by descriptor: never by a path that a rootfs could plant.
 
 use super::{check, fds};
+use crate::text::PathText;
 use nix::errno::Errno;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// `TIOCGPTPEER` (Linux 4.13): the slave of a master, opened without a path.
 #[cfg(not(any(target_arch = "mips", target_arch = "powerpc64")))]
@@ -27,6 +30,23 @@ pub fn open_peer(master: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
     let fd = check(unsafe { libc::ioctl(master.as_raw_fd(), TIOCGPTPEER as _, flags as libc::c_ulong) }.into())?;
     // SAFETY: the kernel has just made this descriptor for us.
     Ok(unsafe { fds::adopt(fd as i32) })
+}
+
+/// A pty of the host: master and slave, close-on-exec. `more` are O_* for the master.
+pub fn open_host(more: OFlag) -> nix::Result<(OwnedFd, OwnedFd)> {
+    let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let master = fds::open(c"/dev/ptmx", flags | more, Mode::empty())?;
+    let number = unlock(master.as_fd())?;
+    let slave = match open_peer(master.as_fd()) {
+        // Before Linux 4.13: by name.
+        Err(Errno::ENOTTY | Errno::EINVAL | Errno::ENOSYS) => {
+            let path = PathText::format(format_args!("/dev/pts/{number}")).map_err(|_| Errno::ENAMETOOLONG)?;
+            let slave = fds::open(path.c(), flags | OFlag::O_NOFOLLOW, Mode::empty())?;
+            if is_slave(slave.as_fd())? { slave } else { return Err(Errno::ENOTTY) }
+        }
+        other => other?,
+    };
+    Ok((master, slave))
 }
 
 /// Makes `terminal` the controlling terminal of this session; `steal` takes it from another session (needs CAP_SYS_ADMIN).

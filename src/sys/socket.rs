@@ -8,11 +8,14 @@ use core::ptr;
 use nix::errno::Errno;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-/// Room for one control message of one descriptor or one set of credentials, aligned as `cmsghdr` must be.
+/// The most descriptors that `Beside::Fds` takes; more are left out.
+pub const FDS: usize = 24;
+
+/// Room for one control message of `FDS` descriptors or one set of credentials, aligned as `cmsghdr` must be.
 #[repr(C)]
 union Control {
     header: libc::cmsghdr,
-    bytes: [u8; 64],
+    bytes: [u8; 128],
 }
 
 /// What travels beside the bytes.
@@ -22,37 +25,40 @@ pub enum Beside<'fd> {
     Nothing,
     /// A descriptor (SCM_RIGHTS).
     Fd(BorrowedFd<'fd>),
+    /// Some of them.
+    Fds(&'fd [OwnedFd]),
     /// Our own pid and ids (SCM_CREDENTIALS): LXC's server accepts no request without.
     Credentials,
 }
 
-/// Sends `first` and `second` as one message, `beside` with it. `flags` are MSG_*. Returns the number of bytes taken.
+/// Sends up to four `parts` as one message, `beside` with it. `flags` are MSG_*. Returns the number of bytes taken.
 ///
 /// # Errors
 /// sendmsg(2); EAGAIN for a full socket with MSG_DONTWAIT, EPIPE (no signal with MSG_NOSIGNAL) for a closed one.
-pub fn send(
-    socket: BorrowedFd<'_>,
-    first: &[u8],
-    second: &[u8],
-    beside: Beside<'_>,
-    flags: libc::c_int,
-) -> nix::Result<usize> {
-    let mut parts = [part(first), part(second)];
-    let mut control = Control { bytes: [0; 64] };
-    let mut message = empty(&mut parts);
+pub fn send(socket: BorrowedFd<'_>, parts: &[&[u8]], beside: Beside<'_>, flags: libc::c_int) -> nix::Result<usize> {
+    let mut vector = [part(&[]); 4];
+    vector.iter_mut().zip(parts).for_each(|(slot, bytes)| *slot = part(bytes));
+    let mut control = Control { bytes: [0; 128] };
+    let mut message = empty(&mut vector);
     match beside {
         Beside::Nothing => {}
-        Beside::Fd(fd) => attach(&mut message, &mut control, libc::SCM_RIGHTS, fd.as_raw_fd()),
+        Beside::Fd(fd) => attach(&mut message, &mut control, libc::SCM_RIGHTS, &[fd.as_raw_fd()]),
+        Beside::Fds(fds) => {
+            let mut numbers = [0; FDS];
+            numbers.iter_mut().zip(fds).for_each(|(number, fd)| *number = fd.as_raw_fd());
+            let count = fds.len().min(FDS);
+            attach(&mut message, &mut control, libc::SCM_RIGHTS, numbers.get(..count).unwrap_or(&[]));
+        }
         Beside::Credentials => {
             let me = libc::ucred {
                 pid: nix::unistd::getpid().as_raw(),
                 uid: nix::unistd::getuid().as_raw(),
                 gid: nix::unistd::getgid().as_raw(),
             };
-            attach(&mut message, &mut control, libc::SCM_CREDENTIALS, me);
+            attach(&mut message, &mut control, libc::SCM_CREDENTIALS, &[me]);
         }
     }
-    // SAFETY: message points at `parts` and `control`, both alive and unmoved until the call returns; the kernel only
+    // SAFETY: message points at `vector` and `control`, both alive and unmoved until the call returns; the kernel only
     // reads through them.
     let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), &message, flags) };
     Errno::result(sent).map(|n| n.unsigned_abs())
@@ -63,8 +69,8 @@ pub fn send(
 /// # Errors
 /// recvmsg(2); EAGAIN when the receive timeout of the socket is over.
 pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> nix::Result<(usize, Option<OwnedFd>)> {
-    let mut parts = [libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() }, part(&[])];
-    let mut control = Control { bytes: [0; 64] };
+    let mut parts = [libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() }];
+    let mut control = Control { bytes: [0; 128] };
     let mut message = empty(&mut parts);
     message.msg_control = (&raw mut control).cast();
     // SAFETY: CMSG_SPACE only computes. The room is for one descriptor: the kernel closes what does not fit.
@@ -87,8 +93,8 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> nix::Result<(usize,
 /// # Errors
 /// recvmsg(2); EAGAIN when there is none.
 pub fn receive_from(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> nix::Result<(usize, i32)> {
-    let mut parts = [libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() }, part(&[])];
-    let mut control = Control { bytes: [0; 64] };
+    let mut parts = [libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() }];
+    let mut control = Control { bytes: [0; 128] };
     let mut message = empty(&mut parts);
     message.msg_control = (&raw mut control).cast();
     // SAFETY: CMSG_SPACE only computes. The room is for credentials only: the kernel closes descriptors that do not fit.
@@ -132,7 +138,7 @@ fn part(bytes: &[u8]) -> libc::iovec {
     libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() }
 }
 
-fn empty(parts: &mut [libc::iovec; 2]) -> libc::msghdr {
+fn empty(parts: &mut [libc::iovec]) -> libc::msghdr {
     // SAFETY: all zero bytes is a valid msghdr: null pointers with zero lengths.
     let mut message: libc::msghdr = unsafe { MaybeUninit::zeroed().assume_init() };
     message.msg_iov = parts.as_mut_ptr();
@@ -140,19 +146,25 @@ fn empty(parts: &mut [libc::iovec; 2]) -> libc::msghdr {
     message
 }
 
-/// Makes `control` one SOL_SOCKET message of `kind` holding `value`, and hangs it on `message`.
-fn attach<T: Copy>(message: &mut libc::msghdr, control: &mut Control, kind: libc::c_int, value: T) {
-    const { assert!(size_of::<libc::cmsghdr>() + size_of::<T>() + 8 <= size_of::<Control>()) };
+/// Makes `control` one SOL_SOCKET message of `kind` holding `values`, and hangs it on `message`.
+fn attach<T: Copy>(message: &mut libc::msghdr, control: &mut Control, kind: libc::c_int, values: &[T]) {
+    let size = size_of_val(values);
+    if size_of::<libc::cmsghdr>() + size + 8 > size_of::<Control>() {
+        return;
+    }
     message.msg_control = (&raw mut *control).cast();
-    // SAFETY: the CMSG macros compute inside `control`, which the assertion above proves large enough for a header and
-    // a T; its alignment is that of cmsghdr, and CMSG_DATA is written unaligned.
+    // SAFETY: the CMSG macros compute inside `control`, which the check above proves large enough for a header and the
+    // values; its alignment is that of cmsghdr, and CMSG_DATA is written unaligned.
     unsafe {
-        message.msg_controllen = libc::CMSG_SPACE(size_of::<T>() as u32) as _;
+        message.msg_controllen = libc::CMSG_SPACE(size as u32) as _;
         let header = libc::CMSG_FIRSTHDR(message);
         (*header).cmsg_level = libc::SOL_SOCKET;
         (*header).cmsg_type = kind;
-        (*header).cmsg_len = libc::CMSG_LEN(size_of::<T>() as u32) as _;
-        ptr::write_unaligned(libc::CMSG_DATA(header).cast::<T>(), value);
+        (*header).cmsg_len = libc::CMSG_LEN(size as u32) as _;
+        let data = libc::CMSG_DATA(header).cast::<T>();
+        for (index, value) in values.iter().enumerate() {
+            data.add(index).write_unaligned(*value);
+        }
     }
 }
 
@@ -167,7 +179,7 @@ mod tests {
     fn descriptor_sent_arrives_and_works() {
         let (a, b) = UnixStream::pair().unwrap();
         let (mut gift, other_end) = UnixStream::pair().unwrap();
-        assert_eq!(send(a.as_fd(), b"ab", b"c", Beside::Fd(other_end.as_fd()), libc::MSG_NOSIGNAL), Ok(3));
+        assert_eq!(send(a.as_fd(), &[b"ab", b"c"], Beside::Fd(other_end.as_fd()), libc::MSG_NOSIGNAL), Ok(3));
         let mut buffer = [0; 8];
         let (n, fd) = receive(b.as_fd(), &mut buffer).unwrap();
         assert_eq!(&buffer[..n], b"abc");
@@ -179,7 +191,7 @@ mod tests {
     #[test]
     fn credentials_sent_are_accepted() {
         let (a, _b) = UnixStream::pair().unwrap();
-        assert_eq!(send(a.as_fd(), b"ab", b"", Beside::Credentials, libc::MSG_NOSIGNAL), Ok(2));
+        assert_eq!(send(a.as_fd(), &[b"ab"], Beside::Credentials, libc::MSG_NOSIGNAL), Ok(2));
     }
 
     #[test]

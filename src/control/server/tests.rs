@@ -1,7 +1,10 @@
 //! The server over a real socket and epoll, in process.
 
 use super::*;
+use crate::cgroup::find::Hierarchies;
+use crate::config::Config;
 use crate::control::client::{Container, Failure, Watched};
+use crate::control::proto::{Command, StopMode, StopOrder};
 use nix::sys::epoll::{EpollCreateFlags, EpollTimeout};
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
@@ -22,20 +25,31 @@ fn with_server(name: &CStr, scenario: impl FnOnce(&Container<'_>, &Play, &mpsc::
     let server = Server::bind(c"/tmp/monopod-test", name).unwrap();
     std::thread::scope(|scope| {
         scope.spawn(|| supervise(server, name, &play));
+        // Also when the scenario fails: the scope waits for the thread.
+        let _over = Over(&play);
         scenario(&Container { lxcpath: c"/tmp/monopod-test", name }, &play, &received);
-        play.over.store(true, Ordering::SeqCst);
     });
+}
+
+struct Over<'a>(&'a Play);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.over.store(true, Ordering::SeqCst);
+    }
 }
 
 fn supervise(mut server: Server, name: &CStr, play: &Play) {
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap();
     server.register(&epoll).unwrap();
     let config = Config::new(name, c"/tmp/monopod-test");
+    let hierarchies = Hierarchies::new();
+    let (mut lent, mut devices) = (Lent::new(&config), InForce::default());
     let (begin, mut told) = (Instant::now(), State::Starting);
     while !play.over.load(Ordering::SeqCst) {
         let state = State::from_wire(play.state.load(Ordering::SeqCst)).unwrap();
         if state != told {
-            server.state_changed(state, name, &epoll);
+            server.tell(News::State(state), name, &epoll);
             told = state;
         }
         let facts = Facts {
@@ -44,14 +58,15 @@ fn supervise(mut server: Server, name: &CStr, play: &Play) {
             clone_flags: 0x2e02_0000,
             config: &config,
             cgroup: c"lxc/some",
+            hierarchies: &hierarchies,
             status: b"state=RUNNING\n",
         };
         let mut events = [EpollEvent::empty(); 4];
         let count = epoll.wait(&mut events, EpollTimeout::from(5_u8)).unwrap_or(0);
         let now_ms = begin.elapsed().as_millis() as u64;
         for event in &events[..count] {
-            let order = server.handle(event.data(), event.events(), &epoll, now_ms, &facts);
-            if let Some(order) = order {
+            let mut round = Round { epoll: &epoll, now_ms, facts: &facts, lent: &mut lent, devices: &mut devices };
+            if let Some(order) = server.handle(event.data(), &mut round) {
                 play.orders.send(order).unwrap();
             }
         }
@@ -86,7 +101,15 @@ fn questions_each_get_their_answer() {
         assert_eq!(container.ask(Command::GetCloneFlags, &[]).unwrap().data, 0x2e02_0000);
         assert_eq!(container.signal_init(0), Ok(()));
         let refused = |command, body: &[u8]| container.ask(command, body).err();
-        assert_eq!(refused(Command::GetTtyFd, &[]), Some(Failure::Refused(Errno::EBADF)));
+        for number in [-1, 1, i32::MAX, i32::MIN] {
+            assert_eq!(container.tty(number).err(), Some(Failure::Refused(Errno::EBADF)));
+        }
+        assert_eq!(refused(Command::GetCgroup2Fd, &[]), Some(Failure::Refused(Errno::ENOENT)));
+        assert_eq!(refused(Command::GetCgroupFd, &[0; 79]), Some(Failure::Refused(Errno::EINVAL)));
+        assert_eq!(refused(Command::AddBpfDeviceCgroup, &[0; 24]), Some(Failure::Refused(Errno::EINVAL)));
+        assert_eq!(refused(Command::ConsoleLog, &[0; 16]), Some(Failure::Refused(Errno::EFAULT)));
+        // Not while it starts.
+        assert_eq!(refused(Command::Freeze, &[]), Some(Failure::Refused(Errno::ESRCH)));
         assert_eq!(refused(Command::AddStateClient, b"abc"), Some(Failure::Refused(Errno::EINVAL)));
         assert_eq!(refused(Command::StopOrder, &[7; 16]), Some(Failure::Refused(Errno::EINVAL)));
         assert_eq!(refused(Command::GetCgroup, b"cpu"), Some(Failure::Refused(Errno::EINVAL)));
@@ -124,7 +147,7 @@ fn supervisor_without_pidfds_has_init_signalled_by_pid() {
 fn unknown_command_gets_enosys_and_may_ask_again() {
     with_server(c"unknown", |container, _, _| {
         let mut stream = raw(container);
-        for number in [11, 17, 26, 999, -1, i32::MAX] {
+        for number in [13, 22, 26, 999, -1, i32::MAX] {
             stream.write_all(&Header { number, length: 0, data: 0 }.to_bytes()).unwrap();
             let mut answer = [0; proto::HEADER_BYTES];
             stream.read_exact(&mut answer).unwrap();
@@ -209,6 +232,25 @@ fn silent_and_half_and_wrong_clients_keep_nobody_from_an_answer() {
     });
 }
 
+/// Calls `handle` for a container of which nothing but its config is known.
+fn handler<'a>(config: &'a Config<'a>, epoll: &'a Epoll) -> impl FnMut(&mut Server, u64, u64) -> Option<Order> + 'a {
+    let hierarchies = Hierarchies::new();
+    let (mut lent, mut devices) = (Lent::new(config), InForce::default());
+    move |server, token, now_ms| {
+        let facts = Facts {
+            state: State::Running,
+            init_pid: 0,
+            clone_flags: 0,
+            config,
+            cgroup: c"lxc/x",
+            hierarchies: &hierarchies,
+            status: b"",
+        };
+        let mut round = Round { epoll, now_ms, facts: &facts, lent: &mut lent, devices: &mut devices };
+        server.handle(token, &mut round)
+    }
+}
+
 #[test]
 fn ten_thousand_connections_never_hold_more_than_the_slots() {
     let name = c"flood";
@@ -216,15 +258,14 @@ fn ten_thousand_connections_never_hold_more_than_the_slots() {
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap();
     let container = Container { lxcpath: c"/tmp/monopod-test", name };
     let config = Config::new(name, c"/tmp/monopod-test");
-    let (state, cgroup) = (State::Running, c"lxc/x");
-    let facts = Facts { state, init_pid: 0, clone_flags: 0, config: &config, cgroup, status: b"" };
+    let mut handle = handler(&config, &epoll);
     let mut held = std::collections::VecDeque::new();
     for _ in 0..10_000 {
         held.push_back(raw(&container));
         if held.len() > 2 * limits::CLIENTS {
             held.pop_front();
         }
-        assert_eq!(server.handle(TOKEN, EpollFlags::EPOLLIN, &epoll, 0, &facts), None);
+        assert_eq!(handle(&mut server, TOKEN, 0), None);
         assert!(server.clients.iter().flatten().count() <= limits::CLIENTS);
     }
     // All but those in the slots were closed.
@@ -241,9 +282,8 @@ fn client_that_never_finishes_is_expired() {
     let container = Container { lxcpath: c"/tmp/monopod-test", name };
     let stream = raw(&container);
     let config = Config::new(name, c"/tmp/monopod-test");
-    let (state, cgroup) = (State::Running, c"lxc/x");
-    let facts = Facts { state, init_pid: 0, clone_flags: 0, config: &config, cgroup, status: b"" };
-    assert_eq!(server.handle(TOKEN, EpollFlags::EPOLLIN, &epoll, 100, &facts), None);
+    let mut handle = handler(&config, &epoll);
+    assert_eq!(handle(&mut server, TOKEN, 100), None);
     assert_eq!(server.next_deadline(), Some(100 + limits::REQUEST_MS));
     server.expire(99 + limits::REQUEST_MS, &epoll);
     assert!(server.clients.iter().any(Option::is_some));
@@ -259,16 +299,15 @@ fn stale_event_reaches_no_later_client() {
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap();
     let container = Container { lxcpath: c"/tmp/monopod-test", name };
     let config = Config::new(name, c"/tmp/monopod-test");
-    let (state, cgroup) = (State::Running, c"lxc/x");
-    let facts = Facts { state, init_pid: 0, clone_flags: 0, config: &config, cgroup, status: b"" };
+    let mut handle = handler(&config, &epoll);
     let mut stream = raw(&container);
-    server.handle(TOKEN, EpollFlags::EPOLLIN, &epoll, 0, &facts);
+    handle(&mut server, TOKEN, 0);
     stream.write_all(&Header { number: 2, length: 0, data: 0 }.to_bytes()).unwrap();
     let generation = server.clients[0].as_ref().unwrap().generation;
     let stale = token(CLIENT, 0, generation.wrapping_sub(1));
-    assert_eq!(server.handle(stale, EpollFlags::EPOLLIN, &epoll, 0, &facts), None);
+    assert_eq!(handle(&mut server, stale, 0), None);
     let wild = [token(CLIENT, 9_999, 0), token(WAITER, 9_999, 0), TOKEN | (9 << 48)];
-    assert!(wild.into_iter().all(|token| server.handle(token, EpollFlags::EPOLLIN, &epoll, 0, &facts).is_none()));
+    assert!(wild.into_iter().all(|token| handle(&mut server, token, 0).is_none()));
     let fresh = token(CLIENT, 0, generation);
-    assert_eq!(server.handle(fresh, EpollFlags::EPOLLIN, &epoll, 0, &facts), Some(Order::Kill));
+    assert_eq!(handle(&mut server, fresh, 0), Some(Order::Kill));
 }

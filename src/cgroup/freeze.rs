@@ -1,0 +1,52 @@
+//! Freezing a whole container: `cgroup.freeze` of v2 (Linux 5.2), else `freezer.state` of v1.
+
+use super::find::{Hierarchies, Hierarchy};
+use super::{PARENT, limit};
+use crate::text::PathText;
+use core::ffi::CStr;
+use nix::errno::Errno;
+
+/// Begins to freeze or to thaw container `name`. It is done when `is_frozen` says so.
+///
+/// # Errors
+/// EOPNOTSUPP: no hierarchy of this host can freeze; else what the write gave.
+pub fn set(hierarchies: &Hierarchies<'_>, name: &CStr, frozen: bool) -> nix::Result<()> {
+    let mut found = Err(Errno::EOPNOTSUPP);
+    for hierarchy in by_preference(hierarchies) {
+        let (file, value): (&[u8], &[u8]) = match (hierarchy.v2, frozen) {
+            (true, true) => (b"/cgroup.freeze", b"1"),
+            (true, false) => (b"/cgroup.freeze", b"0"),
+            (false, true) => (b"/freezer.state", b"FROZEN"),
+            (false, false) => (b"/freezer.state", b"THAWED"),
+        };
+        match limit::write_file(path(hierarchy, name, file)?.c(), value) {
+            // This hierarchy has no such file, or not this container.
+            Err(Errno::ENOENT) => {}
+            // One freezes; but whatever somebody froze is thawed.
+            Ok(()) if frozen => return Ok(()),
+            other => found = other,
+        }
+    }
+    found
+}
+
+/// Whether the container is frozen, whoever did it.
+pub fn is_frozen(hierarchies: &Hierarchies<'_>, name: &CStr) -> bool {
+    by_preference(hierarchies).any(|hierarchy| {
+        let (file, mark): (&[u8], &[u8]) =
+            if hierarchy.v2 { (b"/cgroup.events", b"frozen 1") } else { (b"/freezer.state", b"FROZEN") };
+        path(hierarchy, name, file)
+            .and_then(|path| limit::read(path.c()))
+            .is_ok_and(|text| memchr::memmem::find(&text, mark).is_some())
+    })
+}
+
+/// v2 first: what it has frozen can be killed without being thawed.
+fn by_preference<'h, 't>(hierarchies: &'h Hierarchies<'t>) -> impl Iterator<Item = &'h Hierarchy<'t>> {
+    let v2 = hierarchies.iter().filter(|hierarchy| hierarchy.v2);
+    v2.chain(hierarchies.iter().filter(|hierarchy| hierarchy.has(b"freezer")))
+}
+
+fn path(hierarchy: &Hierarchy<'_>, name: &CStr, file: &[u8]) -> nix::Result<PathText> {
+    PathText::join(&[hierarchy.mountpoint.to_bytes(), PARENT, name.to_bytes(), file]).map_err(|_| Errno::ENAMETOOLONG)
+}
