@@ -19,6 +19,7 @@ mod host_untouched;
 mod identity;
 mod lifecycle;
 mod logging;
+mod look;
 mod mount_targets;
 mod mounts;
 mod notify;
