@@ -7,6 +7,7 @@
 mod support;
 
 mod android_configs;
+mod autostart;
 mod backoff;
 mod cgroups;
 mod clients;
