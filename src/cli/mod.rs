@@ -10,6 +10,7 @@ mod attach;
 mod autostart;
 #[cfg(feature = "tools")]
 mod cgroup;
+#[cfg(feature = "tools")]
 mod cgroup_files;
 mod config;
 #[cfg(feature = "tools")]
@@ -20,11 +21,13 @@ mod containers;
 mod device;
 #[cfg(feature = "tools")]
 mod execute;
+#[cfg_attr(not(feature = "tools"), allow(dead_code))]
 mod figures;
 #[cfg(feature = "tools")]
 mod freeze;
 mod help;
 mod info;
+#[cfg(feature = "tools")]
 mod json;
 #[cfg(feature = "tools")]
 mod ls;
@@ -33,6 +36,8 @@ mod monitor;
 pub mod prepass;
 #[cfg(feature = "tools")]
 mod regex;
+#[cfg(feature = "tools")]
+mod resources;
 mod start;
 mod stop;
 #[cfg(feature = "tools")]
@@ -43,6 +48,7 @@ mod system_config;
 mod top;
 #[cfg(feature = "tools")]
 mod update_config;
+#[cfg(feature = "tools")]
 mod usage;
 mod version;
 mod wait;
