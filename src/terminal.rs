@@ -203,7 +203,9 @@ impl<'a> Relay<'a> {
             {
                 return end;
             }
-            while let (PollFlags::POLLIN, Ok(Some(signal))) = (signalled & PollFlags::POLLIN, signals.read_signal()) {
+            while signalled.contains(PollFlags::POLLIN)
+                && let Ok(Some(signal)) = signals.read_signal()
+            {
                 if signal.ssi_signo as i32 == libc::SIGWINCH {
                     self.resize();
                 }

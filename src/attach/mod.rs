@@ -96,7 +96,8 @@ pub fn run(options: &Options<'_>) -> Result<i32, Failed> {
         Fork::Child => enter::run(context, options, slave.map(|slave| (slave, terminals)), &pid, &report),
         Fork::Parent(pid) => pid,
     };
-    drop((pid, report));
+    // Namespaces that we hold would outlive the container.
+    drop((pid, report, context));
     let master = terminal.map(|(master, _)| master);
     let program = hear(pids, reports, transient, &signals)?;
     Ok(match attend(program, master, terminals, &signals, options.log)? {
@@ -176,8 +177,13 @@ fn attend(
         relay.log(path).map_err(failed("the terminal's log"))?;
     }
     relay.resize();
-    let mut ended = None;
+    // A program that ended already has sent its signal while the start was waited for.
+    let mut ended = process::try_wait(program).ok().flatten();
     loop {
+        if let Some(exit) = ended {
+            relay.drain(signals);
+            return Ok(exit);
+        }
         let end = relay.run(signals, &mut |signal| match signal {
             libc::SIGCHLD => {
                 ended = process::try_wait(program).ok().flatten();
@@ -190,14 +196,9 @@ fn attend(
                 false
             }
         });
-        match (ended, end) {
-            (Some(exit), _) => {
-                relay.drain(signals);
-                return Ok(exit);
-            }
-            (None, End::NearClosed) => relay.hang_up(),
-            // It has let go of its terminal and goes on without.
-            (None, _) => {}
+        // Otherwise it has let go of its terminal and goes on without.
+        if end == End::NearClosed {
+            relay.hang_up();
         }
     }
 }
