@@ -6,22 +6,38 @@
 mod addresses;
 #[cfg(feature = "tools")]
 mod attach;
+#[cfg(feature = "tools")]
+mod autostart;
+#[cfg(feature = "tools")]
+mod cgroup;
+#[cfg(feature = "tools")]
+mod cgroup_files;
 mod config;
 #[cfg(feature = "tools")]
 mod console;
 #[cfg(feature = "tools")]
+mod containers;
+#[cfg(feature = "tools")]
+mod device;
+#[cfg(feature = "tools")]
 mod execute;
+#[cfg_attr(not(feature = "tools"), allow(dead_code))]
+mod figures;
 #[cfg(feature = "tools")]
 mod freeze;
 mod help;
 mod info;
 #[cfg(feature = "tools")]
-mod monitor;
+mod json;
 #[cfg(feature = "tools")]
-mod pattern;
+mod ls;
+#[cfg(feature = "tools")]
+mod monitor;
 pub mod prepass;
 #[cfg(feature = "tools")]
-mod runs;
+mod regex;
+#[cfg(feature = "tools")]
+mod resources;
 mod start;
 mod stop;
 #[cfg(feature = "tools")]
@@ -29,7 +45,11 @@ mod stuck;
 #[cfg(feature = "tools")]
 mod system_config;
 #[cfg(feature = "tools")]
+mod top;
+#[cfg(feature = "tools")]
 mod update_config;
+#[cfg(feature = "tools")]
+mod usage;
 mod version;
 mod wait;
 
@@ -93,6 +113,21 @@ const VERBS: &[Verb] = &[
     Verb { name: "execute", lxc: "execute", summary: "start a container for one command", run: execute::run },
     #[cfg(feature = "tools")]
     Verb { name: "console", lxc: "console", summary: "connect our terminal to its console or ttys", run: console::run },
+    #[cfg(feature = "tools")]
+    Verb { name: "ls", lxc: "ls", summary: "list containers", run: ls::run },
+    #[cfg(feature = "tools")]
+    Verb { name: "top", lxc: "top", summary: "show what containers use, again and again", run: top::run },
+    #[cfg(feature = "tools")]
+    Verb {
+        name: "autostart",
+        lxc: "autostart",
+        summary: "start, stop or list those that start with the machine",
+        run: autostart::run,
+    },
+    #[cfg(feature = "tools")]
+    Verb { name: "cgroup", lxc: "cgroup", summary: "read or set a file of its cgroup", run: cgroup::run },
+    #[cfg(feature = "tools")]
+    Verb { name: "device", lxc: "device", summary: "give it a device, or take one away", run: device::run },
     #[cfg(feature = "tools")]
     Verb { name: "freeze", lxc: "freeze", summary: "freeze all its processes", run: freeze::freeze },
     #[cfg(feature = "tools")]
@@ -341,14 +376,20 @@ fn print(text: &str) -> i32 {
 
 /// Writes to stdout or stderr, as far as it takes it.
 fn put(stream: i32, text: &str) {
+    takes(stream, text);
+}
+
+/// The same. False: it does not take all.
+fn takes(stream: i32, text: &str) -> bool {
     let mut rest = text.as_bytes();
     while !rest.is_empty() {
         match nix::unistd::write(standard(stream), rest) {
             Ok(written) => rest = rest.get(written..).unwrap_or_default(),
             Err(Errno::EINTR) => {}
-            Err(_) => return,
+            Err(_) => return false,
         }
     }
+    true
 }
 
 /// argh: whole seconds; -1 = no limit (None).

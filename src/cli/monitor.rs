@@ -4,7 +4,8 @@
 //! begins. Nothing is polled but a supervisor that has its lock and not yet its socket, for a moment.
 
 use super::prepass::Operands;
-use super::{Call, Outcome, lxcpath, parse, pattern, put, runs};
+use super::regex::Regex;
+use super::{Call, Outcome, containers, lxcpath, parse, put};
 use crate::control::client::{Container, Failure, Watch, Watched};
 use crate::control::proto::{News, Wanted};
 use crate::prepare::lock;
@@ -55,16 +56,15 @@ pub fn run(call: &Call<'_>) -> Outcome {
         return Ok(0);
     }
     let wanted = line.common.name.or(line.operands.first().copied()).unwrap_or(c".*");
-    if let Err(reason) = pattern::fits(wanted.to_bytes(), b"", true) {
-        return Err(line.fail(format_args!("the name '{}': {reason}", shown(wanted))));
-    }
+    let pattern = Regex::new(&format!("^({})$", wanted.to_string_lossy()))
+        .map_err(|reason| line.fail(format_args!("the name '{}': {reason}", shown(wanted))))?;
     let failed = |what: &str, errno: nix::errno::Errno| line.fail(format_args!("{what}: {}", errno.desc()));
     let directory = lock::base().map_err(|error| line.fail(format_args!("{error}")))?;
     let births = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).map_err(|e| failed("inotify", e))?;
     births.add_watch(directory.c(), AddWatchFlags::IN_CREATE).map_err(|e| failed("inotify", e))?;
-    let fits = |name: &CStr| pattern::fits(wanted.to_bytes(), name.to_bytes(), true).unwrap_or(false);
+    let fits = |name: &CStr| pattern.matches(name.to_bytes());
     let mut monitor = Monitor { lxcpath: lxcpath(&line.common), followed: Vec::new(), expected: Vec::new() };
-    for name in runs::names(monitor.lxcpath) {
+    for name in containers::active(monitor.lxcpath, &containers::defined(monitor.lxcpath)) {
         if fits(&name) {
             monitor.follow(&name, false);
         }

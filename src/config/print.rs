@@ -30,7 +30,12 @@ pub fn get(config: &Config<'_>, key: &[u8], out: &mut dyn Write) -> Option<()> {
         write!(out, "{value}")?;
         if is_list(row) || links && sub.is_empty() { out.write_char('\n') } else { Ok(()) }
     };
-    row.show(config, sub, old, &mut Out { printing: false, each: &mut each }).ok()
+    row.show(config, sub, old, &mut Out { printing: false, each: &mut each }).ok()?;
+    // Numbers that are kept as text only if they are given: LXC's answer is their default.
+    if first && matches!(row.name.to_bytes(), b"lxc.start.auto" | b"lxc.start.delay" | b"lxc.start.order") {
+        out.write_char('0').ok()?;
+    }
+    Some(())
 }
 
 /// Whether each value ends its line.

@@ -23,6 +23,8 @@ pub mod signals;
 pub mod socket;
 pub mod stack;
 pub mod unwind;
+#[cfg(feature = "tools")]
+pub mod winsize;
 
 use nix::errno::Errno;
 
