@@ -14,11 +14,15 @@ mod config;
 mod containers;
 #[cfg(feature = "tools")]
 mod device;
+#[cfg(feature = "tools")]
+mod facts;
 mod figures;
 mod freeze;
 mod help;
 mod info;
 mod json;
+#[cfg(feature = "tools")]
+mod listing;
 #[cfg(feature = "tools")]
 mod ls;
 #[cfg(feature = "tools")]
@@ -26,6 +30,8 @@ mod monitor;
 pub mod prepass;
 #[cfg(feature = "tools")]
 mod regex;
+#[cfg(feature = "tools")]
+mod rounds;
 mod start;
 mod stop;
 mod stuck;
