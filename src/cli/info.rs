@@ -90,15 +90,16 @@ pub fn run(call: &Call<'_>) -> Outcome {
     let pid = if running { container.init_pid().ok().flatten() } else { None };
     let status = if running { container.status().unwrap_or_default() } else { Vec::new() };
     let status = String::from_utf8_lossy(&status);
-    let files = CgroupFiles::new(container, hierarchies());
-    if args.json {
-        let used = if running { Used::of(&files) } else { Used::default() };
-        let ips = pid.map(addresses::of).unwrap_or_default();
-        let links = if running { links(&container) } else { Vec::new() };
-        return Ok(print(&json(target.name, state, pid, &status, &ips, &used, &links)));
-    }
     let selectors = [args.state, args.pid, args.ips, args.stats].into_iter().filter(|selected| *selected).count();
     let all = selectors == 0 && args.config.is_empty();
+    let ips = pid.filter(|_| args.json || all || args.ips).map(addresses::of).unwrap_or_default();
+    let (used, links) = match running && (args.json || all || args.stats) {
+        true => (Used::of(container), links(&container)),
+        false => (Used::default(), Vec::new()),
+    };
+    if args.json {
+        return Ok(print(&json(target.name, state, pid, &status, &ips, &used, &links)));
+    }
     let human = !args.no_humanize;
     let mut lines = Lines { text: String::new(), human, bare: !human && selectors == 1 };
     if all {
@@ -110,18 +111,16 @@ pub fn run(call: &Call<'_>) -> Outcome {
     if let Some(pid) = pid.filter(|_| all || args.pid) {
         lines.add("PID:", format_args!("{pid}"));
     }
-    if let Some(pid) = pid.filter(|_| all || args.ips) {
-        for address in addresses::of(pid) {
-            lines.add("IP:", format_args!("{address}"));
-        }
+    for address in ips {
+        lines.add("IP:", format_args!("{address}"));
     }
-    if running && (all || args.stats) {
+    if args.stats {
         // Several lines, so LXC never leaves out their labels.
         lines.bare = false;
-        stats(&mut lines, &Used::of(&files));
-        for link in links(&container) {
-            link_lines(&mut lines, &link);
-        }
+    }
+    stats(&mut lines, &used);
+    for link in links {
+        link_lines(&mut lines, &link);
     }
     if all {
         own(&mut lines, &status);
@@ -193,12 +192,13 @@ struct Used {
 }
 
 impl Used {
-    fn of(files: &CgroupFiles<'_>) -> Used {
+    fn of(container: Container<'_>) -> Used {
+        let files = CgroupFiles::new(container, hierarchies());
         Used {
-            cpu: usage::cpu(files),
-            blocks: usage::blocks(files),
-            memory: usage::memory(files),
-            kernel: usage::kernel(files),
+            cpu: usage::cpu(&files),
+            blocks: usage::blocks(&files),
+            memory: usage::memory(&files),
+            kernel: usage::kernel(&files),
         }
     }
 }
