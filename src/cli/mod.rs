@@ -10,6 +10,7 @@ mod attach;
 mod autostart;
 #[cfg(feature = "tools")]
 mod cgroup;
+#[cfg(feature = "tools")]
 mod cgroup_files;
 mod config;
 #[cfg(feature = "tools")]
@@ -22,11 +23,13 @@ mod device;
 mod execute;
 #[cfg(feature = "tools")]
 mod facts;
+#[cfg_attr(not(feature = "tools"), allow(dead_code))]
 mod figures;
 #[cfg(feature = "tools")]
 mod freeze;
 mod help;
 mod info;
+#[cfg(feature = "tools")]
 mod json;
 #[cfg(feature = "tools")]
 mod listing;
@@ -37,6 +40,8 @@ mod monitor;
 pub mod prepass;
 #[cfg(feature = "tools")]
 mod regex;
+#[cfg(feature = "tools")]
+mod resources;
 #[cfg(feature = "tools")]
 mod rounds;
 mod start;
@@ -49,6 +54,7 @@ mod system_config;
 mod top;
 #[cfg(feature = "tools")]
 mod update_config;
+#[cfg(feature = "tools")]
 mod usage;
 mod version;
 mod wait;
