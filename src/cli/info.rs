@@ -127,7 +127,7 @@ pub fn run(call: &Call<'_>) -> Outcome {
         #[cfg(feature = "tools")]
         resources::lines(&mut lines, container);
     }
-    if all {
+    if all && !call.stock {
         own(&mut lines, &status);
     }
     for key in &args.config {
