@@ -259,6 +259,53 @@ fn cgroup_sets_and_reads_a_file_of_the_container_only() {
     guest.assert_nothing_left();
 }
 
+/// The hosts of today: v2 alone. And those of yesterday, which had none.
+#[test]
+fn cgroup_files_are_found_in_v2_alone_and_in_v1_alone() {
+    let test = "cgroup_files_are_found_in_v2_alone_and_in_v1_alone";
+    for (label, script, file) in [
+        ("look_v2", "umount -R /sys/fs/cgroup; mount -t cgroup2 cgroup2 /sys/fs/cgroup", "cpu.stat"),
+        ("look_v1", "! mountpoint -q /sys/fs/cgroup/unified || umount /sys/fs/cgroup/unified", "cpuacct.usage"),
+    ] {
+        let guest = Guest::new(label).config("lxc.net.0.type = empty");
+        guest.sandbox.sh(script);
+        let running = guest.start("signals 5");
+        guest.wait_said("ready");
+        let read = guest.client("cgroup", &[file]);
+        if read.code == Some(1) && label == "look_v1" && !fs::exists("/sys/fs/cgroup/cpuacct").unwrap() {
+            skip(test, "no v1 hierarchies here", false);
+        } else {
+            assert!(read.code == Some(0) && read.stdout.contains(|c: char| c.is_ascii_digit()), "{label}: {read}");
+            let info = guest.client("info", &["-S"]);
+            assert!(info.stdout.starts_with("CPU use:  "), "{label}: {info}");
+        }
+        end(&guest, running);
+        guest.assert_nothing_left();
+    }
+}
+
+/// LXC's supervisor names v2's cgroups in another way than v1's, and wants device rules of a certain length.
+#[test]
+fn stock_container_in_v2_alone_has_its_files_found_and_its_devices_changed() {
+    let test = "stock_container_in_v2_alone_has_its_files_found_and_its_devices_changed";
+    let guest = Guest::new("look_stock_v2").config("lxc.autodev = 1");
+    if !stock_tools(&guest, test) {
+        return;
+    }
+    guest.sandbox.sh("umount -R /sys/fs/cgroup; mount -t cgroup2 cgroup2 /sys/fs/cgroup");
+    let running = start_stock(&guest, "signals 5");
+    let procs = guest.client("cgroup", &["cgroup.procs"]);
+    assert_eq!(procs.stdout, format!("{}\n", guest.init()), "{procs}");
+    let added = guest.client("device", &["add", "/dev/zero", "/dev/nothing"]);
+    assert_eq!(added.code, Some(0), "{added}");
+    let node = fs::symlink_metadata(format!("/proc/{}/root/dev/nothing", guest.init())).unwrap();
+    assert!(node.file_type().is_char_device());
+    let removed = guest.client("device", &["del", "/dev/zero", "/dev/nothing"]);
+    assert_eq!(removed.code, Some(0), "{removed}");
+    end(&guest, running);
+    guest.assert_nothing_left();
+}
+
 #[test]
 fn device_is_made_and_allowed_then_removed_and_denied() {
     let guest = Guest::new("device")
