@@ -337,6 +337,35 @@ fn device_is_made_and_allowed_then_removed_and_denied() {
     guest.assert_nothing_left();
 }
 
+/// In v2 the supervisor's program decides, and is asked to.
+#[test]
+fn device_in_v2_alone_is_allowed_by_the_supervisor() {
+    if emulated("device_in_v2_alone_is_allowed_by_the_supervisor", "qemu-user has no bpf(2)") || is_lxc() {
+        return;
+    }
+    let guest = Guest::new("device_v2")
+        .config("lxc.autodev = 1\nlxc.cgroup2.devices.deny = a\nlxc.cgroup2.devices.allow = c 1:3 rwm");
+    guest.sandbox.sh("umount -R /sys/fs/cgroup; mount -t cgroup2 cgroup2 /sys/fs/cgroup");
+    let running =
+        guest.start("signals 1 , write /dev/nothing x , signals 1 , write /dev/null x , write /dev/nothing x");
+    guest.wait_said("ready");
+    let client = |verb: &str| guest.client("device", &[verb, "/dev/zero", "/dev/nothing"]);
+    let added = client("add");
+    assert_eq!(added.code, Some(0), "{added}");
+    running.signal(libc::SIGTERM);
+    guest.wait_said("write /dev/nothing: ok");
+    wait_until("the second wait", || guest.results().matches("ready").count() == 2);
+    // The program forbids the device itself, whatever its node.
+    let removed = client("del");
+    assert_eq!(removed.code, Some(0), "{removed}");
+    guest.sandbox.sh(&format!("mknod /proc/{}/root/dev/nothing c 1 5", guest.init()));
+    running.signal(libc::SIGTERM);
+    running.wait();
+    let expected = "write /dev/null: ok\nwrite /dev/nothing: Operation not permitted\n";
+    assert!(guest.results().ends_with(expected), "{}", guest.results());
+    guest.assert_nothing_left();
+}
+
 #[test]
 fn device_never_leaves_the_container() {
     let guest = Guest::new("device_trap");
