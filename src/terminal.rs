@@ -77,6 +77,8 @@ pub struct Relay<'a> {
     far: Option<BorrowedFd<'a>>,
     input: Option<BorrowedFd<'a>>,
     output: BorrowedFd<'a>,
+    /// A connection whose end is the other side's, too.
+    lifeline: Option<BorrowedFd<'a>>,
     /// The key that leads out, and whether it was the last one.
     escape: Option<u8>,
     escaping: bool,
@@ -92,6 +94,7 @@ impl<'a> Relay<'a> {
             far,
             input,
             output,
+            lifeline: None,
             escape: None,
             escaping: false,
             up: Pipe::default(),
@@ -103,6 +106,11 @@ impl<'a> Relay<'a> {
     /// The key before `q` that leads out (Ctrl-a is 1); twice it goes to the other side, once.
     pub fn escape(&mut self, key: u8) {
         self.escape = Some(key);
+    }
+
+    /// Ends when this connection does: a pty that nobody has opened inside reports no hang-up.
+    pub fn lifeline(&mut self, connection: BorrowedFd<'a>) {
+        self.lifeline = Some(connection);
     }
 
     /// Keeps what is shown in a file, too.
@@ -125,7 +133,7 @@ impl<'a> Relay<'a> {
             let none = PollFlags::empty();
             let room = |pipe: &Pipe| if pipe.bytes.is_empty() { PollFlags::POLLIN } else { none };
             let waiting = |pipe: &Pipe| if pipe.bytes.is_empty() { none } else { PollFlags::POLLOUT };
-            let mut fds: heapless::Vec<PollFd<'_>, 4> = heapless::Vec::new();
+            let mut fds: heapless::Vec<PollFd<'_>, 5> = heapless::Vec::new();
             let _ = fds.push(PollFd::new(signals.as_fd(), PollFlags::POLLIN));
             // What is not there is looked at in its place as nothing.
             let far = self.far.unwrap_or(signals.as_fd());
@@ -134,11 +142,14 @@ impl<'a> Relay<'a> {
             let input_events = if self.far.is_some() && self.input.is_some() { room(&self.up) } else { none };
             let _ = fds.push(PollFd::new(self.input.unwrap_or(signals.as_fd()), input_events));
             let _ = fds.push(PollFd::new(self.output, waiting(&self.down)));
+            let lifeline_events = if self.lifeline.is_some() { PollFlags::POLLIN } else { none };
+            let _ = fds.push(PollFd::new(self.lifeline.unwrap_or(signals.as_fd()), lifeline_events));
             if poll(&mut fds, PollTimeout::NONE).is_err() {
                 continue;
             }
             let events = |index: usize| fds.get(index).and_then(PollFd::revents).unwrap_or(none);
             let [signalled, far_ready, input_ready, output_ready] = [events(0), events(1), events(2), events(3)];
+            let ended = self.lifeline.is_some() && !events(4).is_empty();
             if output_ready.intersects(PollFlags::POLLOUT | PollFlags::POLLERR | PollFlags::POLLHUP)
                 && !self.down.bytes.is_empty()
             {
@@ -163,6 +174,10 @@ impl<'a> Relay<'a> {
                 && self.read_input()
             {
                 return End::Escaped;
+            }
+            if ended {
+                self.drain();
+                return End::FarClosed;
             }
             while let (PollFlags::POLLIN, Ok(Some(signal))) = (signalled & PollFlags::POLLIN, signals.read_signal()) {
                 match signal.ssi_signo as i32 {

@@ -7,6 +7,7 @@
 mod support;
 
 mod android_configs;
+mod attach;
 mod autostart;
 mod backoff;
 mod cgroups;
@@ -27,5 +28,6 @@ mod notify;
 mod old_kernels;
 mod pid1;
 mod supervisor_death;
+mod tools;
 mod update_config;
 mod user;
