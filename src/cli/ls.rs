@@ -24,7 +24,7 @@ struct Args {
     /// a table
     #[argh(switch, short = 'f')]
     fancy: bool,
-    /// columns of the table, with commas between them: NAME STATE PID RAM SWAP AUTOSTART GROUPS INTERFACE IPV4 IPV6 UNPRIVILEGED
+    /// columns: NAME STATE PID RAM SWAP AUTOSTART GROUPS INTERFACE IPV4 IPV6 UNPRIVILEGED, with commas between them
     #[argh(option, short = 'F', arg_name = "COLUMNS", from_str_fn(word))]
     fancy_format: Option<Word>,
     /// only those that have a supervisor
@@ -48,7 +48,7 @@ struct Args {
     /// only names that match this extended regular expression (POSIX)
     #[argh(option, arg_name = "REGEX", from_str_fn(word))]
     filter: Option<Word>,
-    /// containers inside of containers, too, so many levels deep (5): those that run, in network namespaces of their own
+    /// running containers inside of containers, too, so many levels deep (5)
     #[argh(option, arg_name = "NUM", from_str_fn(levels))]
     nesting: Option<u32>,
     /// all that is known, as one line of JSON

@@ -278,6 +278,15 @@ impl<'a, T> Line<'a, T> {
         }
     }
 
+    /// For a verb that is about all containers: LXC's tools take no notice of words without an option.
+    #[cfg(feature = "tools")]
+    fn no_operands(&self) -> Result<(), i32> {
+        match self.operands.first().filter(|_| !self.call.stock) {
+            None => Ok(()),
+            Some(more) => Err(self.fail(format_args!("'{}' is one argument too many", shown(more)))),
+        }
+    }
+
     /// Says what failed, to where the options want it, and gives the exit code for it.
     fn fail(&self, what: fmt::Arguments<'_>) -> i32 {
         complain(self.call.program, &self.common, what)

@@ -51,6 +51,7 @@ const USUAL_ROWS: u16 = 25;
 /// Runs the verb.
 pub fn run(call: &Call<'_>) -> Outcome {
     let line = parse::<Args>(call, Operands::Anywhere, "")?;
+    line.no_operands()?;
     let args = &line.args;
     let lxcpath = lxcpath(&line.common);
     let by = args.sort.and_then(|letter| letter.to_bytes().first().copied()).unwrap_or(b'n');
