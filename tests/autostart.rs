@@ -123,7 +123,9 @@ fn autostart_lists_by_group_then_order_then_name() {
     fs::create_dir(&none).unwrap();
     let empty = yard.autostart(&["-P", none.to_str().unwrap()]);
     assert_eq!(empty.code, Some(1), "{empty}");
-    assert_eq!(yard.autostart(&["-t", "soon"]).code, Some(1));
+    for words in [&["-t", "soon"][..], &["-L", "android"]] {
+        assert_eq!(yard.autostart(words).code, Some(1), "{words:?}");
+    }
 }
 
 #[test]

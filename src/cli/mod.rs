@@ -21,6 +21,8 @@ mod containers;
 mod device;
 #[cfg(feature = "tools")]
 mod execute;
+#[cfg(feature = "tools")]
+mod facts;
 #[cfg_attr(not(feature = "tools"), allow(dead_code))]
 mod figures;
 #[cfg(feature = "tools")]
@@ -30,6 +32,8 @@ mod info;
 #[cfg(feature = "tools")]
 mod json;
 #[cfg(feature = "tools")]
+mod listing;
+#[cfg(feature = "tools")]
 mod ls;
 #[cfg(feature = "tools")]
 mod monitor;
@@ -38,6 +42,8 @@ pub mod prepass;
 mod regex;
 #[cfg(feature = "tools")]
 mod resources;
+#[cfg(feature = "tools")]
+mod rounds;
 mod start;
 mod stop;
 #[cfg(feature = "tools")]
@@ -268,6 +274,15 @@ impl<'a, T> Line<'a, T> {
         let target = self.target()?;
         match self.operands.first() {
             None => Ok(target),
+            Some(more) => Err(self.fail(format_args!("'{}' is one argument too many", shown(more)))),
+        }
+    }
+
+    /// For a verb that is about all containers: LXC's tools take no notice of words without an option.
+    #[cfg(feature = "tools")]
+    fn no_operands(&self) -> Result<(), i32> {
+        match self.operands.first().filter(|_| !self.call.stock) {
+            None => Ok(()),
             Some(more) => Err(self.fail(format_args!("'{}' is one argument too many", shown(more)))),
         }
     }
