@@ -7,6 +7,7 @@
 mod support;
 
 mod android_configs;
+mod autostart;
 mod backoff;
 mod cgroups;
 mod clients;
@@ -19,6 +20,7 @@ mod host_untouched;
 mod identity;
 mod lifecycle;
 mod logging;
+mod look;
 mod mount_targets;
 mod mounts;
 mod notify;

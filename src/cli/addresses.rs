@@ -22,10 +22,15 @@ const IFA_LOCAL: u16 = 2;
 /// The number of `lo` in every network namespace.
 const LOOPBACK: u32 = 1;
 
-/// The addresses of the namespace of process `pid`: those of IPv4, then those of IPv6, each by interface; loopback's and
-/// the link-local ones of IPv6 are left out. None at all where the namespace cannot be entered.
-pub fn of(pid: i32) -> Vec<IpAddr> {
-    ask(pid).unwrap_or_default()
+/// The addresses of the namespace of process `pid` as texts, in the order of their letters; loopback's and the link-local ones
+/// of IPv6 are left out. None at all where the namespace cannot be entered.
+pub fn of(pid: i32) -> Vec<String> {
+    let mut sorted: Vec<String> = Vec::new();
+    for address in ask(pid).unwrap_or_default() {
+        let text = address.to_string();
+        sorted.insert(sorted.iter().take_while(|other| **other <= text).count(), text);
+    }
+    sorted
 }
 
 /// A socket belongs to the namespace in which it was made, so this process is in the container's for one call only.

@@ -65,19 +65,23 @@ impl<'c> CgroupFiles<'c> {
         Some(text)
     }
 
-    /// Where the container is in a hierarchy. The cgroup with the limits is asked for first: LXC can have another one below
-    /// it. LXC names v2 by no controller at all; a supervisor may want one named all the same.
+    /// Where the container is in a hierarchy, with a slash before it. The cgroup with the limits is asked for first: LXC can
+    /// have another one below it. In v2 LXC knows the controllers that are there, and always the freezer.
     fn directory(&self, hierarchy: &Hierarchy<'_>, controller: &[u8]) -> Option<Vec<u8>> {
         let named = [controller, b"\0"].concat();
-        let bodies = [if hierarchy.v2 { &[][..] } else { &named }, &named];
+        let bodies = [&named, &b"freezer\0"[..]];
         let commands = [Command::GetLimitCgroup, Command::GetCgroup];
-        let mut questions = bodies.into_iter().flat_map(|body| commands.map(|command| (command, body)));
-        let mut own = questions.find_map(|(command, body)| self.container.ask(command, body).ok())?.body;
+        let mut questions = bodies.into_iter().take(1 + usize::from(hierarchy.v2));
+        let answer =
+            questions.find_map(|body| commands.iter().find_map(|command| self.container.ask(*command, body).ok()));
+        let mut own = answer?.body;
         if own.last() == Some(&0) {
             own.pop();
         }
+        if !own.starts_with(b"/") {
+            own.insert(0, b'/');
+        }
         // Whoever answers says where inside the hierarchy, and nothing else.
-        let inside = own.starts_with(b"/") && !own.split(|b| *b == b'/').any(|part| part == b"..");
-        inside.then_some(own)
+        (!own.split(|b| *b == b'/').any(|part| part == b"..")).then_some(own)
     }
 }

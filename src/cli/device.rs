@@ -150,9 +150,13 @@ fn permit(container: &Container<'_>, device: &Device<'_>, allow: bool) -> Result
     answer.map(drop).map_err(|failure| Problem("tell its devices cgroup", failure))
 }
 
-/// LXC's `struct device_item {char type; int major, minor; char access[4]; int allow}`.
-fn rule(letter: char, major: u32, minor: u32, allow: bool) -> [u8; 20] {
-    let mut bytes = [0; 20];
+/// Bytes of the fields, and of the list's two pointers behind them, which are nobody's business but count (seen from LXC 5.0.2).
+const FIELDS: usize = 20;
+const ITEM: usize = FIELDS.next_multiple_of(size_of::<usize>()) + 2 * size_of::<usize>();
+
+/// LXC's `struct device_item {char type; int major, minor; char access[4]; int allow; struct list_head head}`.
+fn rule(letter: char, major: u32, minor: u32, allow: bool) -> [u8; ITEM] {
+    let mut bytes = [0; ITEM];
     let numbers = |number: u32| number.to_ne_bytes();
     let fields = [[letter as u8, 0, 0, 0], numbers(major), numbers(minor), *b"rwm\0", numbers(allow.into())];
     bytes.iter_mut().zip(fields.into_iter().flatten()).for_each(|(byte, field)| *byte = field);

@@ -12,7 +12,6 @@ use crate::text::{Shown, number, shown};
 use argh::{ArgsInfo, FromArgs};
 use core::ffi::CStr;
 use core::fmt::Write;
-use core::net::IpAddr;
 use std::ffi::CString;
 
 /// Shows a container's state, init's pid and its use of resources. Exit code: 1 if there is no such container.
@@ -130,12 +129,16 @@ pub fn run(call: &Call<'_>) -> Outcome {
     for key in &args.config {
         let label = shown(key);
         match value(&target, running, key) {
-            Some(value) if human || args.config.len() > 1 => {
-                let gap = if value.is_empty() { "" } else { " " };
-                let _ = writeln!(lines.text, "{label} ={gap}{}", Shown(value.trim_ascii_end().as_bytes()));
-            }
             Some(value) => {
-                let _ = writeln!(lines.text, "{}", value.trim_ascii_end());
+                // LXC's tool leaves the newline at the end of a list where it is.
+                let value = if call.stock { &value } else { value.trim_ascii_end() };
+                if human || args.config.len() > 1 {
+                    let gap = if value.is_empty() { "" } else { " " };
+                    let _ = write!(lines.text, "{label} ={gap}");
+                }
+                for line in value.split('\n') {
+                    let _ = writeln!(lines.text, "{}", Shown(line.as_bytes()));
+                }
             }
             // LXC prints this, without its own name before it, and goes on.
             None if quiet => {}
@@ -267,14 +270,13 @@ fn json(
     state: State,
     pid: Option<i32>,
     status: &str,
-    ips: &[IpAddr],
+    ips: &[String],
     used: &Used,
     links: &[Link],
 ) -> String {
     let mut json = Json::default();
     json.open('{').key("name").string(&name.to_string_lossy()).key("state").string(state.name());
     json.key("pid").number(pid.map(|pid| pid as u64));
-    let ips: Vec<String> = ips.iter().map(ToString::to_string).collect();
     json.key("ips").strings(ips.iter().map(String::as_str));
     let figures = [
         ("cpu_ns", used.cpu),
@@ -324,7 +326,7 @@ mod tests {
         let status = "state=RUNNING\npid=4\nrestarts=2\nlast_exit=exit \"7\"\n";
         let used = Used { cpu: Some(7), memory: Some(1 << 40), ..Used::default() };
         let links = [Link { name: "veth1".into(), sent: Some(3), received: None }];
-        let text = json(c"a\\b", State::Running, Some(4), status, &["fd00::7".parse().unwrap()], &used, &links);
+        let text = json(c"a\\b", State::Running, Some(4), status, &["fd00::7".into()], &used, &links);
         let expected = concat!(
             r#"{"name":"a\\b","state":"RUNNING","pid":4,"ips":["fd00::7"],"cpu_ns":7,"blkio_bytes":null,"#,
             r#""memory_bytes":1099511627776,"kmem_bytes":null,"links":[{"name":"veth1","tx_bytes":3,"rx_bytes":null}],"#,

@@ -233,7 +233,7 @@ fn facts(
     facts.pid = container.init_pid().ok().flatten();
     if let Some(pid) = facts.pid {
         for address in addresses::of(pid) {
-            if address.is_ipv4() { &mut facts.v4 } else { &mut facts.v6 }.push(address.to_string());
+            if address.contains(':') { &mut facts.v6 } else { &mut facts.v4 }.push(address);
         }
         facts.interfaces = interfaces(pid);
         let files = CgroupFiles::new(*container, hierarchies);
