@@ -17,11 +17,15 @@
 //! Beside the sequence: `control` is LXC's command socket, `logging` the log, `state` LXC's states, `sys` all unsafe code,
 //! `text`, `limits` and `error` what everything stands on.
 
+#[cfg(feature = "tools")]
+pub mod attach;
 pub mod cgroup;
 pub mod cli;
 pub mod config;
 pub mod control;
 pub mod error;
+#[cfg(feature = "tools")]
+pub mod execute;
 pub mod hooks;
 pub mod limits;
 pub mod logging;
@@ -34,6 +38,8 @@ pub mod state;
 pub mod supervise;
 pub mod sys;
 pub mod teardown;
+#[cfg(feature = "tools")]
+pub mod terminal;
 pub mod text;
 
 pub use logging::complain;

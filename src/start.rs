@@ -14,7 +14,8 @@ use crate::rootfs;
 use crate::spawn::{self, Blueprint, Life, namespaces};
 use crate::supervise;
 use crate::supervise::lifecycle::{Asked, Next, last_word};
-use crate::sys::fds::open;
+use crate::sys::fds::{self, open};
+use crate::sys::pty;
 use crate::teardown;
 use crate::text::{Arena, Full, Line, shown};
 use core::ffi::CStr;
@@ -43,6 +44,10 @@ pub struct Options<'a> {
     pub defines: heapless::Vec<&'a [u8], { limits::DEFINES }>,
     /// What stands behind `--`: init's command line instead of the config's.
     pub command: &'a [&'a CStr],
+    /// Makes the file that is executed as init, whatever the command line names.
+    pub image: Option<fn() -> nix::Result<OwnedFd>>,
+    /// init gets our own standard streams, where none is a terminal.
+    pub own_streams: bool,
     /// `-d`
     pub daemon: bool,
     /// `-p`
@@ -63,6 +68,13 @@ pub struct Options<'a> {
     pub quiet: bool,
     /// Under which name we were called.
     pub program: &'a CStr,
+}
+
+/// What init is, apart from its environment.
+struct Program<'t> {
+    argv: &'t [&'t CStr],
+    image: Option<OwnedFd>,
+    own_streams: bool,
 }
 
 /// Runs the verb; its exit code.
@@ -104,17 +116,29 @@ fn read_and_run(options: &Options<'_>, ready: Option<OwnedFd>) -> Result<i32> {
     if let Some(path) = options.console_log {
         config.console.logfile = Some(At { value: absolute(path)?, at: DEFAULT });
     }
+    if options.own_streams && config.console.path == ConsolePath::Auto {
+        // A pipe or a file stays what it is; a terminal of the host's is none of the container's.
+        let terminals = [0, 1, 2].map(|number| pty::is_terminal(fds::standard(number)));
+        config.console.path = match terminals {
+            [false, false, false] => ConsolePath::None,
+            [true, ..] => ConsolePath::Auto,
+            _ => ConsolePath::Stdio,
+        };
+    }
     let config: &'static Config<'static> = Box::leak(config);
-    let argv = Box::leak(Box::new(init_command(config, options, &arena)?));
+    let argv: &[&CStr] = Box::leak(Box::new(init_command(config, options, &arena)?));
+    let image = options.image.map(|make| make()).transpose();
+    let image = image.map_err(|errno| Error::os("start", errno, format_args!("a copy of our own binary in memory")))?;
+    let program = Program { argv, image, own_streams: options.own_streams };
     refuse_not_built(config)?;
     let pidfile = options.pidfile.map(absolute).transpose()?;
     open_log(config, options)?;
     if !options.daemon {
-        return container(config, pidfile, argv, &arena, Caller::none(ready));
+        return container(config, pidfile, program, &arena, Caller::none(ready));
     }
     match daemon::daemonize(ready)? {
         Side::Caller(code) => Ok(code),
-        Side::Supervisor(caller) => container(config, pidfile, argv, &arena, caller),
+        Side::Supervisor(caller) => container(config, pidfile, program, &arena, caller),
     }
 }
 
@@ -173,11 +197,11 @@ fn refuse_not_built(config: &Config<'_>) -> Result<()> {
 fn container<'t>(
     config: &'t Config<'t>,
     pidfile: Option<&'t CStr>,
-    argv: &'t [&'t CStr],
+    program: Program<'t>,
     arena: &Arena<'t>,
     mut caller: Caller,
 ) -> Result<i32> {
-    let result = prepare_and_run(config, pidfile, argv, arena, &mut caller);
+    let result = prepare_and_run(config, pidfile, program, arena, &mut caller);
     match &result {
         Err(error) if caller.failed(FAILED, Some(error)) => {
             // The caller has shown it; this is for the log.
@@ -196,7 +220,7 @@ fn container<'t>(
 fn prepare_and_run<'t>(
     config: &'t Config<'t>,
     pidfile: Option<&'t CStr>,
-    argv: &'t [&'t CStr],
+    program: Program<'t>,
     arena: &Arena<'t>,
     caller: &mut Caller,
 ) -> Result<i32> {
@@ -216,7 +240,8 @@ fn prepare_and_run<'t>(
     let pidfile = pidfile.map(write_pidfile).transpose()?;
     let mut side = ConsoleSide::open(config, caller.waits())?;
     let drop_sys_boot = reboot_probe::must_drop_sys_boot();
-    let blueprint = Blueprint { source, namespaces, argv, environment, drop_sys_boot };
+    let Program { argv, image, own_streams } = program;
+    let blueprint = Blueprint { source, namespaces, argv, image, own_streams, environment, drop_sys_boot };
     crate::arm();
     let result = run_container(&blueprint, &mut side, &mut host, caller);
     drop(pidfile);

@@ -189,6 +189,51 @@ fn ls_tells_all_as_json_and_in_columns() {
 }
 
 #[test]
+fn ls_finds_containers_inside_of_others() {
+    let test = "ls_finds_containers_inside_of_others";
+    if is_lxc() || emulated(test, "nsenter would have to enter with qemu-user") {
+        return;
+    }
+    let guest = Guest::new("nesting").config("lxc.net.0.type = empty");
+    let running = guest.start("signals 5");
+    guest.wait_said("ready");
+    // A supervisor in the guest's network; the config's place shows that nobody looks for one below the lxcpath.
+    let inner = format!("inner-{}", guest.name());
+    let rootfs = guest.dir().join("inner");
+    fs::create_dir_all(rootfs.join("dev")).unwrap();
+    fs::create_dir_all(rootfs.join("proc")).unwrap();
+    fs::copy(guest.rootfs().join("init"), rootfs.join("init")).unwrap();
+    let config = format!(
+        "lxc.rootfs.path = dir:{}\nlxc.console.path = none\nlxc.net.0.type = empty\nlxc.group = deep\n\
+         lxc.init.cmd = /init say up , forever\n",
+        rootfs.display()
+    );
+    fs::write(guest.dir().join("inner.conf"), config).unwrap();
+    let inside = |words: &[&str]| {
+        let mut command = Command::new("nsenter");
+        command.args(["-n", "-t", &guest.init().to_string()]).arg(binary()).args(words);
+        command.args(["-n", &inner, "-P"]).arg(guest.dir().parent().unwrap()).stdin(Stdio::null());
+        guest.enter(&mut command);
+        Running::new(&guest, command)
+    };
+    let config = guest.dir().join("inner.conf");
+    let supervisor = inside(&["start", "-F", "-f", config.to_str().unwrap()]);
+    let states = || guest.client("ls", &["--nesting", "-F", "state"]).stdout;
+    wait_until("the inner one", || states().matches("RUNNING").count() == 2);
+    let names = guest.client("ls", &["-1", "--nesting=1"]).stdout;
+    assert_eq!(names, format!("{0}\n{0}/{inner}\n", guest.name()));
+    assert_eq!(guest.client("ls", &["-1", "--nesting=0"]).stdout, format!("{}\n", guest.name()));
+    assert_eq!(guest.client("ls", &["-1"]).stdout, format!("{}\n", guest.name()));
+    let table = guest.client("ls", &["--nesting", "-F", "name,state,groups"]).stdout;
+    let last: Vec<&str> = table.lines().last().unwrap().split_whitespace().collect();
+    assert_eq!(last, [&format!("\\{inner}"), "RUNNING", "deep"], "{table}");
+    assert_eq!(inside(&["stop", "-k"]).wait().code, Some(0));
+    supervisor.wait();
+    end(&guest, running);
+    guest.assert_nothing_left();
+}
+
+#[test]
 fn cgroup_sets_and_reads_a_file_of_the_container_only() {
     let guest = Guest::new("cgroup");
     let running = guest.start("signals 5");

@@ -33,14 +33,20 @@ pub fn of(pid: i32) -> Vec<String> {
     sorted
 }
 
-/// A socket belongs to the namespace in which it was made, so this process is in the container's for one call only.
-fn socket_of(pid: i32) -> Option<OwnedFd> {
+/// Does something inside the network namespace of process `pid`. None: it cannot be entered.
+pub fn within<T>(pid: i32, act: impl FnOnce() -> T) -> Option<T> {
     let here = File::open("/proc/self/ns/net").ok()?;
     let there = File::open(format!("/proc/{pid}/ns/net")).ok()?;
     setns(&there, CloneFlags::CLONE_NEWNET).ok()?;
-    let made = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkRoute);
+    let done = act();
     setns(&here, CloneFlags::CLONE_NEWNET).ok()?;
-    made.ok()
+    Some(done)
+}
+
+/// A socket belongs to the namespace in which it was made.
+fn socket_of(pid: i32) -> Option<OwnedFd> {
+    let (family, flags) = (AddressFamily::Netlink, SockFlag::SOCK_CLOEXEC);
+    within(pid, || socket(family, SockType::Raw, flags, SockProtocol::NetlinkRoute))?.ok()
 }
 
 fn ask(pid: i32) -> Option<Vec<IpAddr>> {

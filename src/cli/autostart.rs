@@ -136,7 +136,7 @@ pub fn run(call: &Call<'_>) -> Outcome {
 /// Reads what a config says of the start; a config with a fault is said and left out, as by LXC.
 fn load(lxcpath: Word, name: CString) -> Option<Candidate> {
     let target = Target { lxcpath, name: &name, rcfile: None };
-    let keys = ["lxc.start.order", "lxc.start.delay", "lxc.start.auto", "lxc.group"];
+    let keys = [c"lxc.start.order", c"lxc.start.delay", c"lxc.start.auto", c"lxc.group"];
     match items(&target, keys) {
         Ok([order, delay, auto, groups]) => Some(Candidate {
             name,

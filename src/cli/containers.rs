@@ -24,7 +24,12 @@ pub fn defined(lxcpath: &CStr) -> Vec<CString> {
 /// Those that have a command socket, in the order of their bytes. `defined` is needed for names that are too long for an
 /// address: their sockets are known by a hash only.
 pub fn active(lxcpath: &CStr, defined: &[CString]) -> Vec<CString> {
-    let sockets = std::fs::read("/proc/net/unix").unwrap_or_default();
+    active_in("/proc/net/unix", lxcpath, defined)
+}
+
+/// The same by another network namespace's table of sockets.
+pub fn active_in(table: &str, lxcpath: &CStr, defined: &[CString]) -> Vec<CString> {
+    let sockets = std::fs::read(table).unwrap_or_default();
     let mut found = Vec::new();
     for line in sockets.split(|b| *b == b'\n') {
         let Some(address) = memchr::memmem::find(line, b" @").and_then(|at| line.get(at + 2..)) else { continue };
@@ -52,11 +57,11 @@ fn named<'a>(address: &'a [u8], lxcpath: &[u8]) -> Option<&'a [u8]> {
 }
 
 /// The values of some keys in a container's config file, empty for those that have none.
-pub fn items<const N: usize>(target: &Target<'_>, keys: [&str; N]) -> Result<[String; N], Error> {
+pub fn items<const N: usize>(target: &Target<'_>, keys: [&CStr; N]) -> Result<[String; N], Error> {
     let mut values = [const { String::new() }; N];
     super::with_config(target, &[], &mut |config| {
         for (key, value) in keys.iter().zip(&mut values) {
-            let _ = crate::config::get(config, key.as_bytes(), value);
+            let _ = crate::config::get(config, key.to_bytes(), value);
         }
     })?;
     Ok(values)

@@ -1,8 +1,8 @@
 //! `ls`: which containers there are, as names, as a table or as JSON.
 
-use super::addresses;
+use super::addresses::{self, within};
 use super::cgroup_files::{CgroupFiles, hierarchies};
-use super::containers::{active, add, defined, items};
+use super::containers::{active, active_in, add, defined, items};
 use super::figures::{Hundredths, scaled};
 use super::json::Json;
 use super::prepass::Operands;
@@ -11,13 +11,16 @@ use super::usage;
 use super::{Call, Outcome, Target, Word, lxcpath, parse, print, put, word};
 use crate::cgroup::find::Hierarchies;
 use crate::control::client::Container;
+use crate::control::proto::Command;
 use crate::state::State;
 use crate::sys::fds::standard;
 use crate::sys::winsize;
-use crate::text::{Shown, shown};
+use crate::text::{Shown, number, shown};
 use argh::{ArgsInfo, FromArgs};
+use core::ffi::CStr;
 use core::fmt::Write;
 use std::ffi::CString;
+use std::os::fd::AsRawFd;
 
 /// Lists containers: those that have a config below the lxcpath, and those that run.
 #[derive(FromArgs, ArgsInfo)]
@@ -52,6 +55,9 @@ struct Args {
     /// only names that match this extended regular expression (POSIX)
     #[argh(option, arg_name = "REGEX", from_str_fn(word))]
     filter: Option<Word>,
+    /// containers inside of containers, too, so many levels deep (5): those that run, in network namespaces of their own
+    #[argh(option, arg_name = "NUM", from_str_fn(levels))]
+    nesting: Option<u32>,
     /// all that is known, as one line of JSON
     #[argh(switch)]
     json: bool,
@@ -68,6 +74,8 @@ const SWAP: usize = 4;
 /// What is known of a container.
 struct Facts {
     name: String,
+    /// How many containers it is inside of.
+    level: u32,
     state: State,
     runs: bool,
     pid: Option<i32>,
@@ -81,9 +89,19 @@ struct Facts {
     unprivileged: bool,
 }
 
+/// argh: a number of levels; what is none is LXC's usual one.
+fn levels(text: &str) -> Result<u32, String> {
+    Ok(number(text.as_bytes()).and_then(|levels| u32::try_from(levels).ok()).unwrap_or(USUAL_LEVELS))
+}
+
+const USUAL_LEVELS: u32 = 5;
+
 /// Runs the verb.
 pub fn run(call: &Call<'_>) -> Outcome {
-    let line = parse::<Args>(call, Operands::Anywhere, " [REGEX]")?;
+    // The one option whose value may be left out.
+    let alone = |arg: &&CStr| arg.to_bytes().len() > 3 && c"--nesting".to_bytes().starts_with(arg.to_bytes());
+    let words: Vec<&CStr> = call.args.iter().map(|arg| if alone(arg) { c"--nesting=" } else { *arg }).collect();
+    let line = parse::<Args>(&Call { args: &words, ..*call }, Operands::Anywhere, " [REGEX]")?;
     let args = &line.args;
     let only_operand = if let [only] = *line.operands { Some(only) } else { None };
     let filter = match args.filter.or(only_operand).map(|text| Regex::new(&text.to_string_lossy())).transpose() {
@@ -98,45 +116,14 @@ pub fn run(call: &Call<'_>) -> Outcome {
     if !args.active && !args.frozen {
         defined.iter().for_each(|name| add(&mut names, name.clone()));
     }
-    let wanted: Vec<&str> = match args.groups.map(|groups| groups.to_str().unwrap_or_default()) {
-        Some(groups) => groups.split(',').map(str::trim_ascii).filter(|group| !group.is_empty()).collect(),
-        None => Vec::new(),
-    };
     let columns = args.fancy_format.filter(|_| args.fancy || !call.stock);
     let details = args.fancy || args.json || columns.is_some();
-    let hierarchies = hierarchies();
-    let mut found = Vec::new();
-    for name in names {
-        if filter.as_ref().is_some_and(|filter| !filter.matches(name.to_bytes()))
-            || args.defined && !defined.contains(&name)
-        {
-            continue;
-        }
-        let container = Container { lxcpath, name: &name };
-        // Who does not answer is there all the same.
-        let state = container.state().unwrap_or(State::Stopped);
-        let runs = state != State::Stopped;
-        if args.running && !runs
-            || args.frozen && !args.active && state != State::Frozen
-            || args.stopped && state != State::Stopped
-        {
-            continue;
-        }
-        let facts = match facts(&container, state, details, hierarchies) {
-            Ok(facts) => facts,
-            Err(error) => {
-                put(2, &format!("{error}\n"));
-                if call.stock {
-                    continue;
-                }
-                Facts::new(&container, state)
-            }
-        };
-        let in_all = wanted.iter().all(|group| facts.groups.iter().any(|own| own == group));
-        if args.groups.is_none() || in_all && !facts.groups.is_empty() {
-            found.push(facts);
-        }
+    let mut search =
+        Search { args, filter, lxcpath, details, stock: call.stock, hierarchies: hierarchies(), found: Vec::new() };
+    for name in &names {
+        search.look_at(name, defined.contains(name));
     }
+    let found = search.found;
     if args.json {
         return Ok(print(&json(&found)));
     }
@@ -164,10 +151,98 @@ pub fn run(call: &Call<'_>) -> Outcome {
     }
 }
 
+/// What is looked for, and what was found.
+struct Search<'a> {
+    args: &'a Args,
+    filter: Option<Regex>,
+    lxcpath: &'a CStr,
+    details: bool,
+    stock: bool,
+    hierarchies: &'static Hierarchies<'static>,
+    found: Vec<Facts>,
+}
+
+impl Search<'_> {
+    /// A container of this host.
+    fn look_at(&mut self, name: &CStr, defined: bool) {
+        let container = Container { lxcpath: self.lxcpath, name };
+        if self.args.defined && !defined || !self.is_named(name) {
+            return;
+        }
+        // Who does not answer is there all the same.
+        let state = container.state().unwrap_or(State::Stopped);
+        if !self.is_in(state) {
+            return;
+        }
+        let facts = match facts(&container, state, self.details, self.hierarchies) {
+            Ok(facts) => facts,
+            Err(error) => {
+                put(2, &format!("{error}\n"));
+                if self.stock {
+                    return;
+                }
+                Facts::new(&container, state)
+            }
+        };
+        if self.is_grouped(&facts) {
+            let (name, pid) = (facts.name.clone(), container.init_pid());
+            self.found.push(facts);
+            self.look_inside(&name, pid.ok().flatten(), 1);
+        }
+    }
+
+    /// The containers inside of one whose init is `pid`, by their sockets alone: nothing is looked up in its files.
+    fn look_inside(&mut self, parent: &str, pid: Option<i32>, level: u32) {
+        let Some(pid) = pid.filter(|_| self.args.nesting.is_some_and(|most| level <= most)) else { return };
+        let namespace = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/net")).ok();
+        if self.args.defined || namespace("self") == namespace(&pid.to_string()) {
+            return;
+        }
+        for name in active_in(&format!("/proc/{pid}/net/unix"), self.lxcpath, &[]) {
+            let container = Container { lxcpath: self.lxcpath, name: &name };
+            if !self.is_named(&name) {
+                continue;
+            }
+            let Some((mut facts, inner)) = within(pid, || inner_facts(&container)).flatten() else { continue };
+            if !self.is_in(facts.state) || !self.is_grouped(&facts) {
+                continue;
+            }
+            facts.level = level;
+            if !self.details || self.args.json {
+                facts.name = format!("{parent}/{}", facts.name);
+            }
+            if let Some(pid) = inner.filter(|_| self.details) {
+                facts.take_addresses(pid);
+            }
+            let name = facts.name.clone();
+            self.found.push(facts);
+            self.look_inside(&name, inner, level + 1);
+        }
+    }
+
+    fn is_named(&self, name: &CStr) -> bool {
+        self.filter.as_ref().is_none_or(|filter| filter.matches(name.to_bytes()))
+    }
+
+    fn is_in(&self, state: State) -> bool {
+        let Args { active, running, frozen, stopped, .. } = *self.args;
+        (!running || state != State::Stopped)
+            && (!frozen || active || state == State::Frozen)
+            && (!stopped || state == State::Stopped)
+    }
+
+    fn is_grouped(&self, facts: &Facts) -> bool {
+        let Some(groups) = self.args.groups.map(|groups| groups.to_str().unwrap_or_default()) else { return true };
+        let mut groups = groups.split(',').map(str::trim_ascii).filter(|group| !group.is_empty());
+        !facts.groups.is_empty() && groups.all(|group| facts.groups.iter().any(|own| own == group))
+    }
+}
+
 impl Facts {
     fn new(container: &Container<'_>, state: State) -> Facts {
         Facts {
             name: shown(container.name).to_string(),
+            level: 0,
             state,
             runs: state != State::Stopped,
             pid: None,
@@ -186,12 +261,16 @@ impl Facts {
     fn row(&self) -> [String; 11] {
         let dash = |text: String| if text.is_empty() { String::from("-") } else { text };
         let joined = |texts: &[String]| dash(texts.join(", "));
-        let megabytes = |bytes: u64, hundredths: u64| match self.runs {
+        let megabytes = |bytes: u64, hundredths: u64| match self.runs && self.level == 0 {
             true => Hundredths(hundredths.max(scaled(bytes, 20))).to_string(),
             false => dash(String::new()),
         };
         [
-            self.name.clone(),
+            match self.level {
+                // Before the cell, not in it, to LXC's tool: it comes out the same.
+                1.. if self.name.find('/').is_none() => format!("{:>1$}{2}", "\\", self.level as usize, self.name),
+                _ => self.name.clone(),
+            },
             self.state.name().into(),
             dash(self.pid.map_or(String::new(), |pid| pid.to_string())),
             megabytes(self.ram, 0),
@@ -207,6 +286,33 @@ impl Facts {
     }
 }
 
+const KEYS: [&CStr; 3] = [c"lxc.start.auto", c"lxc.group", c"lxc.idmap"];
+
+impl Facts {
+    /// Takes over the values of `KEYS`.
+    fn take_items(&mut self, [auto, groups, idmap]: [String; 3]) {
+        self.groups = groups.lines().map(String::from).collect();
+        self.autostart = auto == "1";
+        self.unprivileged = !idmap.is_empty();
+    }
+
+    /// Looks into the network namespace of process `pid`.
+    fn take_addresses(&mut self, pid: i32) {
+        for address in addresses::of(pid) {
+            if address.contains(':') { &mut self.v6 } else { &mut self.v4 }.push(address);
+        }
+        self.interfaces = interfaces(pid);
+    }
+}
+
+/// The values of `KEYS` in a running container.
+fn running_items(container: &Container<'_>) -> [String; 3] {
+    KEYS.map(|key| {
+        let value = container.config_item(key).ok().flatten().unwrap_or_default();
+        String::from_utf8_lossy(&value).into_owned()
+    })
+}
+
 /// Finds out about a container; `details`: all of it.
 fn facts(
     container: &Container<'_>,
@@ -214,33 +320,38 @@ fn facts(
     details: bool,
     hierarchies: &'static Hierarchies<'static>,
 ) -> Result<Facts, crate::error::Error> {
-    const KEYS: [&str; 3] = ["lxc.start.auto", "lxc.group", "lxc.idmap"];
     let mut facts = Facts::new(container, state);
-    let [auto, groups, idmap] = match facts.runs {
-        true => KEYS.map(|key| {
-            let key = CString::new(key).unwrap_or_default();
-            let value = container.config_item(&key).ok().flatten().unwrap_or_default();
-            String::from_utf8_lossy(&value).into_owned()
-        }),
+    facts.take_items(match facts.runs {
+        true => running_items(container),
         false => items(&Target { lxcpath: container.lxcpath, name: container.name, rcfile: None }, KEYS)?,
-    };
-    facts.groups = groups.lines().map(String::from).collect();
-    facts.autostart = auto == "1";
-    facts.unprivileged = !idmap.is_empty();
+    });
     if !details || !facts.runs {
         return Ok(facts);
     }
     facts.pid = container.init_pid().ok().flatten();
     if let Some(pid) = facts.pid {
-        for address in addresses::of(pid) {
-            if address.contains(':') { &mut facts.v6 } else { &mut facts.v4 }.push(address);
-        }
-        facts.interfaces = interfaces(pid);
+        facts.take_addresses(pid);
         let files = CgroupFiles::new(*container, hierarchies);
         facts.ram = usage::memory(&files).unwrap_or(0);
         facts.swap = usage::swap(&files).unwrap_or(0);
     }
     Ok(facts)
+}
+
+/// Finds out about a container inside of another one, from inside of that one's network; and its init's pid to this host.
+/// What its supervisor says of pids and cgroups is true in there only.
+fn inner_facts(container: &Container<'_>) -> Option<(Facts, Option<i32>)> {
+    let state = container.state().ok()?;
+    let mut facts = Facts::new(container, state);
+    facts.take_items(running_items(container));
+    facts.pid = container.init_pid().ok().flatten();
+    let pidfd = container.ask(Command::GetInitPidfd, &[]).ok().and_then(|answer| answer.fd);
+    let pid = pidfd.and_then(|pidfd| {
+        let about = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).ok()?;
+        let pid = about.lines().find_map(|line| line.strip_prefix("Pid:"))?;
+        pid.trim_ascii().parse().ok().filter(|pid| *pid > 0)
+    });
+    Some((facts, pid))
 }
 
 /// Names of the interfaces in the network namespace of a process, in the order of their bytes.
@@ -313,8 +424,8 @@ fn json(found: &[Facts]) -> String {
     for facts in found {
         json.open('{').key("name").string(&facts.name).key("state").string(facts.state.name());
         json.key("pid").number(facts.pid.map(|pid| pid as u64));
-        json.key("ram_bytes").number(facts.pid.map(|_| facts.ram));
-        json.key("swap_bytes").number(facts.pid.map(|_| facts.swap));
+        let pid = facts.pid.filter(|_| facts.level == 0);
+        json.key("ram_bytes").number(pid.map(|_| facts.ram)).key("swap_bytes").number(pid.map(|_| facts.swap));
         json.key("autostart").flag(facts.autostart).key("unprivileged").flag(facts.unprivileged);
         let lists =
             [("groups", &facts.groups), ("interfaces", &facts.interfaces), ("ipv4", &facts.v4), ("ipv6", &facts.v6)];

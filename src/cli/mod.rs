@@ -5,19 +5,29 @@
 
 mod addresses;
 #[cfg(feature = "tools")]
+mod attach;
+#[cfg(feature = "tools")]
 mod autostart;
 #[cfg(feature = "tools")]
 mod cgroup;
+#[cfg(feature = "tools")]
 mod cgroup_files;
 mod config;
+#[cfg(feature = "tools")]
+mod console;
 #[cfg(feature = "tools")]
 mod containers;
 #[cfg(feature = "tools")]
 mod device;
+#[cfg(feature = "tools")]
+mod execute;
+#[cfg_attr(not(feature = "tools"), allow(dead_code))]
 mod figures;
+#[cfg(feature = "tools")]
 mod freeze;
 mod help;
 mod info;
+#[cfg(feature = "tools")]
 mod json;
 #[cfg(feature = "tools")]
 mod ls;
@@ -26,8 +36,11 @@ mod monitor;
 pub mod prepass;
 #[cfg(feature = "tools")]
 mod regex;
+#[cfg(feature = "tools")]
+mod resources;
 mod start;
 mod stop;
+#[cfg(feature = "tools")]
 mod stuck;
 #[cfg(feature = "tools")]
 mod system_config;
@@ -35,6 +48,7 @@ mod system_config;
 mod top;
 #[cfg(feature = "tools")]
 mod update_config;
+#[cfg(feature = "tools")]
 mod usage;
 mod version;
 mod wait;
@@ -94,6 +108,12 @@ const VERBS: &[Verb] = &[
     Verb { name: "info", lxc: "info", summary: "show its state, pid and use of resources", run: info::run },
     Verb { name: "wait", lxc: "wait", summary: "wait for a state", run: wait::run },
     #[cfg(feature = "tools")]
+    Verb { name: "attach", lxc: "attach", summary: "run a command inside it", run: attach::run },
+    #[cfg(feature = "tools")]
+    Verb { name: "execute", lxc: "execute", summary: "start a container for one command", run: execute::run },
+    #[cfg(feature = "tools")]
+    Verb { name: "console", lxc: "console", summary: "connect our terminal to its console or ttys", run: console::run },
+    #[cfg(feature = "tools")]
     Verb { name: "ls", lxc: "ls", summary: "list containers", run: ls::run },
     #[cfg(feature = "tools")]
     Verb { name: "top", lxc: "top", summary: "show what containers use, again and again", run: top::run },
@@ -108,7 +128,9 @@ const VERBS: &[Verb] = &[
     Verb { name: "cgroup", lxc: "cgroup", summary: "read or set a file of its cgroup", run: cgroup::run },
     #[cfg(feature = "tools")]
     Verb { name: "device", lxc: "device", summary: "give it a device, or take one away", run: device::run },
+    #[cfg(feature = "tools")]
     Verb { name: "freeze", lxc: "freeze", summary: "freeze all its processes", run: freeze::freeze },
+    #[cfg(feature = "tools")]
     Verb { name: "unfreeze", lxc: "unfreeze", summary: "let them go on", run: freeze::unfreeze },
     #[cfg(feature = "tools")]
     Verb { name: "monitor", lxc: "monitor", summary: "tell changes of state as they happen", run: monitor::run },
@@ -141,6 +163,10 @@ fn called(args: &[&CStr]) -> Outcome {
             Some(verb) => (verb.run)(&Call { program, verb: verb.name, stock: true, args }),
             None => Err(fail(program, format_args!("this tool of LXC is not built"))),
         };
+    }
+    #[cfg(feature = "tools")]
+    if program == crate::execute::NAME {
+        return Ok(crate::execute::init(args.get(1..).unwrap_or_default()));
     }
     let first_is_verb = args.first().is_some_and(|word| verb(word.to_bytes()).is_some());
     if pid1::is_wanted(name, first_is_verb) {

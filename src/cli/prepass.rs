@@ -88,6 +88,8 @@ struct Known<'i> {
     flag: &'i str,
     short: Option<char>,
     value: bool,
+    /// The value may be left out; then it is the empty text, and what follows is none of it.
+    optional: bool,
     repeats: bool,
     used: Use,
 }
@@ -131,6 +133,7 @@ fn table(info: &CommandInfoWithArgs) -> Vec<Known<'static>> {
         flag,
         short: *short,
         value: !value.is_empty(),
+        optional: false,
         repeats: false,
         used,
     });
@@ -161,6 +164,7 @@ pub fn split<'a>(info: &CommandInfoWithArgs, operands: Operands, args: &[&'a CSt
             let option = by_long(&table, name)?;
             let value = match (option.value, value) {
                 (true, Some(value)) => Some(tail(arg, value)),
+                (true, None) if option.optional => Some(c""),
                 (true, None) => Some(next(&mut args, option.flag)?),
                 (false, Some(_)) => return wrong(format_args!("{} takes no value", option.flag)),
                 (false, None) => None,
@@ -172,6 +176,7 @@ pub fn split<'a>(info: &CommandInfoWithArgs, operands: Operands, args: &[&'a CSt
                 cluster = if option.value { &[] } else { rest };
                 let value = match (option.value, rest) {
                     (false, _) => None,
+                    (true, []) if option.optional => Some(c""),
                     (true, []) => Some(next(&mut args, option.flag)?),
                     (true, value) => Some(tail(arg, value)),
                 };
@@ -196,9 +201,19 @@ pub fn split<'a>(info: &CommandInfoWithArgs, operands: Operands, args: &[&'a CSt
 
 /// The table's row of one of argh's flags. argh's own `--help` is ours already.
 fn known<'i>(flag: &FlagInfo<'i>) -> Option<Known<'i>> {
-    let value = matches!(flag.kind, FlagInfoKind::Option { .. });
+    let (value, optional) = match flag.kind {
+        FlagInfoKind::Option { arg_name } => (true, arg_name.starts_with('[')),
+        FlagInfoKind::Switch => (false, false),
+    };
     let repeats = matches!(flag.optionality, Optionality::Repeating);
-    (flag.long != "--help").then_some(Known { flag: flag.long, short: flag.short, value, repeats, used: Use::Own })
+    (flag.long != "--help").then_some(Known {
+        flag: flag.long,
+        short: flag.short,
+        value,
+        optional,
+        repeats,
+        used: Use::Own,
+    })
 }
 
 fn by_long<'i>(table: &'i [Known<'static>], name: &[u8]) -> Result<&'i Known<'static>, Stop> {

@@ -75,6 +75,8 @@ pub fn run(call: &Call<'_>) -> Outcome {
         rcfile: target.rcfile,
         defines,
         command: &line.operands,
+        image: None,
+        own_streams: false,
         daemon,
         pidfile: args.pidfile,
         console: args.console,

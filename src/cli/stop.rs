@@ -1,7 +1,7 @@
 //! `stop`: asks a container to halt or to reboot, or kills it.
 
 use super::prepass::Operands;
-use super::{Call, FAILED, Line, Outcome, Target, freeze, parse, seconds, stuck};
+use super::{Call, FAILED, Line, Outcome, Target, parse, seconds};
 use crate::control::client::{Container, Failure, Watch, Watched};
 use crate::control::proto::{StopMode, StopOrder, Wanted};
 use crate::state::State;
@@ -113,7 +113,8 @@ fn carry_out<T>(line: &Line<'_, T>, target: &Target<'_>, plan: &Plan) -> Outcome
         }
         Err(Failure::TimedOut) => {
             line.fail(format_args!("'{name}' did not {} in time", verb(plan.mode)));
-            for process in stuck::processes(&target.container()) {
+            #[cfg(feature = "tools")]
+            for process in super::stuck::processes(&target.container()) {
                 line.fail(format_args!("still there: {process}"));
             }
             Err(FAILED)
@@ -135,7 +136,7 @@ fn comes_back(mode: StopMode) -> bool {
 fn stop(container: &Container<'_>, plan: &Plan) -> Result<(), Failure> {
     // Thawing shows as RUNNING, too: that must not pass for the next life.
     if comes_back(plan.mode) && matches!(container.state()?, State::Frozen | State::Freezing) {
-        freeze::set(container, false, Some(Instant::now() + GRACE))?;
+        container.set_frozen(false, Some(Instant::now() + GRACE))?;
     }
     // Asked for before the order, so that no state is missed.
     let watch = match container.watch(goal(plan.mode)) {

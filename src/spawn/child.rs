@@ -37,6 +37,10 @@ pub struct Plan<'a> {
     pub namespaces: namespaces::Plan,
     /// init's command line.
     pub argv: &'a [&'a CStr],
+    /// Executed instead of what argv names.
+    pub image: Option<BorrowedFd<'a>>,
+    /// init gets the supervisor's own streams, where there is no console.
+    pub own_streams: bool,
     /// init's environment.
     pub environment: &'a [&'a CStr],
     /// The kernel cannot tell a container's reboot from the host's: CAP_SYS_BOOT goes.
@@ -76,7 +80,11 @@ fn become_init(plan: &Plan<'_>, barrier: BorrowedFd<'_>) -> Result<Infallible, R
     // What is made in the rootfs gets exactly the mode it is made with.
     umask(Mode::empty());
     write_sysctls(config)?;
-    let streams = if plan.site.console { None } else { Some(open_null().map_err(fail(Step::StandardStreams))?) };
+    let streams = if plan.site.console || plan.own_streams {
+        None
+    } else {
+        Some(open_null().map_err(fail(Step::StandardStreams))?)
+    };
     let terminals = rootfs::build(&plan.site)?;
     if let Some(name) = config.uts_name.filter(|_| plan.namespaces.has_uts()) {
         sethostname(std::ffi::OsStr::from_bytes(name.value.to_bytes())).map_err(fail(Step::Hostname))?;
@@ -115,7 +123,11 @@ fn become_init(plan: &Plan<'_>, barrier: BorrowedFd<'_>) -> Result<Infallible, R
     }
     signals::reset_ignored(plan.site.scene.ignored_signals);
     signals::unblock_all().map_err(fail(Step::Exec))?;
-    Err(Report::new(Step::Exec, 0, exec(plan.argv, plan.environment)))
+    let errno = match plan.image {
+        None => process::exec_in_path(process::PATH, plan.argv, plan.environment),
+        Some(image) => process::exec_file(image, plan.argv, plan.environment),
+    };
+    Err(Report::new(Step::Exec, 0, errno))
 }
 
 fn supervisor_lives(barrier: BorrowedFd<'_>) -> bool {
@@ -258,25 +270,4 @@ fn become_user(config: &Config<'_>) -> Result<(), Report> {
         process::set_dumpable().map_err(fail(Step::Uid))?;
     }
     Ok(())
-}
-
-/// Where a command without a slash is looked for: the usual directories, Android's last.
-const SEARCH: [&[u8]; 7] =
-    [b"/usr/local/sbin/", b"/usr/local/bin/", b"/usr/sbin/", b"/usr/bin/", b"/sbin/", b"/bin/", b"/system/bin/"];
-
-fn exec(argv: &[&CStr], environment: &[&CStr]) -> Errno {
-    let command = argv.first().copied().unwrap_or(c"");
-    if command.to_bytes().contains(&b'/') {
-        return process::exec(command, argv, environment);
-    }
-    let mut last = Errno::ENOENT;
-    for directory in SEARCH {
-        if let Ok(path) = PathText::join(&[directory, command.to_bytes()]) {
-            match process::exec(path.c(), argv, environment) {
-                Errno::ENOENT | Errno::ENOTDIR => {}
-                errno => last = errno,
-            }
-        }
-    }
-    last
 }

@@ -36,6 +36,10 @@ pub struct Blueprint<'t> {
     pub namespaces: namespaces::Plan,
     /// init's command line.
     pub argv: &'t [&'t CStr],
+    /// See `child::Plan`.
+    pub image: Option<OwnedFd>,
+    /// See `child::Plan`.
+    pub own_streams: bool,
     /// init's environment.
     pub environment: Vec<&'t CStr>,
     /// See `prepare::reboot_probe`.
@@ -143,6 +147,8 @@ impl Start {
             birth: Birth { in_v2: true, in_namespaces: true },
             namespaces: blueprint.namespaces,
             argv: blueprint.argv,
+            image: blueprint.image.as_ref().map(AsFd::as_fd),
+            own_streams: blueprint.own_streams,
             environment: &blueprint.environment,
             drop_sys_boot: blueprint.drop_sys_boot,
         };

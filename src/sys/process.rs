@@ -1,9 +1,11 @@
 //! Waiting, signalling, exec, limits: what nix has only with a heap, or not for realtime signals.
 
 use super::check;
+use crate::text::PathText;
 use core::ffi::{CStr, c_char};
 use core::ptr;
 use nix::errno::Errno;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// How a child ended, from its wait status: never guessed from an exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,14 +93,47 @@ const FEW_WORDS: usize = 64;
 /// execve(2). Returns only its error; E2BIG when argv or the environment has more words than fit.
 pub fn exec(path: &CStr, argv: &[&CStr], environment: &[&CStr]) -> Errno {
     if argv.len().max(environment.len()) < FEW_WORDS {
-        exec_with::<FEW_WORDS>(path, argv, environment)
+        exec_with::<FEW_WORDS>(None, path, argv, environment)
     } else {
-        exec_with::<MOST_WORDS>(path, argv, environment)
+        exec_with::<MOST_WORDS>(None, path, argv, environment)
     }
 }
 
+/// Where a command without a slash is looked for when nobody says: the usual directories, Android's last.
+pub const PATH: &[u8] = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/system/bin:/system/xbin";
+
+/// Executes `argv`, its command looked for in `path` if it has no slash. Returns only the error: as execvp(3) has it, the last
+/// one that is not just "not here".
+pub fn exec_in_path(path: &[u8], argv: &[&CStr], environment: &[&CStr]) -> Errno {
+    let command = argv.first().copied().unwrap_or(c"");
+    if command.to_bytes().contains(&b'/') {
+        return exec(command, argv, environment);
+    }
+    let mut last = Errno::ENOENT;
+    for directory in path.split(|byte| *byte == b':') {
+        let whole: Result<PathText, _> = PathText::join(&[directory, b"/", command.to_bytes()]);
+        if let Ok(whole) = whole {
+            match exec(whole.c(), argv, environment) {
+                Errno::ENOENT | Errno::ENOTDIR => {}
+                errno => last = errno,
+            }
+        }
+    }
+    last
+}
+
+/// execveat(2) of an open file. Returns only its error; ENOSYS before Linux 3.19.
+pub fn exec_file(file: BorrowedFd<'_>, argv: &[&CStr], environment: &[&CStr]) -> Errno {
+    exec_with::<MOST_WORDS>(Some(file), c"", argv, environment)
+}
+
 #[inline(never)] // or the large frame would be the small one's
-fn exec_with<const N: usize>(path: &CStr, argv: &[&CStr], environment: &[&CStr]) -> Errno {
+fn exec_with<const N: usize>(
+    file: Option<BorrowedFd<'_>>,
+    path: &CStr,
+    argv: &[&CStr],
+    environment: &[&CStr],
+) -> Errno {
     let mut argv_pointers = [ptr::null::<c_char>(); N];
     let mut environment_pointers = [ptr::null::<c_char>(); N];
     for (words, pointers) in [(argv, &mut argv_pointers), (environment, &mut environment_pointers)] {
@@ -111,7 +146,19 @@ fn exec_with<const N: usize>(path: &CStr, argv: &[&CStr], environment: &[&CStr])
     }
     // SAFETY: both arrays hold pointers to C strings that outlive the call and end with a null, because they are longer
     // than their words.
-    unsafe { libc::execve(path.as_ptr(), argv_pointers.as_ptr(), environment_pointers.as_ptr()) };
+    unsafe {
+        match file {
+            None => drop(libc::execve(path.as_ptr(), argv_pointers.as_ptr(), environment_pointers.as_ptr())),
+            Some(file) => drop(libc::syscall(
+                libc::SYS_execveat,
+                file.as_raw_fd(),
+                path.as_ptr(),
+                argv_pointers.as_ptr(),
+                environment_pointers.as_ptr(),
+                libc::AT_EMPTY_PATH,
+            )),
+        }
+    };
     Errno::last()
 }
 
@@ -128,6 +175,16 @@ pub fn set_limit(resource: u32, soft: u64, hard: u64) -> nix::Result<()> {
     // SAFETY: the kernel reads one rlimit64 from `limit` and writes nothing, as the old-limit pointer is null.
     check(unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource, &limit as *const Limit, ptr::null_mut::<Limit>()) })
         .map(drop)
+}
+
+/// The soft and hard limit of process `pid`; u64::MAX is "unlimited".
+pub fn limit_of(pid: i32, resource: u32) -> nix::Result<(u64, u64)> {
+    let mut limit = Limit { soft: 0, hard: 0 };
+    // SAFETY: the kernel writes one rlimit64 into `limit` and reads nothing, as the new-limit pointer is null.
+    check(unsafe {
+        libc::syscall(libc::SYS_prlimit64, pid, resource, ptr::null::<Limit>(), &mut limit as *mut Limit)
+    })?;
+    Ok((limit.soft, limit.hard))
 }
 
 /// setgroups(2) for this thread, the process's only one (the C library's would signal other threads).

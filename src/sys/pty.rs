@@ -32,6 +32,18 @@ pub fn open_peer(master: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
     Ok(unsafe { fds::adopt(fd as i32) })
 }
 
+/// A pty of the devpts instance whose directory is `devpts`: master and slave, close-on-exec.
+///
+/// # Errors
+/// ENOTTY or EINVAL before Linux 4.13, where the slave can only be had by a name that others may change.
+pub fn open_in(devpts: BorrowedFd<'_>, more: OFlag) -> nix::Result<(OwnedFd, OwnedFd)> {
+    let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+    let master = nix::fcntl::openat(devpts, c"ptmx", flags | more, Mode::empty())?;
+    unlock(master.as_fd())?;
+    let slave = open_peer(master.as_fd())?;
+    Ok((master, slave))
+}
+
 /// A pty of the host: master and slave, close-on-exec. `more` are O_* for the master.
 pub fn open_host(more: OFlag) -> nix::Result<(OwnedFd, OwnedFd)> {
     let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;

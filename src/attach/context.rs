@@ -1,0 +1,202 @@
+//! What init is like, read from outside. Everything is by the host's /proc, which no guest can change.
+
+use super::{Failed, Options, failed};
+use crate::cgroup::find::Hierarchy;
+use crate::control::client::Failure;
+use crate::limits;
+use crate::state::State;
+use crate::sys::process;
+use crate::text::{Arena, PathText, number, shown};
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sched::CloneFlags;
+use nix::sys::stat::Mode;
+use std::os::fd::OwnedFd;
+
+/// A limit: the kernel's number of the resource, soft, hard.
+pub type Limit = (u32, u64, u64);
+
+/// What the program becomes like.
+pub struct Context {
+    /// The namespaces in which init is and we are not, in the order in which they are joined.
+    pub namespaces: Vec<(CloneFlags, OwnedFd)>,
+    /// `tasks` or `cgroup.procs` of init's cgroups.
+    pub cgroups: Vec<OwnedFd>,
+    /// init's bounding set.
+    pub bounding: u64,
+    /// init cannot gain privileges.
+    pub no_new_privs: bool,
+    /// init's personality.
+    pub personality: Option<u64>,
+    /// init's limits.
+    pub limits: Vec<Limit>,
+    /// init's label, if a security module has one for it that is no "unconfined".
+    pub label: Option<String>,
+}
+
+/// The user namespace gives the right to join the others; after the mount namespace no file of the host can be opened.
+const NAMESPACES: [(&str, CloneFlags); 8] = [
+    ("user", CloneFlags::CLONE_NEWUSER),
+    ("pid", CloneFlags::CLONE_NEWPID),
+    ("uts", CloneFlags::CLONE_NEWUTS),
+    ("ipc", CloneFlags::CLONE_NEWIPC),
+    ("net", CloneFlags::CLONE_NEWNET),
+    ("cgroup", CloneFlags::CLONE_NEWCGROUP),
+    // nix has no name for CLONE_NEWTIME (Linux 5.6).
+    ("time", CloneFlags::from_bits_retain(0x80)),
+    ("mnt", CloneFlags::CLONE_NEWNS),
+];
+
+/// The limits that the kernel has (RLIM_NLIMITS).
+const LIMITS: u32 = 16;
+
+/// Reads all of it.
+pub fn read(options: &Options<'_>) -> Result<Context, Failed> {
+    let no = |why: String| Failed { why, code: 1 };
+    let name = shown(options.container.name);
+    let state = options.container.state().map_err(|failure| no(failure.to_string()))?;
+    if matches!(state, State::Frozen | State::Freezing) {
+        return Err(no(format!("'{name}' is frozen, and whatever is started in it would be too: unfreeze it first")));
+    }
+    let init = match options.container.init_pid() {
+        Ok(Some(init)) => init,
+        Ok(None) | Err(Failure::NotRunning | Failure::Closed) => return Err(no(format!("'{name}' is not running"))),
+        Err(failure) => return Err(no(failure.to_string())),
+    };
+    let status = std::fs::read_to_string(format!("/proc/{init}/status"));
+    let status = status.map_err(|_| no(format!("'{name}' is not running: there is no process {init}")))?;
+    let field = |key: &str| status.lines().find_map(|line| line.strip_prefix(key)).map(str::trim_ascii);
+    if field("Seccomp:") == Some("2")
+        && std::fs::read_to_string("/proc/self/status").is_ok_and(|own| own.contains("Seccomp:\t0"))
+    {
+        eprintln!("attach: init has a seccomp policy, which cannot be read from a process: the command runs without");
+    }
+    let bounding = field("CapBnd:").and_then(|mask| u64::from_str_radix(mask, 16).ok());
+    let context = Context {
+        namespaces: namespaces(init, options)?,
+        cgroups: if options.elevated.cgroup { Vec::new() } else { cgroups(init)? },
+        bounding: bounding.ok_or_else(|| no(format!("/proc/{init}/status has no CapBnd")))?,
+        no_new_privs: field("NoNewPrivs:") == Some("1"),
+        personality: options.personality.or_else(|| personality(init)),
+        limits: (0..LIMITS).filter_map(|resource| limit(init, resource)).collect(),
+        label: if options.elevated.label { None } else { label(init, options) },
+    };
+    // Whoever has its pid now would have been looked at.
+    match options.container.init_pid() {
+        Ok(Some(same)) if same == init => Ok(context),
+        _ => Err(no(format!("'{name}' ended meanwhile"))),
+    }
+}
+
+fn namespaces(init: i32, options: &Options<'_>) -> Result<Vec<(CloneFlags, OwnedFd)>, Failed> {
+    let mut found = Vec::new();
+    for (name, flag) in NAMESPACES {
+        let path = |who: &str| format!("/proc/{who}/ns/{name}");
+        let wanted = options.namespaces.is_none_or(|wanted| wanted & flag.bits() as u64 != 0);
+        let (Ok(own), Ok(theirs)) = (std::fs::read_link(path("self")), std::fs::read_link(path(&init.to_string())))
+        else {
+            continue;
+        };
+        if wanted && own != theirs {
+            found.push((
+                flag,
+                open(&path(&init.to_string()), OFlag::O_RDONLY).map_err(failed("open init's namespaces"))?,
+            ));
+        }
+    }
+    Ok(found)
+}
+
+/// The entrances of the cgroups in which init is. One that is not to be had is passed over only if it is not there at all.
+fn cgroups(init: i32) -> Result<Vec<OwnedFd>, Failed> {
+    let mut storage = vec![0; limits::INIT_TEXT_BYTES];
+    let arena = Arena::new(&mut storage);
+    let hierarchies =
+        crate::start::find_hierarchies(&arena).map_err(|error| Failed { why: error.to_string(), code: 1 })?;
+    let table = std::fs::read(format!("/proc/{init}/cgroup")).unwrap_or_default();
+    let mut found = Vec::new();
+    for hierarchy in hierarchies.iter() {
+        let Some(path) = table.split(|byte| *byte == b'\n').find_map(|line| path_in(line, hierarchy)) else { continue };
+        let file: &[u8] = if hierarchy.v2 { b"/cgroup.procs" } else { b"/tasks" };
+        let whole = PathText::join(&[hierarchy.mountpoint.to_bytes(), path, file]);
+        let whole: PathText = whole.map_err(|_| failed("cgroup")(Errno::ENAMETOOLONG))?;
+        match crate::sys::fds::open(whole.c(), OFlag::O_WRONLY, Mode::empty()) {
+            Ok(entrance) => found.push(entrance),
+            Err(Errno::ENOENT) => {}
+            Err(errno) => return Err(Failed { why: format!("open {}: {}", shown(whole.c()), errno.desc()), code: 1 }),
+        }
+    }
+    Ok(found)
+}
+
+/// The path of a `/proc/PID/cgroup` line (`4:cpu,cpuacct:/lxc/android`) if it is about `hierarchy`. It must not lead upwards.
+fn path_in<'l>(line: &'l [u8], hierarchy: &Hierarchy<'_>) -> Option<&'l [u8]> {
+    let mut fields = line.splitn(3, |byte| *byte == b':');
+    let (_, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
+    let mine = match controllers {
+        b"" => hierarchy.v2,
+        some => some.split(|byte| *byte == b',').any(|one| hierarchy.has(one)),
+    };
+    (mine && !path.split(|byte| *byte == b'/').any(|part| part == b"..")).then_some(path)
+}
+
+/// Linux shows it in hexadecimal, to root alone.
+fn personality(init: i32) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{init}/personality")).ok()?;
+    u64::from_str_radix(text.trim_ascii(), 16).ok()
+}
+
+fn limit(init: i32, resource: u32) -> Option<Limit> {
+    process::limit_of(init, resource).ok().map(|(soft, hard)| (resource, soft, hard))
+}
+
+/// The label as the kernel takes it for the next exec.
+fn label(init: i32, options: &Options<'_>) -> Option<String> {
+    if let Some(label) = options.label {
+        return Some(label.to_string_lossy().into_owned());
+    }
+    let text = std::fs::read_to_string(format!("/proc/{init}/attr/current")).ok()?;
+    let text = text.trim_end_matches(['\0', '\n']);
+    // AppArmor says the mode behind the name.
+    let name = text.split(" (").next().unwrap_or(text);
+    let none = name.is_empty() || name == "unconfined" || name.starts_with("kernel");
+    let apparmor = std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with(b"Y"));
+    (!none).then(|| if apparmor { format!("exec {name}") } else { name.to_owned() })
+}
+
+fn open(path: &str, flags: OFlag) -> nix::Result<OwnedFd> {
+    let path: PathText = PathText::format(format_args!("{path}")).map_err(|_| Errno::ENAMETOOLONG)?;
+    crate::sys::fds::open(path.c(), flags, Mode::empty())
+}
+
+/// The numbers of a uid's line in the container's /etc/passwd: gid and shell. The file is the guest's.
+pub fn passwd(text: &[u8], uid: u32) -> Option<&[u8]> {
+    let fields = |line: &'_ [u8]| -> Option<u64> { number(line.split(|byte| *byte == b':').nth(2)?) };
+    let line = text.split(|byte| *byte == b'\n').find(|line| fields(line) == Some(uid.into()))?;
+    line.split(|byte| *byte == b':').nth(6).filter(|shell| shell.starts_with(b"/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cgroup_line_belongs_to_its_hierarchy_only() {
+        let v1 = Hierarchy { mountpoint: c"/c", controllers: c"cpu,cpuacct", v2: false, device: 1, noprefix: false };
+        let v2 = Hierarchy { mountpoint: c"/u", controllers: c"", v2: true, device: 2, noprefix: false };
+        assert_eq!(path_in(b"4:cpuacct,cpu:/lxc/a:b", &v1), Some(&b"/lxc/a:b"[..]));
+        assert_eq!(path_in(b"4:cpuset:/lxc/a", &v1), None);
+        assert_eq!(path_in(b"0::/lxc/a", &v2), Some(&b"/lxc/a"[..]));
+        assert_eq!(path_in(b"0::/lxc/a", &v1), None);
+        assert_eq!(path_in(b"0::/../../etc", &v2), None);
+        assert_eq!(path_in(b"nonsense", &v2), None);
+    }
+
+    #[test]
+    fn shell_of_a_user_is_found_or_not() {
+        let text = b"root:x:0:0:root:/root:/bin/ash\nbad:line\nu:x:1000:1000::/home/u:bash\n";
+        assert_eq!(passwd(text, 0), Some(&b"/bin/ash"[..]));
+        assert_eq!(passwd(text, 1000), None);
+        assert_eq!(passwd(text, 7), None);
+    }
+}

@@ -1,0 +1,121 @@
+//! The transient process: it becomes like init, step by step, and has the program born.
+
+use super::context::Context;
+use super::{Options, program};
+use crate::sys::clone::{Fork, clone};
+use crate::sys::process::{self, exit_now};
+use crate::sys::{caps, fds};
+use core::convert::Infallible;
+use core::mem::ManuallyDrop;
+use nix::errno::Errno;
+use nix::sched::{setns, unshare};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+/// What failed, for the report: the step and its errno.
+pub type Fault = (&'static str, Errno);
+
+/// Runs it. `pid` takes the program's pid, `report` what failed.
+pub fn run(
+    context: Context,
+    options: &Options<'_>,
+    terminal: Option<(BorrowedFd<'_>, [bool; 3])>,
+    pid: &OwnedFd,
+    report: &OwnedFd,
+) -> ! {
+    let (step, errno) = match become_like(context, options, terminal, pid, report) {
+        Err(fault) => fault,
+        Ok(never) => match never {},
+    };
+    tell(report, 1, &format!("{step}: {}", errno.desc()));
+    exit_now(1)
+}
+
+/// An exit code and a sentence, in one write, so that it comes whole.
+pub fn tell(report: &OwnedFd, code: u8, why: &str) {
+    let mut bytes = vec![code];
+    bytes.extend(why.bytes());
+    let _ = nix::unistd::write(report, &bytes);
+}
+
+fn become_like(
+    context: Context,
+    options: &Options<'_>,
+    terminal: Option<(BorrowedFd<'_>, [bool; 3])>,
+    pid_pipe: &OwnedFd,
+    report: &OwnedFd,
+) -> Result<Infallible, Fault> {
+    // Its descriptors are closed below, all at once.
+    let context = ManuallyDrop::new(context);
+    let at = |step: &'static str| move |errno: Errno| (step, errno);
+    for cgroup in &context.cgroups {
+        nix::unistd::write(cgroup, b"0").map_err(at("join init's cgroups"))?;
+    }
+    if let Some(label) = &context.label {
+        write_label(label).map_err(at("take init's label"))?;
+    }
+    for (resource, soft, hard) in &context.limits {
+        process::set_limit(*resource, *soft, *hard).map_err(at("take init's limits"))?;
+    }
+    if let Some(persona) = context.personality {
+        process::set_personality(persona).map_err(at("personality"))?;
+    }
+    let directory = std::env::current_dir().ok();
+    for (flag, namespace) in &context.namespaces {
+        setns(namespace, *flag).map_err(at("enter init's namespaces"))?;
+    }
+    close_all_but([pid_pipe.as_raw_fd(), report.as_raw_fd(), terminal.map_or(-1, |(slave, _)| slave.as_raw_fd())])
+        .map_err(at("close descriptors"))?;
+    if options.remount {
+        unshare(nix::sched::CloneFlags::CLONE_NEWNS).map_err(at("a mount namespace of its own"))?;
+    }
+    if !options.elevated.capabilities {
+        drop_capabilities(context.bounding).map_err(at("drop capabilities"))?;
+        if context.no_new_privs {
+            nix::sys::prctl::set_no_new_privs().map_err(at("no_new_privs"))?;
+        }
+    }
+    // Our sibling: the caller waits for it, and its pid namespace is the one entered above.
+    match clone(libc::CLONE_PARENT as u64).map_err(at("fork inside the container"))? {
+        Fork::Child => program::run(options, terminal, directory, report),
+        Fork::Parent(pid) => {
+            let _ = nix::unistd::write(pid_pipe, &pid.to_ne_bytes());
+            exit_now(0)
+        }
+    }
+}
+
+/// The label is taken at the next exec; a fork inherits that.
+fn write_label(label: &str) -> nix::Result<()> {
+    let flags = nix::fcntl::OFlag::O_WRONLY;
+    let file = fds::open(c"/proc/self/attr/exec", flags, nix::sys::stat::Mode::empty())?;
+    nix::unistd::write(&file, label.as_bytes()).map(drop)
+}
+
+/// What init has lost is lost here, too. Nothing is inheritable, so that no exec gives anything back.
+fn drop_capabilities(bounding: u64) -> nix::Result<()> {
+    for number in (0..64).filter(|number| bounding >> number & 1 == 0) {
+        match caps::drop_bounding(number) {
+            Ok(()) => {}
+            Err(Errno::EINVAL) => break,
+            Err(errno) => return Err(errno),
+        }
+    }
+    let sets = caps::get()?;
+    caps::set(caps::Sets { inheritable: 0, ..sets })?;
+    match caps::clear_ambient() {
+        Ok(()) | Err(Errno::EINVAL) => Ok(()),
+        other => other,
+    }
+}
+
+/// Nothing of the host stays open but our streams: the program is visible in the container from its birth, and root there could
+/// look through /proc into what it has open.
+fn close_all_but(mut keep: [i32; 3]) -> nix::Result<()> {
+    keep.sort_unstable();
+    let mut from = 3;
+    for fd in keep.into_iter().filter(|fd| *fd >= 3) {
+        fds::close_range(from, fd - 1)?;
+        from = fd + 1;
+    }
+    fds::close_range(from, i32::MAX)
+}

@@ -1,0 +1,89 @@
+//! The init of `execute`: runs one command, reaps whatever else ends, passes signals on, and ends as the command ended.
+//!
+//! It is our own binary, executed in the container from memory under the name that LXC gives it: nothing of it need be in the
+//! rootfs.
+
+use crate::sys::clone::{Fork, fork};
+use crate::sys::process::{self, Exit};
+use crate::sys::{pty, signals};
+use core::ffi::CStr;
+use nix::errno::Errno;
+use nix::mount::{MsFlags, mount};
+use nix::sys::signal::{SigmaskHow, sigprocmask};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt;
+
+/// The name that it is executed by.
+pub const NAME: &CStr = c"init.lxc";
+/// How long the others have between SIGTERM and the end, in milliseconds.
+const FAREWELL_MS: u64 = 1_000;
+
+/// Runs `command`; its exit code, 128 + n if signal n killed it, 127 if it is not there and 126 if it cannot be run.
+pub fn init(command: &[&CStr]) -> i32 {
+    let first = nix::unistd::getpid().as_raw() == 1;
+    if first && !std::path::Path::new("/proc/self").exists() {
+        let flags = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC | MsFlags::MS_NODEV;
+        // A rootfs without the directory has no /proc then, as it would have without us.
+        let _ = mount(Some(c"proc"), c"/proc", Some(c"proc"), flags, None::<&CStr>);
+    }
+    let mask = signals::all();
+    let signals = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&mask), None)
+        .and_then(|()| SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC));
+    let Ok(signals) = signals else { return 1 };
+    let child = match fork() {
+        Ok(Fork::Child) => become_command(command),
+        Ok(Fork::Parent(pid)) => pid,
+        Err(_) => return 1,
+    };
+    let code = attend(child, &signals);
+    if first {
+        farewell();
+    }
+    code
+}
+
+fn become_command(command: &[&CStr]) -> ! {
+    let _ = nix::unistd::setsid();
+    let _ = pty::set_controlling(crate::sys::fds::standard(0), false);
+    signals::reset_ignored(u64::MAX);
+    let _ = signals::unblock_all();
+    let environment: Vec<CString> = std::env::vars_os()
+        .filter_map(|(name, value)| CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()).ok())
+        .collect();
+    let environment: Vec<&CStr> = environment.iter().map(CString::as_c_str).collect();
+    let path = environment.iter().find_map(|word| word.to_bytes().strip_prefix(b"PATH="));
+    let errno = process::exec_in_path(path.unwrap_or(process::PATH), command, &environment);
+    let name = command.first().map_or("", |name| name.to_str().unwrap_or("?"));
+    let message = format!("execute: {name}: {}\n", errno.desc());
+    let _ = nix::unistd::write(crate::sys::fds::standard(2), message.as_bytes());
+    process::exit_now(if matches!(errno, Errno::ENOENT | Errno::ENOTDIR) { 127 } else { 126 })
+}
+
+/// Reaps and passes on, until `child` has ended.
+fn attend(child: i32, signals: &SignalFd) -> i32 {
+    loop {
+        while let Ok(Some((pid, exit))) = process::reap_any() {
+            match exit {
+                Exit::Code(code) if pid == child => return code,
+                Exit::Signal(signal) if pid == child => return 128 + signal,
+                _ => {}
+            }
+        }
+        if let Ok(Some(signal)) = signals.read_signal()
+            && signal.ssi_signo != libc::SIGCHLD as u32
+        {
+            let _ = process::kill(child, signal.ssi_signo as i32);
+        }
+    }
+}
+
+/// Our end is everybody's: who is left may end by itself first.
+fn farewell() {
+    let _ = process::kill(-1, libc::SIGTERM);
+    let until = crate::prepare::host::now_ms() + FAREWELL_MS;
+    while process::has_children() && crate::prepare::host::now_ms() < until {
+        while let Ok(Some(_)) = process::reap_any() {}
+        std::thread::sleep(core::time::Duration::from_millis(10));
+    }
+}
