@@ -14,6 +14,7 @@ mod clients;
 mod command_line;
 mod config_errors;
 mod console;
+mod cross_tools;
 mod faults;
 mod hooks;
 mod host_untouched;
