@@ -22,6 +22,7 @@ mod identity;
 mod lifecycle;
 mod logging;
 mod look;
+mod lxc_api;
 mod mount_targets;
 mod mounts;
 mod notify;
