@@ -16,6 +16,7 @@ mod command_line;
 mod config_errors;
 mod console;
 mod cross_tools;
+mod explain;
 mod faults;
 mod hooks;
 mod host_untouched;

@@ -22,6 +22,8 @@ mod device;
 #[cfg(feature = "tools")]
 mod execute;
 #[cfg(feature = "tools")]
+mod explain;
+#[cfg(feature = "tools")]
 mod facts;
 #[cfg_attr(not(feature = "tools"), allow(dead_code))]
 mod figures;
@@ -148,6 +150,8 @@ const VERBS: &[Verb] = &[
         summary: "rewrite its config with today's key names",
         run: update_config::run,
     },
+    #[cfg(feature = "tools")]
+    Verb { name: "explain", lxc: "", summary: "print the steps of its start, doing none of them", run: explain::run },
     Verb { name: "init", lxc: "", summary: "be the machine's init, as process 1", run: init },
     Verb { name: "version", lxc: "", summary: "print the version", run: version::run },
     Verb { name: "help", lxc: "", summary: "print this overview, or the help of a verb", run: help_of },
