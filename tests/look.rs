@@ -220,7 +220,7 @@ fn ls_finds_containers_inside_of_others() {
     let running = guest.start("signals 5");
     guest.wait_said("ready");
     // A supervisor in the guest's network; the config's place shows that nobody looks for one below the lxcpath.
-    let inner = format!("inner-{}", guest.name());
+    let inner = format!("{}-inner", guest.name());
     let rootfs = guest.dir().join("inner");
     fs::create_dir_all(rootfs.join("dev")).unwrap();
     fs::create_dir_all(rootfs.join("proc")).unwrap();
