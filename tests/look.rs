@@ -4,7 +4,9 @@
 use crate::support::{Ended, Guest, Running, binary, emulated, is_64_bit, is_lxc, sandbox, skip, wait_until};
 use std::fs;
 use std::io::Write;
+use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, symlink};
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -189,6 +191,26 @@ fn ls_tells_all_as_json_and_in_columns() {
 }
 
 #[test]
+fn ls_shows_a_supervisor_that_talks_nonsense() {
+    let guest = Guest::new("ls_nonsense");
+    guest.install("");
+    let name = format!("{}/command", guest.dir().display());
+    let address = SocketAddr::from_abstract_name(name).unwrap();
+    let liar = UnixListener::bind_addr(&address).unwrap();
+    liar.set_nonblocking(true).unwrap();
+    let listed = Running::new(&guest, guest.tool("ls", &["--json"]));
+    wait_until("its answer", || {
+        if let Ok((mut client, _)) = liar.accept() {
+            // A state that there is not.
+            let _ = client.write_all(&[0, 0, 0, 0, 0, 0, 0, 0, 99, 0, 0, 0, 0, 0, 0, 0]);
+        }
+        listed.stdout().ends_with('\n')
+    });
+    let listed = listed.wait();
+    assert!(listed.stdout.contains("\"state\":\"UNKNOWN\",\"pid\":null"), "{listed}");
+}
+
+#[test]
 fn ls_finds_containers_inside_of_others() {
     let test = "ls_finds_containers_inside_of_others";
     if is_lxc() || emulated(test, "nsenter would have to enter with qemu-user") {
@@ -198,7 +220,7 @@ fn ls_finds_containers_inside_of_others() {
     let running = guest.start("signals 5");
     guest.wait_said("ready");
     // A supervisor in the guest's network; the config's place shows that nobody looks for one below the lxcpath.
-    let inner = format!("inner-{}", guest.name());
+    let inner = format!("{}-inner", guest.name());
     let rootfs = guest.dir().join("inner");
     fs::create_dir_all(rootfs.join("dev")).unwrap();
     fs::create_dir_all(rootfs.join("proc")).unwrap();

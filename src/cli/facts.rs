@@ -22,9 +22,9 @@ pub struct Facts {
     pub name: String,
     /// How many containers it is inside of.
     pub level: u32,
-    /// By its supervisor.
-    pub state: State,
-    /// Not stopped.
+    /// By its supervisor; None: that gave no answer that can be understood.
+    pub state: Option<State>,
+    /// It has a supervisor, and is not stopped.
     pub runs: bool,
     /// Of its init, as its supervisor says.
     pub pid: Option<i32>,
@@ -48,12 +48,12 @@ pub struct Facts {
 
 impl Facts {
     /// Only what there is without asking.
-    pub fn new(container: &Container<'_>, state: State) -> Facts {
+    pub fn new(container: &Container<'_>, state: Option<State>) -> Facts {
         Facts {
             name: shown(container.name).to_string(),
             level: 0,
             state,
-            runs: state != State::Stopped,
+            runs: state.is_some_and(|state| state != State::Stopped),
             pid: None,
             ram: 0,
             swap: 0,
@@ -64,6 +64,11 @@ impl Facts {
             v6: Vec::new(),
             unprivileged: false,
         }
+    }
+
+    /// LXC's name of the state.
+    pub fn state_name(&self) -> &'static str {
+        self.state.map_or("UNKNOWN", State::name)
     }
 
     /// Takes over the values of `KEYS`.
@@ -93,7 +98,7 @@ fn running_items(container: &Container<'_>) -> [String; 3] {
 /// Finds out about a container; `details`: all of it.
 pub fn facts(
     container: &Container<'_>,
-    state: State,
+    state: Option<State>,
     details: bool,
     hierarchies: &'static Hierarchies<'static>,
 ) -> Result<Facts> {
@@ -118,8 +123,7 @@ pub fn facts(
 /// Finds out about a container inside of another one, from inside of that one's network; and its init's pid to this host.
 /// What its supervisor says of pids and cgroups is true in there only.
 pub fn inner_facts(container: &Container<'_>) -> Option<(Facts, Option<i32>)> {
-    let state = container.state().ok()?;
-    let mut facts = Facts::new(container, state);
+    let mut facts = Facts::new(container, container.state().ok());
     facts.take_items(running_items(container));
     facts.pid = container.init_pid().ok().flatten();
     let pidfd = container.ask(Command::GetInitPidfd, &[]).ok().and_then(|answer| answer.fd);

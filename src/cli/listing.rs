@@ -30,7 +30,7 @@ impl Facts {
                 1.. if self.name.find('/').is_none() => format!("{:>1$}{2}", "\\", self.level as usize, self.name),
                 _ => self.name.clone(),
             },
-            self.state.name().into(),
+            self.state_name().into(),
             dash(self.pid.map_or(String::new(), |pid| pid.to_string())),
             megabytes(self.ram, 0),
             // Whole ones, in LXC's tool.
@@ -100,7 +100,7 @@ pub fn json(found: &[Facts]) -> String {
     let mut json = Json::default();
     json.open('[');
     for facts in found {
-        json.open('{').key("name").string(&facts.name).key("state").string(facts.state.name());
+        json.open('{').key("name").string(&facts.name).key("state").string(facts.state_name());
         json.key("pid").number(facts.pid.map(|pid| pid as u64));
         let pid = facts.pid.filter(|_| facts.level == 0);
         json.key("ram_bytes").number(pid.map(|_| facts.ram)).key("swap_bytes").number(pid.map(|_| facts.swap));

@@ -137,7 +137,7 @@ impl Search<'_> {
             return;
         }
         // Who does not answer is there all the same.
-        let state = container.state().unwrap_or(State::Stopped);
+        let state = container.state().ok();
         if !self.is_in(state) {
             return;
         }
@@ -191,11 +191,11 @@ impl Search<'_> {
         self.filter.as_ref().is_none_or(|filter| filter.matches(name.to_bytes()))
     }
 
-    fn is_in(&self, state: State) -> bool {
+    fn is_in(&self, state: Option<State>) -> bool {
         let Args { active, running, frozen, stopped, .. } = *self.args;
-        (!running || state != State::Stopped)
-            && (!frozen || active || state == State::Frozen)
-            && (!stopped || state == State::Stopped)
+        (!running || state != Some(State::Stopped))
+            && (!frozen || active || state == Some(State::Frozen))
+            && (!stopped || state == Some(State::Stopped))
     }
 
     fn is_grouped(&self, facts: &Facts) -> bool {
