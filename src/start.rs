@@ -126,7 +126,7 @@ fn read_and_run(options: &Options<'_>, ready: Option<OwnedFd>) -> Result<i32> {
         };
     }
     let config: &'static Config<'static> = Box::leak(config);
-    let argv: &[&CStr] = Box::leak(Box::new(init_command(config, options, &arena)?));
+    let argv: &[&CStr] = Box::leak(Box::new(init_command(config, options.command, &arena)?));
     let image = options.image.map(|make| make()).transpose();
     let image = image.map_err(|errno| Error::os("start", errno, format_args!("a copy of our own binary in memory")))?;
     let program = Program { argv, image, own_streams: options.own_streams };
@@ -153,13 +153,14 @@ fn absolute<'t>(path: &CStr, arena: &Arena<'t>) -> Result<&'t CStr> {
     text(arena.join(&[here.as_os_str().as_bytes(), b"/", bytes]))
 }
 
-type Words<'a> = heapless::Vec<&'a CStr, { limits::ARGS }>;
+/// init's command line.
+pub type Words<'a> = heapless::Vec<&'a CStr, { limits::ARGS }>;
 
 /// The command line's command, else the config's, else /sbin/init.
 #[inline(never)] // its frame would live as long as the container
-fn init_command<'t>(config: &Config<'t>, options: &Options<'_>, arena: &Arena<'t>) -> Result<Words<'t>> {
+pub fn init_command<'t>(config: &Config<'t>, command: &[&CStr], arena: &Arena<'t>) -> Result<Words<'t>> {
     let mut words = Words::new();
-    let chosen: &[&CStr] = if options.command.is_empty() { &config.init.cmd } else { options.command };
+    let chosen: &[&CStr] = if command.is_empty() { &config.init.cmd } else { command };
     for word in chosen {
         if words.push(text(arena.copy(word.to_bytes()))?).is_err() {
             return Err(Error::new("start", format_args!("init's command has more than {} words", limits::ARGS)));
@@ -333,7 +334,7 @@ fn text<T>(result: core::result::Result<T, Full>) -> Result<T> {
 
 /// `container=lxc`, the ttys for systemd's getty generator, and what the config adds.
 #[inline(never)] // its frame would live as long as the container
-fn init_environment<'t>(config: &Config<'t>, arena: &Arena<'t>) -> Result<Vec<&'t CStr>> {
+pub fn init_environment<'t>(config: &Config<'t>, arena: &Arena<'t>) -> Result<Vec<&'t CStr>> {
     let mut words = vec![c"container=lxc"];
     if config.tty_max > 0 {
         let mut ttys = Line::<1024>::new();
