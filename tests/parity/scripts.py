@@ -4,8 +4,8 @@ from collections import namedtuple
 import re
 
 # `changes`: expressions that are each found once in the script, and what stands there instead; `config`: more default
-# config; `terminal`: on one of its own; `blind`: it looks at nothing here.
-Script = namedtuple("Script", "name seconds changes config terminal blind", defaults=(20, (), "", False, False))
+# config; `terminal`: on one of its own; `blind`: it looks at nothing here; `needs`: without that it is skipped.
+Script = namedtuple("Script", "name seconds changes config terminal blind needs", defaults=(20, (), "", False, False, "/"))
 
 # On a kernel with cgroup namespaces it looks at nothing and passes. Without that line, and in its starter's cgroup
 # namespace, it sees what it was written for. Its phase cgroup:ro wants the container's own group to be writable, though
@@ -17,6 +17,7 @@ AUTOMOUNT = {
         (r"^(PHASE=cgroup:ro\n(?:.*\n)*?mkdir .*/\$cg/xx \|\| ro=1\n\[ \$ro -ne )1", r"\g<1>0"),
     ),
     "config": "lxc.namespace.keep = cgroup user\n",
+    "needs": "/sys/fs/cgroup/freezer/cgroup.procs",
 }
 
 SCRIPTS = {
