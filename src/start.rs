@@ -110,6 +110,8 @@ fn read_and_run(options: &Options<'_>, ready: Option<OwnedFd>) -> Result<i32> {
     let lxcpath = absolute(options.lxcpath)?;
     let sources = Sources { name: options.name, lxcpath, rcfile, defines: &options.defines };
     let mut config = crate::config::load(&arena, &sources)?;
+    // Hooks are told of it.
+    config.log.level = options.loglevel.or(config.log.level);
     if let Some(path) = options.console {
         config.console.path = if path == c"none" { ConsolePath::None } else { ConsolePath::Path(absolute(path)?) };
     }
@@ -320,7 +322,7 @@ fn open_log(config: &Config<'_>, options: &Options<'_>) -> Result<()> {
     let settings = logging::Settings {
         program: options.program,
         name: config.name,
-        level: options.loglevel.or(config.log.level),
+        level: config.log.level,
         quiet: options.quiet,
         file,
         syslog: config.log.syslog.map(|facility| facility.value),

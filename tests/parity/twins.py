@@ -42,7 +42,7 @@ CONFIGS = {
         lxc.mount.entry = /usr/share/lxc mnt/slave none rbind,rslave,noexec,create=dir 0 0""",
     "rootfs-options": "lxc.rootfs.options = nodev,nosuid,noatime\nlxc.mount.auto = proc",
     "caps-drop": "lxc.cap.drop = sys_time sys_module mknod\nlxc.cap.drop = net_raw\nlxc.mount.auto = proc",
-    "caps-keep": "lxc.cap.keep = chown kill setuid setgid\nlxc.mount.auto = proc",
+    "caps-keep": "lxc.cap.keep = chown kill setuid setgid\nlxc.mount.auto = proc sys",
     "prlimit": "lxc.prlimit.nofile = 512:1024\nlxc.prlimit.core = 0\nlxc.prlimit.nproc = 2000\nlxc.mount.auto = proc",
     "environment": "lxc.environment = A=b c\nlxc.environment = EMPTY=\nlxc.environment = PATH=/bin:/sbin",
     "user": "lxc.init.uid = 1000\nlxc.init.gid = 1001\nlxc.init.cwd = /tmp\nlxc.mount.auto = proc",
