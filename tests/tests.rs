@@ -11,6 +11,7 @@ mod attach;
 mod autostart;
 mod backoff;
 mod cgroups;
+mod check;
 mod clients;
 mod command_line;
 mod config_errors;
