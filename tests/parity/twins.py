@@ -44,6 +44,13 @@ CONFIGS = {
     "caps-drop": "lxc.cap.drop = sys_time sys_module mknod\nlxc.cap.drop = net_raw\nlxc.mount.auto = proc",
     "caps-keep": "lxc.cap.keep = chown kill setuid setgid\nlxc.mount.auto = proc sys",
     "prlimit": "lxc.prlimit.nofile = 512:1024\nlxc.prlimit.core = 0\nlxc.prlimit.nproc = 2000\nlxc.mount.auto = proc",
+    "limits": """
+        lxc.cgroup.pids.max = 60
+        lxc.cgroup.cpu.shares = 512
+        lxc.cgroup.memory.limit_in_bytes = 64M
+        lxc.cgroup.devices.deny = a
+        lxc.cgroup.devices.allow = c 1:3 rwm""",
+    "signals": "lxc.signal.halt = SIGUSR1\nlxc.signal.reboot = 12",
     "environment": "lxc.environment = A=b c\nlxc.environment = EMPTY=\nlxc.environment = PATH=/bin:/sbin",
     "user": "lxc.init.uid = 1000\nlxc.init.gid = 1001\nlxc.init.cwd = /tmp\nlxc.mount.auto = proc",
     "groups": "lxc.init.groups = 7,8\nlxc.mount.auto = proc",
