@@ -14,6 +14,8 @@
 //!
 //! Before all of it, where there is no other init: `pid1` mounts, starts a supervisor process for each container, reaps.
 //!
+//! `check` says before a start whether this host can, `explain` what each step would do.
+//!
 //! Beside the sequence: `control` is LXC's command socket, `logging` the log, `state` LXC's states, `sys` all unsafe code,
 //! `text`, `limits` and `error` what everything stands on.
 
@@ -28,6 +30,8 @@ pub mod control;
 pub mod error;
 #[cfg(feature = "tools")]
 pub mod execute;
+#[cfg(feature = "tools")]
+pub mod explain;
 pub mod hooks;
 pub mod limits;
 pub mod logging;

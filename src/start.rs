@@ -184,7 +184,7 @@ pub fn init_command<'t>(config: &Config<'t>, command: &[&CStr], arena: &Arena<'t
 }
 
 /// All or nothing: what is asked for and cannot be given is refused by name and line.
-fn refuse_not_built(config: &Config<'_>) -> Result<()> {
+pub fn refuse_not_built(config: &Config<'_>) -> Result<()> {
     match config.not_built.first() {
         None => Ok(()),
         Some(key) => Err(Error::new(

@@ -16,6 +16,7 @@ mod clients;
 mod command_line;
 mod config_errors;
 mod console;
+mod explain;
 mod faults;
 mod hooks;
 mod host_untouched;

@@ -23,6 +23,8 @@ mod containers;
 mod device;
 #[cfg(feature = "tools")]
 mod execute;
+#[cfg(feature = "tools")]
+mod explain;
 #[cfg_attr(not(feature = "tools"), allow(dead_code))]
 mod figures;
 #[cfg(feature = "tools")]
@@ -139,6 +141,8 @@ const VERBS: &[Verb] = &[
     Verb { name: "config", lxc: CONFIG, summary: "print its effective config", run: config::run },
     #[cfg(feature = "tools")]
     Verb { name: "check", lxc: "checkconfig", summary: "say whether it will run here", run: check::run },
+    #[cfg(feature = "tools")]
+    Verb { name: "explain", lxc: "", summary: "say what a start would do, step by step", run: explain::run },
     #[cfg(feature = "tools")]
     Verb {
         name: "update-config",

@@ -2,8 +2,8 @@
 
 use super::Site;
 use super::beneath::{FdPath, Root, mount_on};
-use crate::cgroup::find::Hierarchy;
-use crate::config::{AutoCgroup, AutoProc, AutoSys, CgroupAccess};
+use crate::cgroup::find::{Hierarchies, Hierarchy};
+use crate::config::{AutoCgroup, AutoProc, AutoSys, CgroupAccess, Config};
 use crate::text::PathText;
 use core::ffi::CStr;
 use nix::errno::Errno;
@@ -60,11 +60,10 @@ pub fn sys(root: &Root, form: AutoSys) -> nix::Result<()> {
 /// cgroups. In a cgroup namespace a guest with CAP_SYS_ADMIN mounts them itself, so on a v1 or hybrid host nothing is done
 /// without `:force`; on a v2-only host they are always mounted, because many guests expect to find them there.
 pub fn cgroup(site: &Site<'_>, root: &Root, form: AutoCgroup) -> nix::Result<()> {
-    let pure_v2 = site.hierarchies.iter().all(|hierarchy| hierarchy.v2);
-    let can_mount = wants_capability(site, SYS_ADMIN);
-    if site.hierarchies.is_empty() || site.cgroup_namespace && !form.force && can_mount && !pure_v2 {
+    if site.hierarchies.is_empty() || is_left_to_guest(site.config, site.hierarchies, site.cgroup_namespace, form) {
         return Ok(());
     }
+    let pure_v2 = is_pure_v2(site.hierarchies);
     let place = root.make_directories(b"sys/fs/cgroup")?;
     if pure_v2 {
         let Some(hierarchy) = site.hierarchies.first() else { return Ok(()) };
@@ -84,10 +83,19 @@ pub fn cgroup(site: &Site<'_>, root: &Root, form: AutoCgroup) -> nix::Result<()>
     make_read_only(root, b"sys/fs/cgroup", QUIET)
 }
 
+/// Whether the guest is to mount its cgroups itself. `own`: it has a cgroup namespace.
+pub fn is_left_to_guest(config: &Config<'_>, hierarchies: &Hierarchies<'_>, own: bool, form: AutoCgroup) -> bool {
+    own && !form.force && keeps_capability(config, SYS_ADMIN) && !is_pure_v2(hierarchies)
+}
+
+fn is_pure_v2(hierarchies: &Hierarchies<'_>) -> bool {
+    hierarchies.iter().all(|hierarchy| hierarchy.v2)
+}
+
 const SYS_ADMIN: u32 = 21;
 
-fn wants_capability(site: &Site<'_>, number: u32) -> bool {
-    let caps = site.config.caps;
+fn keeps_capability(config: &Config<'_>, number: u32) -> bool {
+    let caps = config.caps;
     caps.drop >> number & 1 == 0 && caps.keep.is_none_or(|keep| keep >> number & 1 == 1)
 }
 

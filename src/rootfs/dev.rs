@@ -23,7 +23,7 @@ pub fn mount_tmpfs(root: &Root, config: &Config<'_>) -> Result<(), Report> {
 }
 
 /// Names and numbers (Documentation/admin-guide/devices.txt).
-const NODES: [(&CStr, u64, u64); 6] =
+pub const NODES: [(&CStr, u64, u64); 6] =
     [(c"null", 1, 3), (c"zero", 1, 5), (c"full", 1, 7), (c"random", 1, 8), (c"urandom", 1, 9), (c"tty", 5, 0)];
 
 /// Makes the nodes. Where mknod is not allowed (a user namespace), the host's own are bound instead.
