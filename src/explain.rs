@@ -41,7 +41,7 @@ impl Steps {
     }
 
     /// A step that is a list; what to say of an empty one.
-    fn list<T>(&mut self, name: &str, head: &str, empty: &str, items: &[T], show: impl Fn(&T) -> String) {
+    fn list<T>(&mut self, name: &str, head: &str, empty: &str, items: &[T], show: &dyn Fn(&T) -> String) {
         self.step(name, format_args!("{}", if items.is_empty() { empty } else { head }));
         for item in items {
             self.more(format_args!("{}", show(item)));
@@ -69,7 +69,7 @@ pub fn explain<'t>(config: &Config<'t>, command: &[&CStr], arena: &Arena<'t>) ->
 }
 
 fn all<'t>(steps: &mut Steps, config: &Config<'t>, command: &[&CStr], arena: &Arena<'t>) -> Result<()> {
-    steps.list("config", "read", "no file, everything as by default", &config.files, |file| shown(file).to_string());
+    steps.list("config", "read", "no file, everything as by default", &config.files, &|file| shown(file).to_string());
     let argv = start::init_command(config, command, arena)?;
     start::refuse_not_built(config)?;
     let none = "none";
@@ -87,7 +87,7 @@ fn all<'t>(steps: &mut Steps, config: &Config<'t>, command: &[&CStr], arena: &Ar
     steps.hooks(config, HookKind::PreStart, "on the host");
     groups(steps, config, &hierarchies)?;
     clone(steps, &plan, hierarchies.iter().any(|one| one.v2));
-    steps.list("sysctls", "through the host's /proc/sys, in the new namespaces", "none", &config.sysctls, |one| {
+    steps.list("sysctls", "through the host's /proc/sys, in the new namespaces", "none", &config.sysctls, &|one| {
         format!("{} = {}", shown(one.name), shown(one.value))
     });
     steps.step("slaves", format_args!("every mount of the host becomes a slave here"));
@@ -101,11 +101,15 @@ fn all<'t>(steps: &mut Steps, config: &Config<'t>, command: &[&CStr], arena: &Ar
     rights(steps, config);
     steps.hooks(config, HookKind::Start, "in the container");
     let init = &config.init;
-    let groups = init.groups.iter().map(|group| format!(" {group}")).collect::<String>();
+    let mut groups = String::new();
+    for group in &init.groups {
+        let _ = write!(groups, " {group}");
+    }
+    let groups = if groups.is_empty() { " none" } else { &groups };
     let directory = shown(init.cwd.unwrap_or(c"/"));
     steps.step("user", format_args!("uid {} gid {} groups{groups}, in {directory}", init.uid, init.gid));
     let environment = start::init_environment(config, arena)?;
-    steps.list("environment", "nothing but", none, &environment, |word| keys::raw(word).to_string());
+    steps.list("environment", "nothing but", none, &environment, &|word| keys::raw(word).to_string());
     let mut line = String::new();
     for word in &argv {
         let _ = write!(line, " {:?}", keys::raw(word).to_string());
@@ -136,7 +140,7 @@ fn console(steps: &mut Steps, config: &Config<'_>) {
 
 fn groups(steps: &mut Steps, config: &Config<'_>, hierarchies: &Hierarchies<'_>) -> Result<()> {
     let name = shown(config.name);
-    steps.list("cgroups", "made", "no hierarchy is mounted", hierarchies, |one| {
+    steps.list("cgroups", "made", "no hierarchy is mounted", hierarchies, &|one| {
         let place = shown(one.mountpoint);
         match access(one.mountpoint, AccessFlags::W_OK) {
             Ok(()) => format!("{place}/lxc/{name}"),
@@ -144,7 +148,7 @@ fn groups(steps: &mut Steps, config: &Config<'_>, hierarchies: &Hierarchies<'_>)
         }
     });
     limit::check(config, hierarchies)?;
-    steps.list("limits", "written", "none", &config.cgroup, |one| {
+    steps.list("limits", "written", "none", &config.cgroup, &|one| {
         let version = if one.v2 { "2" } else { "" };
         let (file, value) = (shown(one.file), shown(one.value));
         let home = limit::home(one, hierarchies);
@@ -201,14 +205,15 @@ fn files(
         true => steps.step("autodev", format_args!("tmpfs on {root}/dev size={},mode=755", config.autodev_size)),
         false => steps.step("autodev", format_args!("off: the rootfs's own /dev")),
     }
-    steps.step("auto", format_args!("{}", config.mount_auto));
+    let auto = config.mount_auto.to_string();
+    steps.step("auto", format_args!("{}", if auto.is_empty() { "nothing (lxc.mount.auto)" } else { &auto }));
     if config.mount_auto.proc != AutoProc::No {
         steps.more(format_args!("proc on {root}/proc proc nosuid,nodev,noexec"));
     }
     if config.mount_auto.sys != AutoSys::No {
         steps.more(format_args!("sysfs on {root}/sys sysfs nosuid,nodev,noexec"));
     }
-    steps.list("mounts", "in this order", "none", &config.mounts, |entry| mount(config, source, entry));
+    steps.list("mounts", "in this order", "none", &config.mounts, &|entry| mount(config, source, entry));
     let cgroup = match config.mount_auto.cgroup {
         None => "none",
         Some(_) if hierarchies.is_empty() => "skipped: this host has none",
@@ -221,7 +226,10 @@ fn files(
     steps.hooks(config, HookKind::Mount, "in the new mount namespace");
     if config.autodev {
         steps.hooks(config, HookKind::Autodev, "in the new mount namespace");
-        let names = dev::NODES.iter().map(|(name, ..)| format!(" /dev/{}", shown(name))).collect::<String>();
+        let mut names = String::new();
+        for (name, ..) in dev::NODES {
+            let _ = write!(names, " /dev/{}", shown(name));
+        }
         steps.step("nodes", format_args!("{}", names.trim_ascii_start()));
     }
     match config.pty_max {
@@ -275,7 +283,7 @@ fn identity(steps: &mut Steps, config: &Config<'_>, plan: &namespaces::Plan) {
 }
 
 fn rights(steps: &mut Steps, config: &Config<'_>) {
-    steps.list("resource limits", "soft and hard", "as ours", &config.prlimits, |one| {
+    steps.list("resource limits", "soft and hard", "as ours", &config.prlimits, &|one| {
         format!("{} {} {}", values::resource_name(one.resource), values::Limit(one.soft), values::Limit(one.hard))
     });
     match config.arch {
