@@ -8,7 +8,7 @@ SHELL       := /bin/bash
 MAKEFLAGS   += --no-print-directory
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-host test-user test-qemu test-glue test-systemd bench test-deps start-all foreign check fmt clippy deny build build-all small size check-static toolchain started clean FORCE
+.PHONY: help demo install uninstall test test-host test-user test-qemu test-glue test-parity test-systemd bench test-deps start-all foreign check fmt clippy deny build build-all small size check-static toolchain started clean FORCE
 
 # A shell without a login has no ~/.cargo/bin; flags from outside would replace those of targets/.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -42,6 +42,21 @@ build: $(WANTED:%=out/%/monopod) ## the static binaries, out/TRIPLE/monopod (TAR
 build-all: $(TARGETS:%=out/%/monopod) $(TARGETS:%=out/%/monopod-small) ## both of them for every target
 
 small: $(WANTED:%=out/%/monopod-small) ## the same with std rebuilt for size, out/TRIPLE/monopod-small
+
+# LXC's names, each a link to the one binary. A test compares them with the program's own table.
+LXC_TOOLS := start stop info wait attach execute console ls top autostart cgroup device freeze unfreeze monitor checkconfig config update-config
+PREFIX    ?= /usr/local
+BIN        = $(DESTDIR)$(PREFIX)/bin
+INSTALLED := $(or $(TARGET),$(HOST))
+
+install: out/$(INSTALLED)/monopod ## monopod and links by the names of LXC's tools (DESTDIR, PREFIX, TARGET)
+	@install -D -m 755 out/$(INSTALLED)/monopod $(BIN)/monopod
+	@for tool in $(LXC_TOOLS); do ln -sfn monopod $(BIN)/lxc-$$tool; done
+	@echo "installed $(BIN)/monopod and $(words $(LXC_TOOLS)) links lxc-*"
+
+uninstall: ## take just these away again; a file of LXC's own by such a name stays
+	@for tool in $(LXC_TOOLS); do if test "$$(readlink $(BIN)/lxc-$$tool)" = monopod; then rm $(BIN)/lxc-$$tool; fi; done
+	@rm -f $(BIN)/monopod
 
 # How std comes to a build is one word in a file: "prebuilt" (rustup has it) or "rebuilt" (the target's fallback).
 out/%/monopod: FORCE $(KEEP)/%
@@ -85,7 +100,7 @@ toolchain:
 
 AS_ROOT = $(if $(filter 0,$(shell id -u)),,sudo -E)
 
-test: test-deps fmt clippy check-static start-all test-host test-user test-glue test-boards test-qemu ## install what the tests need and run all of them
+test: test-deps fmt clippy check-static start-all test-host test-user test-glue test-parity test-boards test-qemu ## install what the tests need and run all of them
 	@if command -v cargo-deny > /dev/null; then $(MAKE) deny; else echo "skipped: cargo-deny, make check installs it"; fi
 	@echo; $(MAKE) size
 	@echo "all tests of $(HOST) passed, and the rest started where \"started\" is said above"
@@ -135,6 +150,14 @@ need-emulators = $(if $(CI),,NEED=optional) targets/need.sh python3:python3 \
 test-glue: out/$(HOST)/monopod ## run it under systemd, OpenRC, runit, s6, SysV init and busybox (GLUE="s6" for some)
 	@targets/need.sh python3:python3 nsenter:util-linux
 	@$(AS_ROOT) env CI=$(CI) tests/glue/run.py $(GLUE)
+
+# LXC's own test scripts, and the same configs under its own tools and ours. PARITY="exit-code ttys" tries only these.
+test-parity: out/$(HOST)/monopod ## hold it to LXC 5.0.2 by LXC's own tests (PARITY="exit-code" for some)
+	@targets/need.sh python3:python3 busybox:busybox-static ip:iproute2
+	@NEED=optional targets/need.sh lxc-start:lxc
+	@cargo build --quiet --locked --example testinit --target $(HOST)
+	@$(if $(PARITY),,$(AS_ROOT) env CI=$(CI) tests/parity/run.py --self-test)
+	@$(AS_ROOT) env CI=$(CI) tests/parity/run.py $(PARITY)
 
 # Not a part of `make test`: it fetches a whole Debian.
 test-systemd: out/aarch64-unknown-linux-musl/monopod ## boot Debian with systemd as a container on aarch64 in QEMU

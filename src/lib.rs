@@ -14,9 +14,8 @@
 //!
 //! Before all of it, where there is no other init: `pid1` mounts, starts a supervisor process for each container, reaps.
 //!
-//! `check` says before a start whether this host can, `explain` what each step would do.
-//!
-//! Beside the sequence: `control` is LXC's command socket, `logging` the log, `state` LXC's states, `sys` all unsafe code,
+//! Beside the sequence: `attach` runs a command inside, `execute` is the init of a container for one command, `terminal` a user's
+//! end of a pty, `check` looks before a start; `control` is LXC's command socket, `logging` the log, `state` LXC's states, `sys` all unsafe code,
 //! `text`, `limits` and `error` what everything stands on.
 
 #[cfg(feature = "tools")]
@@ -30,8 +29,6 @@ pub mod control;
 pub mod error;
 #[cfg(feature = "tools")]
 pub mod execute;
-#[cfg(feature = "tools")]
-pub mod explain;
 pub mod hooks;
 pub mod limits;
 pub mod logging;

@@ -110,6 +110,8 @@ fn read_and_run(options: &Options<'_>, ready: Option<OwnedFd>) -> Result<i32> {
     let lxcpath = absolute(options.lxcpath)?;
     let sources = Sources { name: options.name, lxcpath, rcfile, defines: &options.defines };
     let mut config = crate::config::load(&arena, &sources)?;
+    // Hooks are told of it.
+    config.log.level = options.loglevel.or(config.log.level);
     if let Some(path) = options.console {
         config.console.path = if path == c"none" { ConsolePath::None } else { ConsolePath::Path(absolute(path)?) };
     }
@@ -153,16 +155,26 @@ fn absolute<'t>(path: &CStr, arena: &Arena<'t>) -> Result<&'t CStr> {
     text(arena.join(&[here.as_os_str().as_bytes(), b"/", bytes]))
 }
 
-/// init's command line.
+/// Words of init's command line.
 pub type Words<'a> = heapless::Vec<&'a CStr, { limits::ARGS }>;
 
-/// The command line's command, else the config's, else /sbin/init.
+/// The same words, in memory that lives as long as we do.
 #[inline(never)] // its frame would live as long as the container
 pub fn init_command<'t>(config: &Config<'t>, command: &[&CStr], arena: &Arena<'t>) -> Result<Words<'t>> {
     let mut words = Words::new();
+    for word in init_words(config, command)? {
+        // As many as there were.
+        let _ = words.push(text(arena.copy(word.to_bytes()))?);
+    }
+    Ok(words)
+}
+
+/// The command line's command, else the config's, else /sbin/init.
+pub fn init_words<'w>(config: &'w Config<'_>, command: &[&'w CStr]) -> Result<Words<'w>> {
+    let mut words = Words::new();
     let chosen: &[&CStr] = if command.is_empty() { &config.init.cmd } else { command };
     for word in chosen {
-        if words.push(text(arena.copy(word.to_bytes()))?).is_err() {
+        if words.push(word).is_err() {
             return Err(Error::new("start", format_args!("init's command has more than {} words", limits::ARGS)));
         }
     }
@@ -184,7 +196,7 @@ pub fn init_command<'t>(config: &Config<'t>, command: &[&CStr], arena: &Arena<'t
 }
 
 /// All or nothing: what is asked for and cannot be given is refused by name and line.
-pub fn refuse_not_built(config: &Config<'_>) -> Result<()> {
+fn refuse_not_built(config: &Config<'_>) -> Result<()> {
     match config.not_built.first() {
         None => Ok(()),
         Some(key) => Err(Error::new(
@@ -310,7 +322,7 @@ fn open_log(config: &Config<'_>, options: &Options<'_>) -> Result<()> {
     let settings = logging::Settings {
         program: options.program,
         name: config.name,
-        level: options.loglevel.or(config.log.level),
+        level: config.log.level,
         quiet: options.quiet,
         file,
         syslog: config.log.syslog.map(|facility| facility.value),

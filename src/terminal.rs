@@ -5,10 +5,39 @@ use core::ffi::CStr;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signalfd::SignalFd;
-use nix::sys::stat::Mode;
+use nix::sys::signal::{SigmaskHow, Signal, sigprocmask};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// Takes the signals out of their usual way, to be read. What job control does to us stays as it is, or a command in the
+/// background could change the terminal's mode.
+pub fn signals() -> nix::Result<SignalFd> {
+    let mut mask = crate::sys::signals::all();
+    for stop in [Signal::SIGTSTP, Signal::SIGTTIN, Signal::SIGTTOU, Signal::SIGCONT] {
+        mask.remove(stop);
+    }
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&mask), None)?;
+    SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+}
+
+/// Standard input (0), output (1) or error (2) for a relay: opened anew where that can be done, so that a reader who has
+/// stopped never blocks us and our non-blocking mode is nobody else's.
+pub fn stream(number: i32) -> nix::Result<OwnedFd> {
+    let standard = fds::standard(number);
+    let pipe = fstat(standard).is_ok_and(|stat| stat.st_mode & libc::S_IFMT == SFlag::S_IFIFO.bits());
+    let path = [c"/proc/self/fd/0", c"/proc/self/fd/1", c"/proc/self/fd/2"];
+    if let Some(path) = path.get(number.unsigned_abs() as usize)
+        && (pipe || pty::is_terminal(standard))
+    {
+        let access = if number == 0 { OFlag::O_RDONLY } else { OFlag::O_WRONLY };
+        if let Ok(own) = fds::open(path, access | OFlag::O_NOCTTY | OFlag::O_NONBLOCK, Mode::empty()) {
+            return Ok(own);
+        }
+    }
+    standard.try_clone_to_owned().map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EBADF)))
+}
 
 /// Raw mode, until it is dropped.
 pub struct Raw<'a> {
@@ -29,7 +58,8 @@ impl<'a> Raw<'a> {
 
 impl Drop for Raw<'_> {
     fn drop(&mut self) {
-        let _ = tcsetattr(self.terminal, SetArg::TCSAFLUSH, &self.saved);
+        // Without waiting for output, which a terminal that has stopped would never take.
+        let _ = tcsetattr(self.terminal, SetArg::TCSANOW, &self.saved);
     }
 }
 
@@ -42,6 +72,8 @@ pub enum End {
     Escaped,
     /// The caller's handler of signals said so.
     Signal,
+    /// Our side is gone: the terminal hung up, or nobody reads what is shown.
+    NearClosed,
 }
 
 const BUFFER: usize = 4096;
@@ -74,11 +106,13 @@ impl Pipe {
 
 /// Bytes between a terminal and a pty's master.
 pub struct Relay<'a> {
-    far: Option<BorrowedFd<'a>>,
+    far: Option<OwnedFd>,
     input: Option<BorrowedFd<'a>>,
     output: BorrowedFd<'a>,
     /// A connection whose end is the other side's, too.
     lifeline: Option<BorrowedFd<'a>>,
+    /// The end of input is the end of all.
+    ends_with_input: bool,
     /// The key that leads out, and whether it was the last one.
     escape: Option<u8>,
     escaping: bool,
@@ -89,12 +123,13 @@ pub struct Relay<'a> {
 
 impl<'a> Relay<'a> {
     /// `far` must not block. Without one only signals are waited for.
-    pub fn new(far: Option<BorrowedFd<'a>>, input: Option<BorrowedFd<'a>>, output: BorrowedFd<'a>) -> Relay<'a> {
+    pub fn new(far: Option<OwnedFd>, input: Option<BorrowedFd<'a>>, output: BorrowedFd<'a>) -> Relay<'a> {
         Relay {
             far,
             input,
             output,
             lifeline: None,
+            ends_with_input: false,
             escape: None,
             escaping: false,
             up: Pipe::default(),
@@ -113,6 +148,16 @@ impl<'a> Relay<'a> {
         self.lifeline = Some(connection);
     }
 
+    /// The end of input ends the relay; that of a terminal always does.
+    pub fn end_with_input(&mut self) {
+        self.ends_with_input = true;
+    }
+
+    /// Lets go of the other side, to which that is a hang-up.
+    pub fn hang_up(&mut self) {
+        self.far = None;
+    }
+
     /// Keeps what is shown in a file, too.
     pub fn log(&mut self, path: &CStr) -> nix::Result<()> {
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_APPEND | OFlag::O_NOCTTY;
@@ -122,80 +167,94 @@ impl<'a> Relay<'a> {
 
     /// Gives the other side the size of our terminal.
     pub fn resize(&self) {
-        if let Some(far) = self.far {
-            let _ = pty::copy_window_size(self.input.unwrap_or(self.output), far);
+        if let Some(far) = &self.far {
+            let _ = pty::copy_window_size(self.output, far.as_fd())
+                .or_else(|errno| self.input.map_or(Err(errno), |input| pty::copy_window_size(input, far.as_fd())));
         }
     }
 
     /// Relays. `on_signal` hears every signal but SIGWINCH, and ends it by true.
     pub fn run(&mut self, signals: &SignalFd, on_signal: &mut dyn FnMut(i32) -> bool) -> End {
+        let none = PollFlags::empty();
         loop {
-            let none = PollFlags::empty();
             let room = |pipe: &Pipe| if pipe.bytes.is_empty() { PollFlags::POLLIN } else { none };
             let waiting = |pipe: &Pipe| if pipe.bytes.is_empty() { none } else { PollFlags::POLLOUT };
-            let mut fds: heapless::Vec<PollFd<'_>, 5> = heapless::Vec::new();
-            let _ = fds.push(PollFd::new(signals.as_fd(), PollFlags::POLLIN));
-            // What is not there is looked at in its place as nothing.
-            let far = self.far.unwrap_or(signals.as_fd());
+            // A hang-up is reported of whatever is looked at, wanted or not: what nothing is wanted of is not looked at.
+            let look = |fd: Option<BorrowedFd<'a>>, events: PollFlags| fd.filter(|_| !events.is_empty());
             let far_events = if self.far.is_some() { room(&self.down) | waiting(&self.up) } else { none };
-            let _ = fds.push(PollFd::new(far, far_events));
-            let input_events = if self.far.is_some() && self.input.is_some() { room(&self.up) } else { none };
-            let _ = fds.push(PollFd::new(self.input.unwrap_or(signals.as_fd()), input_events));
-            let _ = fds.push(PollFd::new(self.output, waiting(&self.down)));
-            let lifeline_events = if self.lifeline.is_some() { PollFlags::POLLIN } else { none };
-            let _ = fds.push(PollFd::new(self.lifeline.unwrap_or(signals.as_fd()), lifeline_events));
+            let far = self.far.as_ref().map(AsFd::as_fd).filter(|_| !far_events.is_empty());
+            let input_events = if self.far.is_some() { room(&self.up) } else { none };
+            let input = look(self.input, input_events);
+            let output_events = waiting(&self.down);
+            let output = look(Some(self.output), output_events);
+            let idle = signals.as_fd();
+            let mut fds = [
+                PollFd::new(idle, PollFlags::POLLIN),
+                far.map_or(PollFd::new(idle, none), |fd| PollFd::new(fd, far_events)),
+                input.map_or(PollFd::new(idle, none), |fd| PollFd::new(fd, input_events)),
+                output.map_or(PollFd::new(idle, none), |fd| PollFd::new(fd, output_events)),
+                self.lifeline.map_or(PollFd::new(idle, none), |fd| PollFd::new(fd, PollFlags::POLLIN)),
+            ];
             if poll(&mut fds, PollTimeout::NONE).is_err() {
                 continue;
             }
-            let events = |index: usize| fds.get(index).and_then(PollFd::revents).unwrap_or(none);
-            let [signalled, far_ready, input_ready, output_ready] = [events(0), events(1), events(2), events(3)];
-            let ended = self.lifeline.is_some() && !events(4).is_empty();
-            if output_ready.intersects(PollFlags::POLLOUT | PollFlags::POLLERR | PollFlags::POLLHUP)
-                && !self.down.bytes.is_empty()
+            let [signalled, far_ready, input_ready, output_ready, ended] = fds.map(|fd| fd.revents().unwrap_or(none));
+            if !output_ready.is_empty() && !self.down.flush(self.output) {
+                return End::NearClosed;
+            }
+            if !far_ready.is_empty()
+                && let Some(end) = self.serve_far(far_ready)
             {
-                self.down.flush(self.output);
+                return end;
             }
-            if let Some(far) = self.far.filter(|_| !far_events.is_empty() && !far_ready.is_empty()) {
-                if far_ready.contains(PollFlags::POLLOUT) {
-                    self.up.flush(far);
-                }
-                if self.down.bytes.is_empty()
-                    && far_ready.intersects(PollFlags::POLLIN | PollFlags::POLLHUP)
-                    && !self.receive(far)
-                {
-                    self.far = None;
-                    return End::FarClosed;
-                }
-            }
-            if self.far.is_some()
-                && self.up.bytes.is_empty()
-                && !input_events.is_empty()
-                && !input_ready.is_empty()
-                && self.read_input()
+            if !input_ready.is_empty()
+                && let Some(end) = self.read_input()
             {
-                return End::Escaped;
+                return end;
             }
-            if ended {
-                self.drain();
+            if !ended.is_empty() {
+                self.drain(signals);
                 return End::FarClosed;
             }
-            while let (PollFlags::POLLIN, Ok(Some(signal))) = (signalled & PollFlags::POLLIN, signals.read_signal()) {
-                match signal.ssi_signo as i32 {
-                    libc::SIGWINCH => {
-                        self.resize();
-                        if on_signal(libc::SIGWINCH) {
-                            return End::Signal;
-                        }
-                    }
-                    number if on_signal(number) => return End::Signal,
-                    _ => {}
+            while signalled.contains(PollFlags::POLLIN)
+                && let Ok(Some(signal)) = signals.read_signal()
+            {
+                if signal.ssi_signo as i32 == libc::SIGWINCH {
+                    self.resize();
+                }
+                if on_signal(signal.ssi_signo as i32) {
+                    return End::Signal;
                 }
             }
         }
     }
 
-    /// Shows what the other side has written; false: it is closed.
-    fn receive(&mut self, far: BorrowedFd<'_>) -> bool {
+    /// Does what the other side is ready for.
+    fn serve_far(&mut self, ready: PollFlags) -> Option<End> {
+        let far = self.far.take()?;
+        if ready.contains(PollFlags::POLLOUT) {
+            self.up.flush(far.as_fd());
+        }
+        if ready.intersects(PollFlags::POLLHUP | PollFlags::POLLERR) {
+            // Nobody will read it.
+            self.up.bytes.clear();
+        }
+        if self.down.bytes.is_empty() && ready.intersects(PollFlags::POLLIN | PollFlags::POLLHUP | PollFlags::POLLERR) {
+            match self.receive(far.as_fd()) {
+                Received::Some => {}
+                Received::FarClosed => return Some(End::FarClosed),
+                Received::NearClosed => {
+                    self.far = Some(far);
+                    return Some(End::NearClosed);
+                }
+            }
+        }
+        self.far = Some(far);
+        None
+    }
+
+    /// Shows what the other side has written.
+    fn receive(&mut self, far: BorrowedFd<'_>) -> Received {
         let mut chunk = [0; BUFFER];
         match nix::unistd::read(far, &mut chunk) {
             Ok(length @ 1..) => {
@@ -204,24 +263,24 @@ impl<'a> Relay<'a> {
                 if let Some(log) = &self.log {
                     let _ = nix::unistd::write(log, bytes);
                 }
-                self.down.flush(self.output);
-                true
+                if self.down.flush(self.output) { Received::Some } else { Received::NearClosed }
             }
-            Err(Errno::EAGAIN | Errno::EINTR) => true,
-            _ => false,
+            Err(Errno::EAGAIN | Errno::EINTR) => Received::Some,
+            _ => Received::FarClosed,
         }
     }
 
-    /// Takes what the user typed; true: the way out. The end of input is passed on as nothing: the other side goes on.
-    fn read_input(&mut self) -> bool {
-        let Some(input) = self.input else { return false };
-        let mut chunk = [0; BUFFER];
+    /// Takes what the user typed.
+    fn read_input(&mut self) -> Option<End> {
+        let input = self.input?;
+        // Room for a key that was held back.
+        let mut chunk = [0; BUFFER - 1];
         let length = match nix::unistd::read(input, &mut chunk) {
             Ok(length @ 1..) => length,
-            Err(Errno::EAGAIN | Errno::EINTR) => return false,
+            Err(Errno::EAGAIN | Errno::EINTR) => return None,
             _ => {
                 self.input = None;
-                return false;
+                return (self.ends_with_input || pty::is_terminal(input)).then_some(End::NearClosed);
             }
         };
         for byte in chunk.get(..length).unwrap_or_default() {
@@ -230,36 +289,50 @@ impl<'a> Relay<'a> {
                     self.escaping = true;
                     continue;
                 }
-                (Some(_), true) if *byte == b'q' => return true,
+                (Some(_), true) if *byte == b'q' => return Some(End::Escaped),
                 (Some(key), true) if *byte != key => drop(self.up.bytes.push(key)),
                 _ => {}
             }
             self.escaping = false;
             let _ = self.up.bytes.push(*byte);
         }
-        if let Some(far) = self.far {
-            self.up.flush(far);
+        if let Some(far) = &self.far {
+            self.up.flush(far.as_fd());
         }
-        false
+        None
     }
 
-    /// What is still to be shown, when the other side has ended.
-    pub fn drain(&mut self) {
-        self.up.bytes.clear();
+    /// Shows what is left when the other side has ended, for as long as our terminal takes it and nobody ends us.
+    pub fn drain(&mut self, signals: &SignalFd) {
+        let Some(far) = self.far.take() else { return };
         loop {
-            while !self.down.bytes.is_empty() && self.down.flush(self.output) {
-                let mut fds = [PollFd::new(self.output, PollFlags::POLLOUT)];
+            while !self.down.bytes.is_empty() {
+                let mut fds =
+                    [PollFd::new(self.output, PollFlags::POLLOUT), PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
                 let _ = poll(&mut fds, PollTimeout::NONE);
+                let ended = signals.read_signal().ok().flatten().is_some_and(|signal| ends_us(signal.ssi_signo as i32));
+                if ended || !self.down.flush(self.output) {
+                    return;
+                }
             }
-            let mut fds = match self.far {
-                Some(far) => [PollFd::new(far, PollFlags::POLLIN)],
-                None => return,
-            };
+            let mut fds = [PollFd::new(far.as_fd(), PollFlags::POLLIN)];
             let ready = poll(&mut fds, PollTimeout::ZERO).is_ok_and(|count| count > 0);
-            let Some(far) = self.far.filter(|_| ready) else { return };
-            if !self.receive(far) {
-                self.far = None;
+            if !ready || self.receive(far.as_fd()) != Received::Some {
+                return;
             }
         }
     }
+}
+
+/// What came of reading the other side.
+#[derive(PartialEq, Eq)]
+enum Received {
+    Some,
+    FarClosed,
+    NearClosed,
+}
+
+/// Signals that end a program.
+pub fn ends_us(signal: i32) -> bool {
+    matches!(signal, libc::SIGTERM | libc::SIGHUP | libc::SIGINT | libc::SIGQUIT)
 }

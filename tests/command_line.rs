@@ -84,3 +84,39 @@ fn daemon_relative_paths_are_the_callers() {
     assert!(!lxcpath.join("pid").exists(), "the pidfile stays");
     guest.assert_nothing_left();
 }
+
+#[test]
+fn installed_links_are_tools_of_lxc_and_go_away_alone() {
+    if emulated("installed_links_are_tools_of_lxc_and_go_away_alone", "the links would be run by this machine") {
+        return;
+    }
+    let folder = std::env::temp_dir().join(format!("monopod-install-{}", std::process::id()));
+    let bin = folder.join("usr/bin");
+    let make = |goal: &str| {
+        let mut command = std::process::Command::new("make");
+        command.args(["-s", goal, "PREFIX=/usr"]).arg(format!("DESTDIR={}", folder.display()));
+        command.current_dir(env!("CARGO_MANIFEST_DIR")).env_remove("MAKEFLAGS");
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    };
+    make("install");
+    let links: Vec<_> = std::fs::read_dir(&bin).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(links.len() > 10, "{links:?}");
+    for link in &links {
+        // LXC's lxc-config knows no --version.
+        let words: &[&str] = if link.ends_with("lxc-config") { &["--help"] } else { &["--help", "--version"] };
+        for word in words {
+            let output = std::process::Command::new(link).arg(word).output().unwrap();
+            assert_eq!(output.status.code(), Some(0), "{} {word}", link.display());
+            assert!(!output.stdout.is_empty(), "{} {word}", link.display());
+        }
+    }
+    // A tool of LXC's own in the place of a link is none of ours.
+    let other = bin.join("lxc-ls");
+    std::fs::remove_file(&other).unwrap();
+    std::fs::write(&other, "theirs").unwrap();
+    make("uninstall");
+    let left: Vec<_> = std::fs::read_dir(&bin).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(left, [other]);
+    std::fs::remove_dir_all(&folder).unwrap();
+}

@@ -69,7 +69,7 @@ pub fn read(options: &Options<'_>) -> Result<Context, Failed> {
     if field("Seccomp:") == Some("2")
         && std::fs::read_to_string("/proc/self/status").is_ok_and(|own| own.contains("Seccomp:\t0"))
     {
-        eprintln!("attach: init has a seccomp policy, which cannot be read from a process: the command runs without");
+        log::warn!("init has a seccomp policy, which cannot be read from a process: the command runs without");
     }
     let bounding = field("CapBnd:").and_then(|mask| u64::from_str_radix(mask, 16).ok());
     let context = Context {

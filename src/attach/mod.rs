@@ -12,16 +12,16 @@
 use crate::control::client::Container;
 use crate::sys::clone::{Fork, fork};
 use crate::sys::process::{self, Exit};
-use crate::sys::{fds, pty, signals};
-use crate::terminal::{Raw, Relay};
+use crate::sys::{fds, pty};
+use crate::terminal::{self, End, Raw, Relay};
 use core::ffi::CStr;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::sys::signal::{SigmaskHow, sigprocmask};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signalfd::SignalFd;
 use nix::unistd::pipe2;
 use std::io::Read;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 mod context;
 mod enter;
@@ -83,13 +83,16 @@ fn failed<'w>(what: &'w str) -> impl Fn(Errno) -> Failed + 'w {
 /// Runs the command; its exit code, or 128 + n if signal n killed it.
 pub fn run(options: &Options<'_>) -> Result<i32, Failed> {
     let context = context::read(options)?;
-    let mask = signals::all();
-    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&mask), None).map_err(failed("sigprocmask"))?;
-    let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK);
-    let signals = signals.map_err(failed("signalfd"))?;
+    let signals = terminal::signals().map_err(failed("signalfd"))?;
+    // Nobody in the container may look into what enters it; exec takes that back.
+    let _ = nix::sys::prctl::set_dumpable(false);
     // Whichever of our streams is a terminal is one of the host's, which the container must not get hold of.
     let terminals = [0, 1, 2].map(|number| pty::is_terminal(fds::standard(number)));
     let terminal = if terminals.contains(&true) { Some(open_pty(options)?) } else { None };
+    if let (Some((master, _)), Some(number)) = (&terminal, (0..).zip(terminals).find(|one| one.1).map(|one| one.0)) {
+        // Before the program may ask for it.
+        let _ = pty::copy_window_size(fds::standard(number), master.as_fd());
+    }
     let (pids, pid) = pipe2(OFlag::O_CLOEXEC).map_err(failed("pipe"))?;
     let (reports, report) = pipe2(OFlag::O_CLOEXEC).map_err(failed("pipe"))?;
     let slave = terminal.as_ref().map(|(_, slave)| slave.as_fd());
@@ -97,30 +100,57 @@ pub fn run(options: &Options<'_>) -> Result<i32, Failed> {
         Fork::Child => enter::run(context, options, slave.map(|slave| (slave, terminals)), &pid, &report),
         Fork::Parent(pid) => pid,
     };
-    drop((pid, report));
+    // Namespaces that we hold would outlive the container.
+    drop((pid, report, context));
     let master = terminal.map(|(master, _)| master);
-    let program = hear(pids, reports, transient)?;
+    let program = hear(pids, reports, transient, &signals)?;
     Ok(match attend(program, master, terminals, &signals, options.log)? {
         Exit::Code(code) => code,
         Exit::Signal(signal) => 128 + signal,
     })
 }
 
-/// The program's pid, once it is executed; what went wrong otherwise.
-fn hear(pids: OwnedFd, reports: OwnedFd, transient: i32) -> Result<i32, Failed> {
+/// The program's pid, once it is executed; what went wrong otherwise. A signal calls it off.
+fn hear(pids: OwnedFd, reports: OwnedFd, transient: i32, signals: &SignalFd) -> Result<i32, Failed> {
+    let born = readable(&pids, signals);
+    if born.is_err() {
+        let _ = process::kill(transient, libc::SIGKILL);
+    }
     let mut pid = [0; 4];
-    let born = std::fs::File::from(pids).read_exact(&mut pid).is_ok();
+    let program = std::fs::File::from(pids).read_exact(&mut pid).is_ok().then(|| i32::from_ne_bytes(pid));
     let _ = process::wait(transient);
+    let called_off = born.and_then(|()| readable(&reports, signals));
+    if let (Err(_), Some(program)) = (&called_off, program) {
+        let _ = process::kill(program, libc::SIGKILL);
+    }
     let mut text = Vec::new();
     let read = std::fs::File::from(reports).read_to_end(&mut text);
-    let pid = i32::from_ne_bytes(pid);
-    match (born, text.split_first()) {
-        (true, None) if read.is_ok() => return Ok(pid),
-        (true, _) => drop(process::wait(pid)),
-        (false, _) => {}
+    match (program, text.split_first()) {
+        (Some(program), None) if read.is_ok() && called_off.is_ok() => return Ok(program),
+        (Some(program), _) => drop(process::wait(program)),
+        (None, _) => {}
     }
+    called_off?;
     let (code, why) = text.split_first().unwrap_or((&1, b"the process that entered the container was killed"));
     Err(Failed { why: String::from_utf8_lossy(why).into_owned(), code: i32::from(*code) })
+}
+
+/// Waits until there is something to read, or the end. Err: a signal came that ends us.
+fn readable(pipe: &OwnedFd, signals: &SignalFd) -> Result<(), Failed> {
+    loop {
+        let mut fds = [PollFd::new(pipe.as_fd(), PollFlags::POLLIN), PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+        let _ = poll(&mut fds, PollTimeout::NONE);
+        let [ready, _] = fds.map(|fd| fd.any().unwrap_or(true));
+        if ready {
+            return Ok(());
+        }
+        while let Ok(Some(signal)) = signals.read_signal() {
+            let signal = signal.ssi_signo as i32;
+            if terminal::ends_us(signal) {
+                return Err(Failed { why: format!("called off by signal {signal}"), code: 128 + signal });
+            }
+        }
+    }
 }
 
 /// A pty of the container, so that what runs there can name it; of the host where that cannot be had.
@@ -143,38 +173,36 @@ fn attend(
     log: Option<&CStr>,
 ) -> Result<Exit, Failed> {
     let [stdin, stdout, _] = terminals;
-    let input: Option<BorrowedFd<'_>> = stdin.then(|| fds::standard(0));
-    let output = fds::standard(if stdout {
-        1
-    } else if stdin {
-        0
-    } else {
-        2
-    });
-    let _raw = input.filter(|_| master.is_some()).and_then(Raw::enter);
-    let mut relay = Relay::new(master.as_ref().map(AsFd::as_fd), input, output);
+    let input = stdin.then(|| terminal::stream(0)).transpose().map_err(failed("standard input"))?;
+    let output = terminal::stream(if stdout { 1 } else { 2 }).map_err(failed("standard output"))?;
+    let _raw = input.as_ref().filter(|_| master.is_some()).and_then(|input| Raw::enter(input.as_fd()));
+    let mut relay = Relay::new(master, input.as_ref().map(AsFd::as_fd), output.as_fd());
     if let Some(path) = log {
-        relay.log(path).map_err(|errno| failed("the terminal's log")(errno))?;
+        relay.log(path).map_err(failed("the terminal's log"))?;
     }
     relay.resize();
-    let mut ended = None;
+    // A program that ended already has sent its signal while the start was waited for.
+    let mut ended = process::try_wait(program).ok().flatten();
     loop {
-        // It also returns when the program has let go of its terminal and goes on without.
-        relay.run(signals, &mut |signal| match signal {
+        if let Some(exit) = ended {
+            relay.drain(signals);
+            return Ok(exit);
+        }
+        let end = relay.run(signals, &mut |signal| match signal {
             libc::SIGCHLD => {
                 ended = process::try_wait(program).ok().flatten();
                 ended.is_some()
             }
-            // The terminal sends these to the program as well, where it has the same one; and a hang-up is its to survive.
-            libc::SIGINT | libc::SIGQUIT | libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU | libc::SIGPIPE => false,
+            libc::SIGWINCH | libc::SIGPIPE => false,
+            // It is in a session of its own, so that none of these comes to it by itself.
             signal => {
                 let _ = process::kill(program, signal);
                 false
             }
         });
-        if let Some(exit) = ended {
-            relay.drain();
-            return Ok(exit);
+        // Otherwise it has let go of its terminal and goes on without.
+        if end == End::NearClosed {
+            relay.hang_up();
         }
     }
 }

@@ -7,7 +7,9 @@ use crate::sys::process::{self, exit_now};
 use crate::sys::{fds, pty, signals};
 use core::ffi::CStr;
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sys::stat::Mode;
 use nix::unistd::{Gid, Uid, chdir, setgid, setsid, setuid};
 use std::ffi::CString;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -38,8 +40,11 @@ fn prepare(
     directory: Option<PathBuf>,
 ) -> Result<(), super::enter::Fault> {
     let at = |step: &'static str| move |errno: Errno| (step, errno);
+    // Always: the controlling terminal of ours, whose input it could fake, is one of the host's.
+    setsid().map_err(at("setsid"))?;
     if let Some((slave, terminals)) = terminal {
-        setsid().map_err(at("setsid"))?;
+        // A host's pty, or another user namespace's, may not be ours to give.
+        let _ = nix::unistd::fchown(slave, Some(Uid::from_raw(options.uid.unwrap_or(0))), None);
         pty::set_controlling(slave, false).map_err(at("take the terminal"))?;
         for (number, _) in (0..).zip(terminals).filter(|(_, is_terminal)| *is_terminal) {
             fds::dup_onto(slave, number).map_err(at("take the terminal"))?;
@@ -95,7 +100,7 @@ fn code(errno: Errno) -> u8 {
 
 /// The user's shell, or the first of the usual ones. Android has no /bin/sh.
 fn shell(options: &Options<'_>, words: &[&CStr]) -> (String, Errno, u8) {
-    let text = read_some("/etc/passwd");
+    let text = read_some(c"/etc/passwd");
     let own = passwd(&text, options.uid.unwrap_or(0)).and_then(|shell| CString::new(shell).ok());
     let mut last = Errno::ENOENT;
     for shell in own.as_deref().into_iter().chain([c"/bin/sh", c"/system/bin/sh"]) {
@@ -107,10 +112,12 @@ fn shell(options: &Options<'_>, words: &[&CStr]) -> (String, Errno, u8) {
     ("no shell of the user's, /bin/sh or /system/bin/sh".to_owned(), last, code(last))
 }
 
-fn read_some(path: &str) -> Vec<u8> {
+fn read_some(path: &CStr) -> Vec<u8> {
     use std::io::Read;
     let mut text = Vec::new();
-    if let Ok(file) = std::fs::File::open(path)
+    // A FIFO in its place must not hold us up.
+    if let Ok(file) = fds::open(path, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY, Mode::empty())
+        && let file = std::fs::File::from(file)
         && file.metadata().is_ok_and(|data| data.is_file())
     {
         let _ = file.take(PASSWD_BYTES).read_to_end(&mut text);

@@ -21,7 +21,7 @@ pub fn controller<'a>(setting: &CgroupSetting<'a>) -> &'a [u8] {
 }
 
 /// The hierarchy that a setting belongs to.
-pub fn home<'h, 't>(setting: &CgroupSetting<'_>, hierarchies: &'h Hierarchies<'t>) -> Option<&'h Hierarchy<'t>> {
+fn home<'h, 't>(setting: &CgroupSetting<'_>, hierarchies: &'h Hierarchies<'t>) -> Option<&'h Hierarchy<'t>> {
     hierarchies.iter().find(|one| if setting.v2 { one.v2 } else { one.has(controller(setting)) })
 }
 

@@ -4,6 +4,7 @@ use super::prepass::Operands;
 use super::{Call, Outcome, Word, fail, parse, word};
 use crate::attach::{self, Elevated, Options};
 use crate::config::values;
+use crate::logging;
 use crate::sys::{memfd, process};
 use crate::text::shown;
 use argh::{ArgsInfo, FromArgs};
@@ -100,10 +101,28 @@ pub fn run(call: &Call<'_>) -> Outcome {
     if let Some(word) = args.set_var.iter().find(|word| !word.to_bytes().contains(&b'=')) {
         return Err(fail(call.program, format_args!("-v {}: not NAME=VALUE", shown(word))));
     }
+    let settings = logging::Settings {
+        program: call.program,
+        name: target.name,
+        level: line.common.level().unwrap_or_default(),
+        quiet: line.common.quiet,
+        file: line.common.logfile,
+        syslog: None,
+        kmsg: false,
+    };
+    // A log file that cannot be had is no reason not to attach.
+    let _ = logging::open_sinks(&settings);
     be_unwritable(call);
     let implied = Elevated { cgroup: true, capabilities: true, label: true };
     let elevated =
         args.elevated_privileges.unwrap_or(if args.namespaces.is_some() { implied } else { Elevated::default() });
+    // What the config gives init, an attached program has as well.
+    let given = target.container().config_item(c"lxc.environment").ok().flatten().unwrap_or_default();
+    let given: Vec<CString> = given
+        .split(|byte| *byte == b'\n')
+        .filter(|word| word.contains(&b'='))
+        .filter_map(|word| CString::new(word).ok())
+        .collect();
     let options = Options {
         container: target.container(),
         elevated,
@@ -112,7 +131,7 @@ pub fn run(call: &Call<'_>) -> Outcome {
         remount: args.remount_sys_proc,
         clear_environment: args.clear_env,
         keep: args.keep_var.clone(),
-        set: args.set_var.clone(),
+        set: given.iter().map(CString::as_c_str).chain(args.set_var.iter().copied()).collect(),
         uid: args.uid,
         gid: args.gid,
         label: args.context,
@@ -131,7 +150,10 @@ fn be_unwritable(call: &Call<'_>) {
     if memfd::is_in_memory() {
         return;
     }
-    let Ok(copy) = memfd::own_binary() else { return };
+    let copy = match memfd::own_binary() {
+        Ok(copy) => copy,
+        Err(errno) => return log::debug!("our binary stays writable: no sealed copy: {}", errno.desc()),
+    };
     let verb = CString::new(call.verb).unwrap_or_default();
     let verb = if call.stock { None } else { Some(verb.as_c_str()) };
     let words: Vec<&CStr> = [call.program].into_iter().chain(verb).chain(call.args.iter().copied()).collect();

@@ -4,14 +4,12 @@ use super::prepass::Operands;
 use super::{Call, Outcome, parse, put};
 use crate::control::client::{Container, Failure};
 use crate::control::proto::Command;
-use crate::sys::{fds, pty, signals};
-use crate::terminal::{End, Raw, Relay};
+use crate::sys::fds;
+use crate::terminal::{self, End, Raw, Relay};
 use crate::text::shown;
 use argh::{ArgsInfo, FromArgs};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::sys::signal::{SigmaskHow, sigprocmask};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
 use std::os::fd::AsFd;
 
 /// Connects our terminal to a tty of a running container, or with -t 0 to its console. Exit code: 1 if there is none.
@@ -51,9 +49,6 @@ pub fn run(call: &Call<'_>) -> Outcome {
             other => line.fail(format_args!("console of '{name}': {other}")),
         });
     }
-    if !pty::is_terminal(fds::standard(0)) {
-        return Err(line.fail(format_args!("standard input is no terminal")));
-    }
     let wanted = line.args.tty.map_or(-1, |number| i32::try_from(number).unwrap_or(i32::MAX));
     let tty = container.tty(wanted).map_err(|failure| match failure {
         Failure::NotRunning => line.fail(format_args!("'{name}' is not running")),
@@ -66,13 +61,16 @@ pub fn run(call: &Call<'_>) -> Outcome {
     let escape = line.args.escape.unwrap_or(Some(1));
     greet(tty.number, escape);
     let os = |errno: Errno| line.fail(format_args!("console of '{name}': {}", errno.desc()));
-    let mask = signals::all();
-    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&mask), None).map_err(os)?;
-    let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).map_err(os)?;
+    let signals = terminal::signals().map_err(os)?;
+    let (input, output) = (terminal::stream(0).map_err(os)?, terminal::stream(1).map_err(os)?);
     let flags = fcntl(&tty.fd, FcntlArg::F_GETFL).map_err(os)?;
     fcntl(&tty.fd, FcntlArg::F_SETFL(OFlag::from_bits_retain(flags) | OFlag::O_NONBLOCK)).map_err(os)?;
-    let _raw = Raw::enter(fds::standard(0));
-    let mut relay = Relay::new(Some(tty.fd.as_fd()), Some(fds::standard(0)), fds::standard(1));
+    let far = tty.fd.try_clone().map_err(|_| os(Errno::EMFILE))?;
+    let _raw = Raw::enter(input.as_fd());
+    let mut relay = Relay::new(Some(far), Some(input.as_fd()), output.as_fd());
+    if call.stock {
+        relay.end_with_input();
+    }
     if let Some(key) = escape {
         relay.escape(key);
     }
@@ -88,9 +86,9 @@ pub fn run(call: &Call<'_>) -> Outcome {
         if signal == libc::SIGWINCH && console {
             tell_size();
         }
-        matches!(signal, libc::SIGTERM | libc::SIGHUP | libc::SIGINT | libc::SIGQUIT)
+        terminal::ends_us(signal)
     });
-    if end == End::FarClosed {
+    if end == End::FarClosed && !call.stock {
         put(2, "\r\nthe container has closed it\r\n");
     }
     Ok(0)

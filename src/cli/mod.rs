@@ -25,6 +25,8 @@ mod device;
 mod execute;
 #[cfg(feature = "tools")]
 mod explain;
+#[cfg(feature = "tools")]
+mod facts;
 #[cfg_attr(not(feature = "tools"), allow(dead_code))]
 mod figures;
 #[cfg(feature = "tools")]
@@ -34,6 +36,8 @@ mod info;
 #[cfg(feature = "tools")]
 mod json;
 #[cfg(feature = "tools")]
+mod listing;
+#[cfg(feature = "tools")]
 mod ls;
 #[cfg(feature = "tools")]
 mod monitor;
@@ -42,6 +46,8 @@ pub mod prepass;
 mod regex;
 #[cfg(feature = "tools")]
 mod resources;
+#[cfg(feature = "tools")]
+mod rounds;
 mod start;
 mod stop;
 #[cfg(feature = "tools")]
@@ -142,14 +148,14 @@ const VERBS: &[Verb] = &[
     #[cfg(feature = "tools")]
     Verb { name: "check", lxc: "checkconfig", summary: "say whether it will run here", run: check::run },
     #[cfg(feature = "tools")]
-    Verb { name: "explain", lxc: "", summary: "say what a start would do, step by step", run: explain::run },
-    #[cfg(feature = "tools")]
     Verb {
         name: "update-config",
         lxc: "update-config",
         summary: "rewrite its config with today's key names",
         run: update_config::run,
     },
+    #[cfg(feature = "tools")]
+    Verb { name: "explain", lxc: "", summary: "print the steps of its start, doing none of them", run: explain::run },
     Verb { name: "init", lxc: "", summary: "be the machine's init, as process 1", run: init },
     Verb { name: "version", lxc: "", summary: "print the version", run: version::run },
     Verb { name: "help", lxc: "", summary: "print this overview, or the help of a verb", run: help_of },
@@ -276,6 +282,15 @@ impl<'a, T> Line<'a, T> {
         let target = self.target()?;
         match self.operands.first() {
             None => Ok(target),
+            Some(more) => Err(self.fail(format_args!("'{}' is one argument too many", shown(more)))),
+        }
+    }
+
+    /// For a verb that is about all containers: LXC's tools take no notice of words without an option.
+    #[cfg(feature = "tools")]
+    fn no_operands(&self) -> Result<(), i32> {
+        match self.operands.first().filter(|_| !self.call.stock) {
+            None => Ok(()),
             Some(more) => Err(self.fail(format_args!("'{}' is one argument too many", shown(more)))),
         }
     }

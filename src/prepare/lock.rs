@@ -12,13 +12,11 @@ use core::fmt::Write;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
 use nix::sys::stat::{Mode, SFlag, fstat, fstatat};
-#[cfg(feature = "tools")]
-use nix::unistd::{AccessFlags, access};
 use nix::unistd::{UnlinkatFlags, ftruncate, mkdir, unlinkat};
 use std::os::fd::{AsFd, OwnedFd};
 
 /// Where state may live, in the order in which it is tried. An Android host has no /run.
-const RUN: [&CStr; 3] = [c"/run", c"/var/run", c"/dev"];
+pub const RUN: [&CStr; 3] = [c"/run", c"/var/run", c"/dev"];
 
 /// The lock of one name, held.
 pub struct Lock<'t> {
@@ -85,7 +83,7 @@ pub fn take<'t>(name: &CStr, arena: &Arena<'t>) -> Result<Taken<'t>> {
 pub fn base() -> Result<PathText> {
     let mut last = Errno::ENOENT;
     for run in RUN {
-        let path = join(&[run.to_bytes(), state_in(run)])?;
+        let path = join(&[run.to_bytes(), if run == c"/dev" { b"/.monopod" } else { b"/monopod" }])?;
         match mkdir(path.c(), Mode::from_bits_truncate(0o700)) {
             Ok(()) | Err(Errno::EEXIST) => {}
             Err(errno) => {
@@ -107,18 +105,6 @@ pub fn base() -> Result<PathText> {
         return Ok(path);
     }
     Err(Error::os("lock", last, format_args!("no place for state: tried /run, /var/run and /dev")))
-}
-
-/// The directory that a start of container `name` would have, looked for but not made.
-#[cfg(feature = "tools")]
-pub fn planned(name: &CStr) -> Option<PathText> {
-    let run = RUN.into_iter().find(|run| access(*run, AccessFlags::W_OK).is_ok())?;
-    join(&[run.to_bytes(), state_in(run), b"/", name.to_bytes()]).ok()
-}
-
-/// What our directory is called there.
-fn state_in(run: &CStr) -> &'static [u8] {
-    if run == c"/dev" { b"/.monopod" } else { b"/monopod" }
 }
 
 impl<'t> Lock<'t> {

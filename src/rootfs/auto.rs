@@ -2,8 +2,8 @@
 
 use super::Site;
 use super::beneath::{FdPath, Root, mount_on};
-use crate::cgroup::find::{Hierarchies, Hierarchy};
-use crate::config::{AutoCgroup, AutoProc, AutoSys, CgroupAccess, Config};
+use crate::cgroup::find::Hierarchy;
+use crate::config::{AutoCgroup, AutoProc, AutoSys, CgroupAccess};
 use crate::text::PathText;
 use core::ffi::CStr;
 use nix::errno::Errno;
@@ -25,8 +25,9 @@ fn make_read_only(root: &Root, path: &[u8], keep: MsFlags) -> nix::Result<()> {
     mount_on(&mounted, None, None, flags, None)
 }
 
-/// proc; in the mixed form with /proc/sys and /proc/sysrq-trigger read-only and /proc/sys/net writable.
-pub fn proc(root: &Root, form: AutoProc) -> nix::Result<()> {
+/// proc; in the mixed form with /proc/sys and /proc/sysrq-trigger read-only, and /proc/sys/net writable for a guest that has
+/// CAP_NET_ADMIN.
+pub fn proc(site: &Site<'_>, root: &Root, form: AutoProc) -> nix::Result<()> {
     let place = root.make_directories(b"proc")?;
     mount_on(&place, Some(c"proc"), Some(c"proc"), QUIET, None)?;
     if form == AutoProc::Rw {
@@ -34,7 +35,9 @@ pub fn proc(root: &Root, form: AutoProc) -> nix::Result<()> {
     }
     // A kernel without networking has no /proc/sys/net, one without sysrq no trigger.
     let missing_is_fine = |errno| if errno == Errno::ENOENT { Ok(()) } else { Err(errno) };
-    bind_onto_itself(root, b"proc/sys/net", false).or_else(missing_is_fine)?;
+    if wants_capability(site, NET_ADMIN) {
+        bind_onto_itself(root, b"proc/sys/net", false).or_else(missing_is_fine)?;
+    }
     bind_onto_itself(root, b"proc/sys", true)?;
     make_read_only(root, b"proc/sys", QUIET)?;
     bind_onto_itself(root, b"proc/sysrq-trigger", false)
@@ -60,10 +63,11 @@ pub fn sys(root: &Root, form: AutoSys) -> nix::Result<()> {
 /// cgroups. In a cgroup namespace a guest with CAP_SYS_ADMIN mounts them itself, so on a v1 or hybrid host nothing is done
 /// without `:force`; on a v2-only host they are always mounted, because many guests expect to find them there.
 pub fn cgroup(site: &Site<'_>, root: &Root, form: AutoCgroup) -> nix::Result<()> {
-    if site.hierarchies.is_empty() || is_left_to_guest(site.config, site.hierarchies, site.cgroup_namespace, form) {
+    let pure_v2 = site.hierarchies.iter().all(|hierarchy| hierarchy.v2);
+    let can_mount = wants_capability(site, SYS_ADMIN);
+    if site.hierarchies.is_empty() || site.cgroup_namespace && !form.force && can_mount && !pure_v2 {
         return Ok(());
     }
-    let pure_v2 = is_pure_v2(site.hierarchies);
     let place = root.make_directories(b"sys/fs/cgroup")?;
     if pure_v2 {
         let Some(hierarchy) = site.hierarchies.first() else { return Ok(()) };
@@ -83,19 +87,11 @@ pub fn cgroup(site: &Site<'_>, root: &Root, form: AutoCgroup) -> nix::Result<()>
     make_read_only(root, b"sys/fs/cgroup", QUIET)
 }
 
-/// Whether the guest is to mount its cgroups itself. `own`: it has a cgroup namespace.
-pub fn is_left_to_guest(config: &Config<'_>, hierarchies: &Hierarchies<'_>, own: bool, form: AutoCgroup) -> bool {
-    own && !form.force && keeps_capability(config, SYS_ADMIN) && !is_pure_v2(hierarchies)
-}
-
-fn is_pure_v2(hierarchies: &Hierarchies<'_>) -> bool {
-    hierarchies.iter().all(|hierarchy| hierarchy.v2)
-}
-
+const NET_ADMIN: u32 = 12;
 const SYS_ADMIN: u32 = 21;
 
-fn keeps_capability(config: &Config<'_>, number: u32) -> bool {
-    let caps = config.caps;
+fn wants_capability(site: &Site<'_>, number: u32) -> bool {
+    let caps = site.config.caps;
     caps.drop >> number & 1 == 0 && caps.keep.is_none_or(|keep| keep >> number & 1 == 1)
 }
 
