@@ -18,7 +18,7 @@ const KEYS: [(&str, Option<&str>); 7] = [
 /// Runs the tool: `-l`, or a key.
 pub fn run(call: &Call<'_>) -> Outcome {
     let program = shown(call.program);
-    let Some(word) = call.args.first().filter(|word| word.to_bytes() != b"-h") else {
+    let Some(word) = call.args.first().filter(|word| !matches!(word.to_bytes(), b"-h" | b"--help")) else {
         let text =
             format!("Usage: {program} -l: list the keys there are\n       {program} KEY: print the value of a key\n");
         return Ok(print(&text));
