@@ -8,7 +8,7 @@ SHELL       := /bin/bash
 MAKEFLAGS   += --no-print-directory
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo install uninstall test test-host test-user test-qemu test-glue test-parity test-systemd bench test-deps start-all foreign check fmt clippy deny build build-all small size check-static toolchain started clean FORCE
+.PHONY: help demo test test-host test-user test-qemu test-glue test-parity test-systemd bench test-deps start-all foreign check fmt clippy deny build build-all small install uninstall size check-static toolchain started clean FORCE
 
 # A shell without a login has no ~/.cargo/bin; flags from outside would replace those of targets/.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -43,20 +43,25 @@ build-all: $(TARGETS:%=out/%/monopod) $(TARGETS:%=out/%/monopod-small) ## both o
 
 small: $(WANTED:%=out/%/monopod-small) ## the same with std rebuilt for size, out/TRIPLE/monopod-small
 
-# LXC's names, each a link to the one binary. A test compares them with the program's own table.
-LXC_TOOLS := start stop info wait attach execute console ls top autostart cgroup device freeze unfreeze monitor checkconfig config update-config
-PREFIX    ?= /usr/local
-BIN        = $(DESTDIR)$(PREFIX)/bin
-INSTALLED := $(or $(TARGET),$(HOST))
+# The names of LXC's tools that the binary answers to. A unit test compares them with the table of verbs.
+LXC_TOOLS := start stop info wait attach execute console ls top autostart cgroup device freeze unfreeze monitor config \
+  checkconfig update-config
+PREFIX ?= /usr/local
+BINDIR  = $(DESTDIR)$(PREFIX)/bin
 
-install: out/$(INSTALLED)/monopod ## monopod and links by the names of LXC's tools (DESTDIR, PREFIX, TARGET)
-	@install -D -m 755 out/$(INSTALLED)/monopod $(BIN)/monopod
-	@for tool in $(LXC_TOOLS); do ln -sfn monopod $(BIN)/lxc-$$tool; done
-	@echo "installed $(BIN)/monopod and $(words $(LXC_TOOLS)) links lxc-*"
+# Not built here: it may run as root, who needs no toolchain for it.
+install: ## monopod and its links by LXC's names, to PREFIX/bin (PREFIX=/usr/local, DESTDIR, TARGET; after make build)
+	@test -e out/$(or $(TARGET),$(HOST))/monopod || { echo "make build TARGET=$(or $(TARGET),$(HOST)) comes first"; exit 1; }
+	install -D -m 755 out/$(or $(TARGET),$(HOST))/monopod $(BINDIR)/monopod
+	@for tool in $(LXC_TOOLS); do \
+	  if test -e $(BINDIR)/lxc-$$tool -a ! -L $(BINDIR)/lxc-$$tool; then \
+	    echo "$(BINDIR)/lxc-$$tool is not a link, so not ours to replace"; exit 1; fi; \
+	  ln -sfn monopod $(BINDIR)/lxc-$$tool; done
 
-uninstall: ## take just these away again; a file of LXC's own by such a name stays
-	@for tool in $(LXC_TOOLS); do if test "$$(readlink $(BIN)/lxc-$$tool)" = monopod; then rm $(BIN)/lxc-$$tool; fi; done
-	@rm -f $(BIN)/monopod
+uninstall: ## remove what make install made (the same PREFIX and DESTDIR)
+	@for tool in $(LXC_TOOLS); do \
+	  if test "$$(readlink $(BINDIR)/lxc-$$tool)" = monopod; then rm -f $(BINDIR)/lxc-$$tool; fi; done
+	rm -f $(BINDIR)/monopod
 
 # How std comes to a build is one word in a file: "prebuilt" (rustup has it) or "rebuilt" (the target's fallback).
 out/%/monopod: FORCE $(KEEP)/%

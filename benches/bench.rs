@@ -5,12 +5,14 @@
 //! 2. `subject`: which tools are here, and the command lines that make each do the same work
 //! 3. `latency`: interleaved rounds, each start after a pause (`parts` are what is timed, `life` runs one container, `stamps` are the clocks)
 //! 4. `footprint`: idle memory, descriptors, wake-ups, sizes; `trace`: system calls and files opened
-//! 5. `console`: what init writes to /dev/console, relayed to a file; `held`: many containers at once
+//! 5. `console`: what init writes to /dev/console, relayed to a file; `held`: many containers at once;
+//!    `crowd`: many clients at the command socket
 //! 6. `machine` and `report`: what it ran on and the tables in Markdown; `goals`: one sentence for each goal
 //!
 //! Nothing here asserts a time: a machine's milliseconds are its own, only ratios of one run are worth comparing.
 
 mod console;
+mod crowd;
 mod footprint;
 mod goals;
 mod held;
@@ -57,6 +59,10 @@ fn run(options: &options::Options) -> Result<(), String> {
     }
     if options.exits > 0 {
         held::many_exits(&place, &mut results, options.exits);
+    }
+
+    if options.questions > 0 {
+        crowd::measure(&place, &mut results, options.questions);
     }
 
     println!("{machine}\n");

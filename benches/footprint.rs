@@ -81,7 +81,8 @@ fn field(path: &str, key: &str) -> u64 {
     line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).unwrap_or(0)
 }
 
-fn memory(life: &Life) -> Footprint {
+/// The figures of a supervisor's memory and descriptors now.
+pub fn memory(life: &Life) -> Footprint {
     let mut sum = Footprint::default();
     for pid in processes(life) {
         let rollup = format!("/proc/{pid}/smaps_rollup");

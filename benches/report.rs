@@ -1,6 +1,7 @@
 //! What was measured, and the Markdown tables made of it.
 
 use crate::console::Console;
+use crate::crowd::{Asked, Crowd, PHASES};
 use crate::footprint::Footprint;
 use crate::held::Held;
 use crate::options::Options;
@@ -51,6 +52,8 @@ pub struct Row {
     pub held: Option<Held>,
     /// Inits that ended at once, hangs among them, cgroups left.
     pub exits: Option<(usize, usize, usize)>,
+    /// A crowd at its socket.
+    pub crowd: Option<Crowd>,
     order: usize,
     samples: Vec<(Metric, f64)>,
     failures: Vec<(String, usize)>,
@@ -66,6 +69,7 @@ impl Row {
             console: None,
             held: None,
             exits: None,
+            crowd: None,
             order,
             samples: Vec::new(),
             failures: Vec::new(),
@@ -223,9 +227,44 @@ pub fn print(rows: &[Row], options: &Options) {
             row.held.map_or_else(dash, |h| format!("{:.2}x", h.slowdown)),
         ]
     });
+    if options.questions > 0 {
+        crowds(rows);
+    }
     for row in rows {
         for (failure, times) in &row.failures {
             println!("{}, {failure} ({times} times).\n", row.subject.label);
         }
     }
+}
+
+fn asked_cell(asked: &Asked) -> String {
+    let times = sorted(asked.times.iter().copied());
+    let (Some(median), Some(late), Some(last)) = (at(&times, 0.5), at(&times, 0.99), times.last()) else {
+        return format!("{} without an answer", asked.failed);
+    };
+    let failed = if asked.failed > 0 { format!(", {} without an answer", asked.failed) } else { String::new() };
+    format!("{median:.2}, **{late:.2}**, {last:.2}{failed} (of {})", asked.times.len() + asked.failed)
+}
+
+fn crowds(rows: &[Row]) {
+    println!("## A crowd of clients\n");
+    println!(
+        "ms from connect to answer of GET_STATE, and of a whole `info -s`, while clients do what the row says: median, 99th percentile, maximum.\n"
+    );
+    println!("| tool | meanwhile | GET_STATE | info -s |\n|---|---|---|---|");
+    let with = || rows.iter().filter_map(|row| row.crowd.as_ref().map(|crowd| (row.subject.label, crowd)));
+    for (label, crowd) in with() {
+        for (phase, [state, info]) in PHASES.iter().zip(&crowd.phases) {
+            println!("| {label} | {phase} | {} | {} |", asked_cell(state), asked_cell(info));
+        }
+    }
+    println!("\nWhat the supervisor holds before, after one such crowd, and after a second one.\n");
+    println!("| tool | RSS kB | private dirty kB | descriptors |\n|---|---|---|---|");
+    for (label, crowd) in with() {
+        let [before, once, twice] = crowd.kept;
+        let cells: Vec<String> =
+            before.iter().zip(once).zip(twice).map(|((a, b), c)| format!("{a}, {b}, {c}")).collect();
+        println!("| {label} | {} |", cells.join(" | "));
+    }
+    println!();
 }

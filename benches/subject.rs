@@ -93,6 +93,19 @@ impl Subject {
         command
     }
 
+    /// The command that asks for the container's state.
+    pub fn info(&self, place: &Place) -> Command {
+        let mut command;
+        if self.kind == Kind::Lxc {
+            command = Command::new("lxc-info");
+        } else {
+            command = Command::new(&self.program);
+            command.arg("info");
+        }
+        command.args(["-n", &self.name, "-P"]).arg(place.folder()).arg("-s");
+        command
+    }
+
     /// The command that ends the container at once; `init` is its init's pid on the host.
     pub fn stop(&self, place: &Place, init: i32) -> Command {
         let mut command;

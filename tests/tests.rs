@@ -18,6 +18,7 @@ mod command_line;
 mod config_errors;
 mod console;
 mod cross_tools;
+mod crowd;
 mod explain;
 mod faults;
 mod hooks;
