@@ -156,6 +156,27 @@ fn attach_passes_streams_on_as_they_are() {
 }
 
 #[test]
+fn attach_without_a_command_finds_a_shell_on_android_too() {
+    let test = "attach_without_a_command_finds_a_shell_on_android_too";
+    let guest = Guest::new("attach_shell");
+    if emulated(test, ENTERS) || !guest.busybox(test) {
+        return;
+    }
+    let folder = guest.rootfs().join("system/bin");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::rename(guest.rootfs().join("bin/busybox"), folder.join("sh")).unwrap();
+    std::fs::remove_dir_all(guest.rootfs().join("bin")).unwrap();
+    let running = running(&guest);
+    let mut command = guest.tool("attach", &[]);
+    command.stdin(Stdio::piped());
+    let mut attached = Running::new(&guest, command);
+    attached.write(b"echo $0; exit 5\n");
+    let ended = attached.wait();
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(5), "/system/bin/sh\n"), "{ended}");
+    kill(&guest, running);
+}
+
+#[test]
 fn attach_environment_and_ids_are_as_asked() {
     if emulated("attach_environment_and_ids_are_as_asked", ENTERS) {
         return;

@@ -140,3 +140,23 @@ fn installed_links_answer_and_uninstall_takes_them_away() {
     left.sort_unstable();
     assert_eq!(left, ["lxc-copy", "lxc-ls"]);
 }
+
+#[test]
+fn own_failure_has_lxcs_code_by_lxcs_name() {
+    if emulated("own_failure_has_lxcs_code_by_lxcs_name", "a link does not run under an emulator by itself") {
+        return;
+    }
+    let guest = Guest::new("codes").config("lxc.no.such.key = 1");
+    guest.install("exit 0");
+    let link = guest.dir().join("lxc-start");
+    std::os::unix::fs::symlink(fs::canonicalize(binary()).unwrap(), &link).unwrap();
+    let start = |program: &Path, words: &[&str]| {
+        let mut command = Command::new(program);
+        command.args(words).args(["-n", guest.name(), "-P"]).arg(guest.dir().parent().unwrap()).stdin(Stdio::null());
+        guest.enter(&mut command);
+        Running::new(&guest, command).wait().code
+    };
+    assert_eq!(start(&link, &["-F"]), Some(1));
+    assert_eq!(start(&link, &["-d"]), Some(1));
+    assert_eq!(start(&binary(), &["start"]), Some(255));
+}

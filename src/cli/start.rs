@@ -69,7 +69,7 @@ pub fn run(call: &Call<'_>) -> Outcome {
             return Err(fail(call.program, format_args!("more than {} times -s", defines.capacity())));
         }
     }
-    Ok(start::run(Options {
+    let code = start::run(Options {
         name: target.name,
         lxcpath: target.lxcpath,
         rcfile: target.rcfile,
@@ -87,7 +87,13 @@ pub fn run(call: &Call<'_>) -> Outcome {
         loglevel: line.common.level().unwrap_or_default(),
         quiet: line.common.quiet,
         program: call.program,
-    }))
+    });
+    Ok(as_called(call, code))
+}
+
+/// The exit code of a start: our own failures have one that no init has, which by LXC's name is LXC's.
+pub fn as_called(call: &Call<'_>, code: i32) -> i32 {
+    if call.stock && code == start::FAILED { super::FAILED } else { code }
 }
 
 /// argh: the number of an open descriptor.

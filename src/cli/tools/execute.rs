@@ -1,6 +1,7 @@
 //! `execute`: a container for one command.
 
 use super::prepass::Operands;
+use super::start::as_called;
 use super::{Call, Outcome, Word, fail, parse, with_config, word};
 use crate::start::{self, Options};
 use crate::sys::memfd;
@@ -72,7 +73,7 @@ pub fn run(call: &Call<'_>) -> Outcome {
     if command.len() < 3 {
         return Err(line.fail(format_args!("{}: no command named, and no lxc.execute.cmd", shown(target.name))));
     }
-    Ok(start::run(Options {
+    let code = start::run(Options {
         name: target.name,
         lxcpath: target.lxcpath,
         rcfile: target.rcfile,
@@ -90,5 +91,6 @@ pub fn run(call: &Call<'_>) -> Outcome {
         loglevel: line.common.level().unwrap_or_default(),
         quiet: line.common.quiet,
         program: call.program,
-    }))
+    });
+    Ok(as_called(call, code))
 }
