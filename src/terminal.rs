@@ -51,7 +51,8 @@ impl<'a> Raw<'a> {
         let saved = tcgetattr(terminal).ok()?;
         let mut raw = saved.clone();
         cfmakeraw(&mut raw);
-        tcsetattr(terminal, SetArg::TCSAFLUSH, &raw).ok()?;
+        // What was typed ahead is kept.
+        tcsetattr(terminal, SetArg::TCSANOW, &raw).ok()?;
         Some(Raw { terminal, saved })
     }
 }

@@ -1,10 +1,11 @@
 //! `check`: what it says of good and broken containers, held against what a start of the same container does.
 
+use crate::support::strace;
 use crate::support::{Ended, Guest, Running, command, emulated, program, skip};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 fn write(path: &Path, text: &[u8], mode: u32) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -222,6 +223,61 @@ fn check_running_container_is_a_warning() {
     let _ = guest.client("stop", &["-k"]);
     running.wait();
     guest.assert_nothing_left();
+}
+
+#[test]
+fn check_changes_nothing() {
+    let test = "check_changes_nothing";
+    if !strace::available(test) {
+        return;
+    }
+    let guest = Guest::new("check_reads")
+        .config("lxc.hook.pre-start = {dir}/hook\nlxc.mount.entry = {dir} tmp/new none bind,create=dir 0 0");
+    guest.script("hook", "touch $dir/ran");
+    guest.install("exit 0");
+    let before = guest.sandbox_state();
+    let inner = guest.tool("check", &[]);
+    let out = guest.dir().join("trace");
+    let mut traced = Command::new("strace");
+    traced.args(["-f", "-qqq", "-o"]).arg(&out).arg(inner.get_program()).args(inner.get_args());
+    traced.stdin(Stdio::null());
+    guest.sandbox.enter(&mut traced);
+    let ended = Running::new(&guest, traced).wait();
+    assert_eq!(ended.code, Some(0), "{ended}");
+    let text = fs::read_to_string(&out).unwrap();
+    let changing = [
+        "mount(",
+        "umount2(",
+        "mkdir",
+        "mknod",
+        "unlink",
+        "rename",
+        "symlink",
+        "link(",
+        "chmod",
+        "fchmod",
+        "chown",
+        "unshare(",
+        "setns(",
+        "pivot_root(",
+        "sethostname(",
+        "kill(",
+        "bind(",
+        "truncate",
+        "O_CREAT",
+        "O_TRUNC",
+    ];
+    // `PID NAME(ARGUMENTS`
+    let call = |line: &'_ str| line.split_once(' ').map_or(String::new(), |(_, call)| call.trim_start().to_owned());
+    let bad = |line: &&str| {
+        let call = call(line);
+        changing.iter().any(|name| call.starts_with(name) || name.starts_with("O_") && call.contains(name))
+            || call.starts_with("open") && call.contains("O_WRONLY")
+    };
+    assert!(text.lines().any(|line| call(line).starts_with("execve(")), "{text}");
+    assert_eq!(text.lines().filter(bad).collect::<Vec<_>>(), Vec::<&str>::new());
+    assert!(!guest.dir().join("ran").exists());
+    assert_eq!(guest.sandbox_state(), before);
 }
 
 #[test]

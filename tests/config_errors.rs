@@ -5,22 +5,22 @@ use crate::support::{Guest, Running};
 use std::fs;
 
 /// A start that must be refused.
-struct Refusal {
+pub struct Refusal {
     /// For the failing test's output.
-    name: &'static str,
+    pub name: &'static str,
     /// Config lines; the last one is at fault. `{dir}` and `{rootfs}` are replaced.
-    config: &'static str,
+    pub config: &'static str,
     /// Shell commands that break something first, in the guest's directory, inside its sandbox.
-    setup: &'static str,
+    pub setup: &'static str,
     /// What the line must say, besides the place of the fault.
-    says: &'static [&'static str],
+    pub says: &'static [&'static str],
 }
 
 const NOT_THERE: &str = "No such file or directory";
 
 /// Faults of the config's text and values: known before anything is done.
 #[rustfmt::skip]
-const TEXTS: &[Refusal] = &[
+pub const TEXTS: &[Refusal] = &[
     Refusal { name: "unknown key",            config: "lxc.rootfs.paht = /x",              setup: "", says: &["lxc.rootfs.paht"] },
     Refusal { name: "no equals sign",         config: "lxc.tty.max 4",                     setup: "", says: &["="] },
     Refusal { name: "number with a tail",     config: "lxc.tty.max = 4x",                  setup: "", says: &["lxc.tty.max", "4x"] },
@@ -53,7 +53,7 @@ const TEXTS: &[Refusal] = &[
 
 /// Faults of what the config names: found while starting.
 #[rustfmt::skip]
-const WORLDS: &[Refusal] = &[
+pub const WORLDS: &[Refusal] = &[
     Refusal { name: "rootfs missing",         config: "lxc.rootfs.path = dir:{dir}/missing", setup: "", says: &["{dir}/missing", NOT_THERE] },
     Refusal { name: "rootfs is a file",       config: "lxc.rootfs.path = dir:{dir}/file",  setup: "echo > file", says: &["{dir}/file"] },
     Refusal { name: "rootfs mount missing",   config: "lxc.rootfs.mount = {dir}/missing",  setup: "", says: &["{dir}/missing", NOT_THERE] },
@@ -84,7 +84,7 @@ const WORLDS: &[Refusal] = &[
 
 /// Faults that are named without a line: things of the rootfs that nobody wrote, and values whose line is not kept.
 #[rustfmt::skip]
-const UNPLACED: &[Refusal] = &[
+pub const UNPLACED: &[Refusal] = &[
     Refusal { name: "console missing",        config: "lxc.console.path = {dir}/missing/tty", setup: "", says: &["{dir}/missing/tty", NOT_THERE] },
     Refusal { name: "dev is a link out",      config: "lxc.autodev = 1",                   setup: "mkdir victim; rmdir rootfs/dev; ln -s $PWD/victim rootfs/dev", says: &["dev"] },
     Refusal { name: "init missing",           config: "lxc.init.cmd = /missing",           setup: "", says: &["/missing", NOT_THERE] },

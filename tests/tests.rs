@@ -12,6 +12,7 @@ mod autostart;
 mod backoff;
 mod cgroups;
 mod check;
+mod check_agrees;
 mod clients;
 mod command_line;
 mod config_errors;

@@ -74,7 +74,8 @@ pub fn file(path: &[u8], findings: &mut Findings) {
 pub fn judge(config: &Config<'_>, findings: &mut Findings) {
     match config.files.first() {
         Some(file) => {
-            findings.add(Verdict::Ok, "config", format_args!("{} and {} more", shown(file), config.files.len() - 1));
+            let files = config.files.len();
+            findings.add(Verdict::Ok, "config", format_args!("{} can be read, {files} files in all", shown(file)));
         }
         None => findings.add(
             Verdict::Warn,

@@ -2,7 +2,7 @@
 //!
 //! * `options` is the table of kernel options, `machine` asks the kernel itself, `layout` looks at the cgroups,
 //! * `lint` reads a config once more for what loading it passes over, `rootfs` looks for what a start would execute and
-//!   mount, `path` follows links inside of the rootfs, `program` reads the head of a program,
+//!   mount, `places` at what else it writes to, `path` follows links inside of the rootfs, `program` reads the head of a program,
 //! * `listing` is the list of options as `lxc-checkconfig` prints it.
 //!
 //! A finding is FAIL where a start would fail or the guest could not run, warn where something is missing that this config
@@ -16,6 +16,7 @@ pub mod listing;
 pub mod machine;
 pub mod options;
 pub mod path;
+pub mod places;
 pub mod program;
 pub mod rootfs;
 

@@ -34,7 +34,7 @@ enum Need {
 }
 
 /// The table: the option's name, who needs it, what it is.
-const TABLE: [(&str, Need, &str); 23] = [
+const TABLE: [(&str, Need, &str); 22] = [
     ("NAMESPACES", Need::Always, "namespaces"),
     ("PID_NS", Need::Always, "process ids of its own"),
     ("UTS_NS", Need::Namespace(libc::CLONE_NEWUTS), "a host name of its own"),
@@ -57,7 +57,6 @@ const TABLE: [(&str, Need, &str); 23] = [
     ("USER_NS", Need::Nobody, "user namespaces, which lxc.idmap would need"),
     ("SECCOMP_FILTER", Need::Nobody, "filters of system calls, which lxc.seccomp would need"),
     ("ANDROID_BINDER_IPC", Need::Nobody, "binder, without which Android's services do not start"),
-    ("ANDROID_BINDERFS", Need::Nobody, "binder devices for each container"),
 ];
 
 /// Multiple instances of devpts are an option until Linux 4.7.

@@ -2,7 +2,7 @@
 
 use super::path::{Lost, resolve};
 use super::program::{self, Program};
-use super::{Findings, Verdict, machine};
+use super::{Findings, Verdict, machine, places};
 use crate::config::{Config, Create, Hook, HookKind, MountEntry};
 use crate::hooks::is_plain;
 use crate::rootfs::beneath::{Root, components};
@@ -52,6 +52,7 @@ pub fn judge(config: &Config<'_>, source: &Source<'_>, argv: &[&CStr], findings:
         }
     };
     findings.add(Verdict::Ok, "rootfs", format_args!("{}", shown(source.path)));
+    places::directories(config, &root, findings);
     init(config, &root, argv, findings);
     mounts(config, source, &root, findings);
     if let Some(host) = &host {
@@ -192,7 +193,12 @@ fn mounts(config: &Config<'_>, source: &Source<'_>, root: &Root, findings: &mut 
         } else if let Some(why) = lost_target(config, source, root, entry, earlier) {
             bad(Verdict::Fail, format_args!("target {}: {why}", shown(entry.target)));
         } else if is_typed(entry) && !machine::has_filesystem(&types, entry.fstype.to_bytes()) {
-            bad(Verdict::Warn, format_args!("the kernel does not know {} now (a module?)", shown(entry.fstype)));
+            // The kernel asks this program for a module.
+            let helper = std::fs::read("/proc/sys/kernel/modprobe").unwrap_or_default();
+            let loads =
+                Path::new(OsStr::from_bytes(helper.trim_ascii())).is_file() && Path::new("/lib/modules").exists();
+            let (verdict, but) = if loads { (Verdict::Warn, " yet (a module?)") } else { (Verdict::Fail, "") };
+            bad(verdict, format_args!("the kernel does not know {}{but}", shown(entry.fstype)));
         } else {
             fine += 1;
         }

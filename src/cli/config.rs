@@ -17,7 +17,7 @@ struct Args {
 pub fn run(call: &Call<'_>) -> Outcome {
     #[cfg(feature = "tools")]
     if call.stock {
-        return super::system_config::run(call);
+        return super::tools::system_config::run(call);
     }
     let mut line = parse::<Args>(call, Operands::Anywhere, "")?;
     let target = line.only_target()?;

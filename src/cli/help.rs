@@ -1,7 +1,7 @@
 //! Help texts: an overview of the verbs, and for each verb its options, from argh's own table.
 
 use super::prepass::COMMON;
-use super::{Call, VERBS};
+use super::{Call, verbs};
 use crate::text::shown;
 use argh::{CommandInfoWithArgs, FlagInfoKind};
 use core::fmt::Write;
@@ -15,7 +15,7 @@ pub fn overview() -> String {
         "monopod starts one container from its LXC config and keeps it running.\n\n\
          Usage: monopod VERB [-n] NAME [OPTIONS]\n\n",
     );
-    for verb in VERBS {
+    for verb in verbs() {
         let _ = writeln!(text, "  {:<13} {}", verb.name, verb.summary);
     }
     text.push_str(

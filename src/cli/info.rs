@@ -6,7 +6,7 @@ use super::figures::Size;
 use super::figures::Span;
 use super::prepass::Operands;
 #[cfg(feature = "tools")]
-use super::resources;
+use super::tools::resources;
 use super::{Call, FAILED, Outcome, Target, Word, parse, print, put, with_config, word};
 use crate::state::State;
 use crate::text::{Shown, number, shown};

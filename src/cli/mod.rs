@@ -1,65 +1,21 @@
 //! The command line: which verb was called, by which name, and its options. The only place that knows argh.
 //!
+//! The verbs here are in every build; those of `tools` are left out of the small one.
+//!
 //! A verb is called as `monopod VERB` or by the name of LXC's tool (`lxc-start`, a symlink). `prepass` brings getopt's
 //! forms into argh's, each verb has a file of its own, `help` prints what there is.
 
 mod addresses;
-#[cfg(feature = "tools")]
-mod attach;
-#[cfg(feature = "tools")]
-mod autostart;
-#[cfg(feature = "tools")]
-mod cgroup;
-#[cfg(feature = "tools")]
-mod cgroup_files;
-#[cfg(feature = "tools")]
-mod check;
 mod config;
-#[cfg(feature = "tools")]
-mod console;
-#[cfg(feature = "tools")]
-mod containers;
-#[cfg(feature = "tools")]
-mod device;
-#[cfg(feature = "tools")]
-mod execute;
-#[cfg(feature = "tools")]
-mod explain;
-#[cfg(feature = "tools")]
-mod facts;
 #[cfg_attr(not(feature = "tools"), allow(dead_code))]
 mod figures;
-#[cfg(feature = "tools")]
-mod freeze;
 mod help;
 mod info;
-#[cfg(feature = "tools")]
-mod json;
-#[cfg(feature = "tools")]
-mod listing;
-#[cfg(feature = "tools")]
-mod ls;
-#[cfg(feature = "tools")]
-mod monitor;
 pub mod prepass;
-#[cfg(feature = "tools")]
-mod regex;
-#[cfg(feature = "tools")]
-mod resources;
-#[cfg(feature = "tools")]
-mod rounds;
 mod start;
 mod stop;
 #[cfg(feature = "tools")]
-mod stuck;
-#[cfg(feature = "tools")]
-mod system_config;
-#[cfg(feature = "tools")]
-mod top;
-#[cfg(feature = "tools")]
-mod update_config;
-#[cfg(feature = "tools")]
-mod usage;
+mod tools;
 mod version;
 mod wait;
 
@@ -111,55 +67,27 @@ struct Verb {
 /// The name of LXC's tool for the system's config, which is not what our verb prints.
 const CONFIG: &str = if cfg!(feature = "tools") { "config" } else { "" };
 
-const VERBS: &[Verb] = &[
+const CORE: &[Verb] = &[
     Verb { name: "start", lxc: "start", summary: "start a container", run: start::run },
     Verb { name: "stop", lxc: "stop", summary: "stop, restart or kill it", run: stop::run },
     Verb { name: "restart", lxc: "", summary: "let it end and start again", run: stop::restart },
     Verb { name: "info", lxc: "info", summary: "show its state, pid and use of resources", run: info::run },
     Verb { name: "wait", lxc: "wait", summary: "wait for a state", run: wait::run },
-    #[cfg(feature = "tools")]
-    Verb { name: "attach", lxc: "attach", summary: "run a command inside it", run: attach::run },
-    #[cfg(feature = "tools")]
-    Verb { name: "execute", lxc: "execute", summary: "start a container for one command", run: execute::run },
-    #[cfg(feature = "tools")]
-    Verb { name: "console", lxc: "console", summary: "connect our terminal to its console or ttys", run: console::run },
-    #[cfg(feature = "tools")]
-    Verb { name: "ls", lxc: "ls", summary: "list containers", run: ls::run },
-    #[cfg(feature = "tools")]
-    Verb { name: "top", lxc: "top", summary: "show what containers use, again and again", run: top::run },
-    #[cfg(feature = "tools")]
-    Verb {
-        name: "autostart",
-        lxc: "autostart",
-        summary: "start, stop or list those that start with the machine",
-        run: autostart::run,
-    },
-    #[cfg(feature = "tools")]
-    Verb { name: "cgroup", lxc: "cgroup", summary: "read or set a file of its cgroup", run: cgroup::run },
-    #[cfg(feature = "tools")]
-    Verb { name: "device", lxc: "device", summary: "give it a device, or take one away", run: device::run },
-    #[cfg(feature = "tools")]
-    Verb { name: "freeze", lxc: "freeze", summary: "freeze all its processes", run: freeze::freeze },
-    #[cfg(feature = "tools")]
-    Verb { name: "unfreeze", lxc: "unfreeze", summary: "let them go on", run: freeze::unfreeze },
-    #[cfg(feature = "tools")]
-    Verb { name: "monitor", lxc: "monitor", summary: "tell changes of state as they happen", run: monitor::run },
     Verb { name: "config", lxc: CONFIG, summary: "print its effective config", run: config::run },
-    #[cfg(feature = "tools")]
-    Verb { name: "check", lxc: "checkconfig", summary: "say whether it will run here", run: check::run },
-    #[cfg(feature = "tools")]
-    Verb {
-        name: "update-config",
-        lxc: "update-config",
-        summary: "rewrite its config with today's key names",
-        run: update_config::run,
-    },
-    #[cfg(feature = "tools")]
-    Verb { name: "explain", lxc: "", summary: "print the steps of its start, doing none of them", run: explain::run },
     Verb { name: "init", lxc: "", summary: "be the machine's init, as process 1", run: init },
     Verb { name: "version", lxc: "", summary: "print the version", run: version::run },
     Verb { name: "help", lxc: "", summary: "print this overview, or the help of a verb", run: help_of },
 ];
+
+#[cfg(feature = "tools")]
+const TOOLS: &[Verb] = tools::VERBS;
+#[cfg(not(feature = "tools"))]
+const TOOLS: &[Verb] = &[];
+
+/// Every verb of this build.
+fn verbs() -> impl Iterator<Item = &'static Verb> {
+    CORE.iter().chain(TOOLS)
+}
 
 /// Runs the command of `args`, the program's own name first. Returns the exit code.
 pub fn run(args: &[&CStr]) -> i32 {
@@ -173,7 +101,7 @@ fn called(args: &[&CStr]) -> Outcome {
     };
     let name = program.to_bytes();
     if let Some(tool) = name.strip_prefix(b"lxc-") {
-        return match VERBS.iter().find(|verb| !verb.lxc.is_empty() && verb.lxc.as_bytes() == tool) {
+        return match verbs().find(|verb| !verb.lxc.is_empty() && verb.lxc.as_bytes() == tool) {
             Some(verb) => (verb.run)(&Call { program, verb: verb.name, stock: true, args }),
             None => Err(fail(program, format_args!("this tool of LXC is not built"))),
         };
@@ -196,7 +124,7 @@ fn called(args: &[&CStr]) -> Outcome {
         word => match verb(word) {
             Some(verb) => (verb.run)(&Call { program, verb: verb.name, stock: false, args: rest }),
             None => {
-                let nearest = VERBS.iter().min_by_key(|verb| prepass::distance(verb.name.as_bytes(), word));
+                let nearest = verbs().min_by_key(|verb| prepass::distance(verb.name.as_bytes(), word));
                 let nearest = nearest.map_or("help", |verb| verb.name);
                 Err(fail(program, format_args!("there is no verb '{}'; the nearest is '{nearest}'", shown(first))))
             }
@@ -226,7 +154,7 @@ fn not_first(program: &CStr) -> i32 {
 }
 
 fn verb(name: &[u8]) -> Option<&'static Verb> {
-    VERBS.iter().find(|verb| verb.name.as_bytes() == name)
+    verbs().find(|verb| verb.name.as_bytes() == name)
 }
 
 /// `monopod help [VERB]`

@@ -114,7 +114,7 @@ fn carry_out<T>(line: &Line<'_, T>, target: &Target<'_>, plan: &Plan) -> Outcome
         Err(Failure::TimedOut) => {
             line.fail(format_args!("'{name}' did not {} in time", verb(plan.mode)));
             #[cfg(feature = "tools")]
-            for process in super::stuck::processes(&target.container()) {
+            for process in super::tools::stuck::processes(&target.container()) {
                 line.fail(format_args!("still there: {process}"));
             }
             Err(FAILED)

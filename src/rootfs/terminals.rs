@@ -58,6 +58,11 @@ pub fn open(site: &Site<'_>, root: &Root, dev: BorrowedFd<'_>) -> Result<Termina
     if site.console {
         let (master, number) = open_master(ptmx, OFlag::O_NONBLOCK).map_err(fail(Step::OpenPty, 0))?;
         let slave = open_slave(ptmx, master.as_fd(), number).map_err(fail(Step::OpenPty, 0))?;
+        if config.init.uid != 0 {
+            // It may be opened by name as well, not only used as the descriptors that init begins with.
+            nix::unistd::fchown(&slave, Some(nix::unistd::Uid::from_raw(config.init.uid)), None)
+                .map_err(fail(Step::Console, 0))?;
+        }
         let source = FdPath::of(&slave);
         if let Some(folder) = &folder {
             root.bind_in(folder.fd.as_fd(), folder.path.c().to_bytes(), b"console", source.c())

@@ -37,6 +37,9 @@ tool lxc-info -n c -s -H
 for key in lxc.uts.name lxc.init.cmd lxc.cap.drop lxc.mount.auto lxc.mount.entry lxc.environment lxc.tty.max; do
     tool lxc-info -n c -H -c $key
 done
+for file in pids.max cpu.shares memory.limit_in_bytes devices.list; do
+    tool lxc-cgroup -n c $file
+done
 tool lxc-ls
 tool lxc-ls -f -F name,state,pid,autostart,groups
 tool lxc-attach -n c --clear-env -- /bin/sh -c '/bin/env | /bin/sort; exit 3'
@@ -48,6 +51,11 @@ tool lxc-unfreeze -n c
 tool lxc-info -n c -s
 tool lxc-start -n c
 tool lxc-stop -n c -t 1 --nokill
+tool lxc-stop -n c -r -W
+for _ in $(seq 1 100); do
+    ! sed -n '/^signal/p' $base/rootfs/results | sed -n 2p | grep -q . || break
+    sleep 0.01
+done
 tool lxc-stop -n c -k
 tool lxc-wait -n c -s STOPPED -t 10
 tool lxc-info -n c
@@ -55,4 +63,5 @@ tool lxc-stop -n c
 tool lxc-info -n nobody
 [ ! -e /run/parity/hooks ] || sed 's/^/hook: /' /run/parity/hooks >&3
 [ ! -e $base/rootfs/mnt/hooks ] || sed 's/^/hook inside: /' $base/rootfs/mnt/hooks >&3
+sed 's/^/said: /' $base/rootfs/results >&3
 sed 's/^/init: /' $base/rootfs/report >&3

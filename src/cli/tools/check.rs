@@ -3,7 +3,7 @@
 use super::json::Json;
 use super::prepass::Operands;
 use super::{Call, FAILED, Line, Outcome, Target, Word, parse, print, put, word};
-use crate::check::{Finding, Findings, Verdict, layout, lint, listing, machine, rootfs};
+use crate::check::{Finding, Findings, Verdict, layout, lint, listing, machine, places, rootfs};
 use crate::config::{Config, Sources, load};
 use crate::start;
 use crate::state::State;
@@ -88,9 +88,12 @@ fn line_target<'a>(line: &Line<'a, Args>) -> Target<'a> {
 
 fn container<'t>(target: &Target<'_>, config: &Config<'t>, arena: &Arena<'t>, named: bool, findings: &mut Findings) {
     lint::judge(config, findings);
+    places::files(config, findings);
     let argv = start::init_command(config, &[], arena);
     let source = crate::rootfs::source(config, c"/");
     match (&argv, &source) {
+        // Said already.
+        (Ok(_), Err(_)) if config.not_built.iter().any(|key| key.key == c"lxc.rootfs.path") => {}
         (Err(error), _) | (_, Err(error)) => findings.add(Verdict::Fail, "rootfs", format_args!("{error}")),
         (Ok(argv), Ok(source)) => rootfs::judge(config, source, argv, findings),
     }
