@@ -70,6 +70,9 @@ pub const CONSOLE_LOG_BYTES: usize = 128 * 1024;
 pub const DEVICE_RULES: usize = 32;
 /// How long a client may take for one request, in milliseconds.
 pub const REQUEST_MS: u64 = 5_000;
+/// Connections that wait to be accepted; who comes later waits in connect(2), first come, first served. As many as there
+/// are slots: a longer queue only makes honest clients wait behind a flood.
+pub const BACKLOG: i32 = CLIENTS as i32;
 /// Connections accepted at one event, so that a flood of them does not keep the supervisor from its child.
 pub const ACCEPT_BATCH: usize = 64;
 /// Body of a request that is kept. The longest that means something is a config key; longer ones get E2BIG.

@@ -15,7 +15,7 @@ use crate::sys::socket::{self, Beside};
 use core::ffi::CStr;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
-use nix::sys::socket::{getsockopt, sockopt};
+use nix::sys::socket::{Backlog, getsockopt, listen, sockopt};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
@@ -118,6 +118,8 @@ impl Server {
         let bind = || -> io::Result<(UnixListener, OwnedFd)> {
             let listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&address)?)?;
             listener.set_nonblocking(true)?;
+            // std makes the queue as long as the system allows: 4,096 strangers would be answered before whoever comes next.
+            listen(&listener, Backlog::new(limits::BACKLOG)?)?;
             let spare = listener.as_fd().try_clone_to_owned()?;
             Ok((listener, spare))
         };
