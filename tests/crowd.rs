@@ -60,9 +60,9 @@ fn crowd(address: &SocketAddr, mut meanwhile: impl FnMut()) {
     drop(silent);
 }
 
-fn private_kb(pid: i32) -> u64 {
+fn own_kb(pid: i32) -> u64 {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
-    let line = text.lines().find(|line| line.starts_with("Private_Dirty:")).unwrap();
+    let line = text.lines().find(|line| line.starts_with("Anonymous:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
@@ -85,14 +85,14 @@ fn crowd_of_clients_leaves_answers_memory_and_descriptors_as_they_were() {
         asked += 1;
     };
     ask();
-    let (before, open) = (private_kb(pid), descriptors(pid));
+    let (before, open) = (own_kb(pid), descriptors(pid));
     // The first crowd touches the fixed slots for clients, once and for all; what comes after must cost nothing.
     crowd(&address, &mut ask);
     wait_until("the clients to be gone", || descriptors(pid) == open);
-    let slots = private_kb(pid);
+    let slots = own_kb(pid);
     crowd(&address, &mut ask);
     wait_until("the clients to be gone", || descriptors(pid) == open);
-    let after = private_kb(pid);
+    let after = own_kb(pid);
     ask();
     assert!(asked >= 8, "asked only {asked} times");
     if !emulated("the memory of a crowd", "the emulator's memory is not the program's") {

@@ -35,8 +35,9 @@ struct Tty {
 /// One reader of the console, whoever it is: what of the output waits for it, and since when.
 #[derive(Default)]
 pub struct Reader {
-    /// Output that it has not taken.
-    pub pending: heapless::Vec<u8, { limits::CONSOLE_CHUNK }>,
+    /// How many bytes of the last read it has not taken: nothing more is read while it holds the guest back, so that one buffer
+    /// serves all readers.
+    pub rest: usize,
     /// Since when it takes nothing, in monotonic milliseconds.
     pub stalled: Option<u64>,
     /// It lost our patience: bytes are dropped until there is room.

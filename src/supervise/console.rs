@@ -29,6 +29,8 @@ pub struct Console {
     /// Held so that the master never reports a hang-up while the guest has the console closed.
     _slave: OwnedFd,
     tail: heapless::Deque<u8, TAIL>,
+    /// What was read last; readers that were too slow for it take the rest of it later.
+    chunk: heapless::Vec<u8, CHUNK>,
     mirror: Reader,
     /// A reader holds the guest back: the master is not watched.
     held: bool,
@@ -76,18 +78,16 @@ fn mirror_ends<'a>(side: &'a ConsoleSide<'_>, epoll: &'a Epoll) -> Option<Ends<'
 
 /// What becomes of a reader's output.
 impl Reader {
-    /// Gives it bytes; what it does not take now waits for it.
-    fn put(&mut self, bytes: &[u8], ends: &Ends<'_>) {
+    /// Gives it what was read; what it does not take now waits for it.
+    fn put(&mut self, chunk: &[u8], ends: &Ends<'_>) {
         if self.lagging {
-            self.dropped += bytes.len() as u64;
+            self.dropped += chunk.len() as u64;
             return;
         }
-        let written = write_some(ends.output, bytes);
-        let rest = bytes.get(written..).unwrap_or(&[]);
-        if rest.is_empty() {
+        self.rest = chunk.len() - write_some(ends.output, chunk).min(chunk.len());
+        if self.rest == 0 {
             return;
         }
-        let _ = self.pending.extend_from_slice(rest);
         // Input and output may be one descriptor, and epoll has each only once.
         if self.input {
             ends.forget(ends.output);
@@ -97,17 +97,17 @@ impl Reader {
             self.stalled = Some(now_ms());
         } else {
             // Nothing will tell us: give up on these bytes.
-            self.pending.clear();
+            self.rest = 0;
         }
     }
 
     /// It has room again.
-    fn ready(&mut self, ends: &Ends<'_>) {
-        let written = write_some(ends.output, &self.pending).min(self.pending.len());
-        let left = self.pending.len() - written;
-        self.pending.rotate_left(written);
-        self.pending.truncate(left);
-        if !self.pending.is_empty() {
+    fn ready(&mut self, chunk: &[u8], ends: &Ends<'_>) {
+        let rest = self.rest_of(chunk);
+        if !rest.is_empty() {
+            self.rest -= write_some(ends.output, rest).min(rest.len());
+        }
+        if self.rest > 0 {
             return;
         }
         ends.forget(ends.output);
@@ -118,6 +118,18 @@ impl Reader {
         self.report();
         self.stalled = None;
         self.lagging = false;
+    }
+
+    /// What it has not taken of the last read.
+    fn rest_of<'c>(&self, chunk: &'c [u8]) -> &'c [u8] {
+        chunk.get(chunk.len().saturating_sub(self.rest)..).unwrap_or_default()
+    }
+
+    /// Our patience with it is over: it gets nothing until it has room.
+    fn give_up(&mut self) {
+        self.dropped += self.rest as u64;
+        self.rest = 0;
+        self.lagging = true;
     }
 
     /// Whether it holds the guest back.
@@ -139,8 +151,7 @@ impl Reader {
             ends.forget(input);
         }
         self.report();
-        (self.full, self.lagging, self.stalled) = (false, false, None);
-        self.pending.clear();
+        (self.full, self.lagging, self.stalled, self.rest) = (false, false, None, 0);
     }
 
     /// Writes what is left of a life, waiting for room.
@@ -178,21 +189,28 @@ impl Console {
             view.reader.input = Ends::of_view(&view.slave, index, &host.epoll).watch_input();
             let _ = pty::copy_window_size(view.slave.as_fd(), master.as_fd());
         }
-        Ok(Console { master, _slave: slave, tail: heapless::Deque::new(), mirror, held: false })
+        Ok(Console {
+            master,
+            _slave: slave,
+            tail: heapless::Deque::new(),
+            chunk: heapless::Vec::new(),
+            mirror,
+            held: false,
+        })
     }
 
     /// Guest to readers, log and ring.
     pub fn read_guest(&mut self, side: &mut ConsoleSide<'_>, host: &mut Host<'_>) {
         for _ in 0..READS {
-            let mut chunk = [0u8; CHUNK];
-            let Ok(length @ 1..) = nix::unistd::read(&self.master, &mut chunk) else { return };
-            let bytes = chunk.get(..length).unwrap_or(&[]);
-            self.keep(bytes, side, &mut host.lent);
+            if !self.read() {
+                return;
+            }
+            self.keep(side, &mut host.lent);
             if let Some(ends) = mirror_ends(side, &host.epoll) {
-                self.mirror.put(bytes, &ends);
+                self.mirror.put(&self.chunk, &ends);
             }
             for (index, view) in host.lent.views() {
-                view.reader.put(bytes, &Ends::of_view(&view.slave, index, &host.epoll));
+                view.reader.put(&self.chunk, &Ends::of_view(&view.slave, index, &host.epoll));
             }
             self.hold(host);
             if self.held {
@@ -212,19 +230,30 @@ impl Console {
         self.held = hold;
     }
 
+    /// Reads what the guest has written; false: nothing now.
+    fn read(&mut self) -> bool {
+        let mut chunk = [0u8; CHUNK];
+        let length = nix::unistd::read(&self.master, &mut chunk).unwrap_or(0);
+        if length > 0 {
+            self.chunk.clear();
+            let _ = self.chunk.extend_from_slice(chunk.get(..length).unwrap_or_default());
+        }
+        length > 0
+    }
+
     /// Log file, ring and tail get every byte.
-    fn keep(&mut self, bytes: &[u8], side: &mut ConsoleSide<'_>, lent: &mut Lent) {
-        self.remember(bytes);
+    fn keep(&mut self, side: &mut ConsoleSide<'_>, lent: &mut Lent) {
+        self.remember();
         if let Some(log) = side.log.as_mut() {
-            log.append(bytes);
+            log.append(&self.chunk);
         }
         if let Some(ring) = lent.ring.as_mut() {
-            ring.push(bytes);
+            ring.push(&self.chunk);
         }
     }
 
-    fn remember(&mut self, bytes: &[u8]) {
-        for byte in bytes.get(bytes.len().saturating_sub(TAIL)..).unwrap_or(bytes) {
+    fn remember(&mut self) {
+        for byte in self.chunk.iter().skip(self.chunk.len().saturating_sub(TAIL)) {
             if self.tail.is_full() {
                 self.tail.pop_front();
             }
@@ -235,7 +264,7 @@ impl Console {
     /// The mirror has room.
     pub fn mirror_ready(&mut self, side: &ConsoleSide<'_>, host: &mut Host<'_>) {
         if let Some(ends) = mirror_ends(side, &host.epoll) {
-            self.mirror.ready(&ends);
+            self.mirror.ready(&self.chunk, &ends);
         }
         self.hold(host);
     }
@@ -244,7 +273,7 @@ impl Console {
     pub fn view_ready(&mut self, index: usize, host: &mut Host<'_>) {
         let Some(view) = host.lent.view_at(index) else { return };
         if view.reader.full {
-            view.reader.ready(&Ends::of_view(&view.slave, index, &host.epoll));
+            view.reader.ready(&self.chunk, &Ends::of_view(&view.slave, index, &host.epoll));
         } else if !self.read_input(view.slave.as_fd()) {
             // Its client has closed it; the slot is free when the connection ends, too.
             let _ = host.epoll.delete(&view.slave);
@@ -267,7 +296,7 @@ impl Console {
         let views = host.lent.views().map(|(_, view)| &mut view.reader);
         for reader in views.chain([&mut self.mirror]) {
             if reader.deadline().is_some_and(|at| at <= now) {
-                reader.lagging = true;
+                reader.give_up();
             }
         }
         self.hold(host);
@@ -310,23 +339,19 @@ impl Console {
     /// Reads what is left after init's end, and lets go of the readers, who have once more `PATIENCE_MS` to take it.
     pub fn drain(mut self, side: &mut ConsoleSide<'_>, host: &mut Host<'_>) -> Tail {
         let deadline = now_ms() + PATIENCE_MS;
-        let mut chunk = [0u8; CHUNK];
         if let Some(output) = side.peer.output() {
-            let pending = core::mem::take(&mut self.mirror.pending);
-            self.mirror.put_last(&pending, output, deadline);
+            self.mirror.put_last(self.mirror.rest_of(&self.chunk), output, deadline);
         }
         for (_, view) in host.lent.views() {
-            let pending = core::mem::take(&mut view.reader.pending);
-            view.reader.put_last(&pending, view.slave.as_fd(), deadline);
+            view.reader.put_last(view.reader.rest_of(&self.chunk), view.slave.as_fd(), deadline);
         }
-        while let Ok(length @ 1..) = nix::unistd::read(&self.master, &mut chunk) {
-            let bytes = chunk.get(..length).unwrap_or(&[]);
-            self.keep(bytes, side, &mut host.lent);
+        while self.read() {
+            self.keep(side, &mut host.lent);
             if let Some(output) = side.peer.output() {
-                self.mirror.put_last(bytes, output, deadline);
+                self.mirror.put_last(&self.chunk, output, deadline);
             }
             for (_, view) in host.lent.views() {
-                view.reader.put_last(bytes, view.slave.as_fd(), deadline);
+                view.reader.put_last(&self.chunk, view.slave.as_fd(), deadline);
             }
         }
         if let Some(ends) = mirror_ends(side, &host.epoll) {
