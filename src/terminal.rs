@@ -270,13 +270,17 @@ impl<'a> Relay<'a> {
                 return (self.ends_with_input || pty::is_terminal(input)).then_some(End::NearClosed);
             }
         };
+        let mut end = None;
         for byte in chunk.get(..length).unwrap_or_default() {
             match (self.escape, self.escaping) {
                 (Some(key), false) if *byte == key => {
                     self.escaping = true;
                     continue;
                 }
-                (Some(_), true) if *byte == b'q' => return Some(End::Escaped),
+                (Some(_), true) if *byte == b'q' => {
+                    end = Some(End::Escaped);
+                    break;
+                }
                 (Some(key), true) if *byte != key => drop(self.up.bytes.push(key)),
                 _ => {}
             }
@@ -286,7 +290,7 @@ impl<'a> Relay<'a> {
         if let Some(far) = &self.far {
             self.up.flush(far.as_fd());
         }
-        None
+        end
     }
 
     /// Shows what is left when the other side has ended, for as long as our terminal takes it and nobody ends us.

@@ -7,6 +7,7 @@
 mod support;
 
 mod android_configs;
+mod attach;
 mod autostart;
 mod backoff;
 mod cgroups;
@@ -14,6 +15,8 @@ mod clients;
 mod command_line;
 mod config_errors;
 mod console;
+mod console_client;
+mod execute;
 mod faults;
 mod hooks;
 mod host_untouched;

@@ -59,6 +59,8 @@ pub struct Life<'h, 't> {
     pub ttys: heapless::Vec<OwnedFd, { rights::MOST }>,
     /// Its namespaces, held for the stop hook.
     pub namespaces: heapless::Vec<(&'static str, OwnedFd), 8>,
+    /// Its init runs one command and ends with that one's code, which is nothing to report.
+    pub is_command: bool,
     /// When init was executed.
     pub began_ms: Option<u64>,
 }
@@ -72,6 +74,7 @@ impl<'h, 't> Life<'h, 't> {
             console: None,
             ttys: heapless::Vec::new(),
             namespaces: heapless::Vec::new(),
+            is_command: false,
             began_ms: None,
         }
     }
@@ -86,6 +89,7 @@ pub fn spawn<'t>(
     host: &mut Host<'t>,
 ) -> Result<()> {
     host.set_state(State::Starting);
+    life.is_command = blueprint.image.is_some();
     hooks::run_on_host(host, HookKind::PreStart, &Moment::default())?;
     life.group.create(host.config)?;
     let mut start = Start::clone_child(life, blueprint, side, host)?;
