@@ -1,7 +1,7 @@
 //! `attach`: what a command inside a running container is like, and what it must not reach.
 
 use crate::support::{Guest, Running, binary, emulated, sandbox, wait_until};
-use nix::sys::termios::tcgetattr;
+use nix::sys::termios::{LocalFlags, tcgetattr};
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
@@ -198,7 +198,9 @@ fn our_binary_cannot_be_written_from_inside() {
     fs::set_permissions(&trap, fs::Permissions::from_mode(0o755)).unwrap();
     let ended = guest.client("attach", &["--", "/trap"]);
     assert!(ended.code.is_some_and(|code| code != 0), "{ended}");
-    let attached = Running::new(&guest, guest.tool("attach", &["--", "/bin/busybox", "sleep", "100"]));
+    let script = "echo > /there; exec busybox sleep 100";
+    let attached = Running::new(&guest, guest.tool("attach", &["--", "/bin/busybox", "sh", "-c", script]));
+    wait_until("the program", || !guest.rootfs_file("there").is_empty());
     let exe = format!("/proc/{}/exe", attached.pid());
     wait_until("the sealed copy", || {
         fs::read_link(&exe).is_ok_and(|path| path.starts_with("/memfd:monopod (deleted)"))
@@ -227,13 +229,14 @@ fn frozen_container_is_refused_in_one_line() {
     stop(&guest, running);
 }
 
-/// A command on a terminal of our own: our end of it, and the command.
-fn on_terminal<'g>(guest: &'g Guest, words: &[&str]) -> (File, Running<'g>) {
+/// A command on a terminal of our own: our end of it, its modes, and the command.
+fn on_terminal<'g>(guest: &'g Guest, words: &[&str]) -> (File, LocalFlags, Running<'g>) {
     let (ours, theirs) = sandbox::pty(97, 41);
+    let modes = tcgetattr(&ours).unwrap().local_flags;
     let mut command = guest.tool("attach", words);
     command.stdin(theirs.try_clone().unwrap()).stdout(theirs.try_clone().unwrap()).stderr(theirs);
     sandbox::control_terminal(&mut command);
-    (File::from(ours), Running::spawn(guest, command))
+    (File::from(ours), modes, Running::spawn(guest, command))
 }
 
 /// Reads until the other side is closed.
@@ -252,8 +255,7 @@ fn terminal_inside_is_the_containers_own_with_our_size() {
     let running = guest.start("say up , forever");
     guest.wait_said("up");
     let script = "tty; busybox stty size; read line; echo \"got $line\"; busybox stty size";
-    let (mut terminal, attached) = on_terminal(&guest, &["--", "/bin/sh", "-c", script]);
-    let before = tcgetattr(&terminal).unwrap();
+    let (mut terminal, before, attached) = on_terminal(&guest, &["--", "/bin/sh", "-c", script]);
     let mut heard = Vec::new();
     while !String::from_utf8_lossy(&heard).contains("41 97") {
         let mut buffer = [0; 256];
@@ -269,7 +271,7 @@ fn terminal_inside_is_the_containers_own_with_our_size() {
     assert_eq!(ended.code, Some(0), "{ended}");
     let rest = rest.join().unwrap();
     assert!(rest.contains("got hello") && rest.contains("43 132"), "{rest}");
-    assert_eq!(tcgetattr(&terminal).unwrap().local_flags, before.local_flags);
+    assert_eq!(tcgetattr(&terminal).unwrap().local_flags, before);
     stop(&guest, running);
 }
 
@@ -280,7 +282,7 @@ fn megabyte_through_the_terminal_arrives_whole_though_its_reader_is_late() {
     let running = guest.start("say up , forever");
     guest.wait_said("up");
     let script = "busybox dd if=/dev/zero bs=1024 count=1024 2>/dev/null | busybox tr '\\0' x; echo end > /end";
-    let (mut terminal, mut attached) = on_terminal(&guest, &["--", "/bin/sh", "-c", script]);
+    let (mut terminal, _, mut attached) = on_terminal(&guest, &["--", "/bin/sh", "-c", script]);
     // Nobody reads: it fills up, and everybody waits.
     std::thread::sleep(std::time::Duration::from_millis(300));
     assert!(attached.is_running() && guest.rootfs_file("end").is_empty());
@@ -297,9 +299,9 @@ fn signal_is_passed_on_and_the_terminal_left_as_it_was() {
     let running = guest.start("say up , forever");
     guest.wait_said("up");
     for signal in [libc::SIGTERM, libc::SIGHUP, libc::SIGINT, libc::SIGUSR1] {
-        let (mut terminal, attached) = on_terminal(&guest, &["--", "/bin/sh", "-c", "echo on; exec busybox sleep 100"]);
+        let (mut terminal, before, attached) =
+            on_terminal(&guest, &["--", "/bin/sh", "-c", "echo on; exec busybox sleep 100"]);
         let mut buffer = [0; 16];
-        let before = tcgetattr(&terminal).unwrap().local_flags;
         assert!(terminal.read(&mut buffer).unwrap() > 0);
         assert_ne!(tcgetattr(&terminal).unwrap().local_flags, before, "not raw");
         attached.signal(signal);
@@ -316,7 +318,7 @@ fn terminal_that_hangs_up_hangs_up_the_one_inside() {
     let running = guest.start("say up , forever");
     guest.wait_said("up");
     let script = "trap 'echo hup > /hup; exit 9' HUP; echo on; while :; do busybox sleep 0.1; done";
-    let (mut terminal, attached) = on_terminal(&guest, &["--", "/bin/sh", "-c", script]);
+    let (mut terminal, _, attached) = on_terminal(&guest, &["--", "/bin/sh", "-c", script]);
     assert!(terminal.read(&mut [0; 16]).unwrap() > 0);
     drop(terminal);
     assert_eq!(attached.wait().code, Some(9));

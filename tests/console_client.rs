@@ -1,7 +1,7 @@
 //! `console`: our terminal on a container's tty or console.
 
 use crate::support::{Ended, Guest, Running, sandbox, wait_for, wait_until};
-use nix::sys::termios::tcgetattr;
+use nix::sys::termios::{LocalFlags, tcgetattr};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::process::Stdio;
@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 /// A `console` on a terminal of the test's.
 struct Session<'g> {
     terminal: File,
+    before: LocalFlags,
     heard: Arc<Mutex<Vec<u8>>>,
     running: Running<'g>,
 }
@@ -17,6 +18,7 @@ struct Session<'g> {
 impl<'g> Session<'g> {
     fn new(guest: &'g Guest, words: &[&str]) -> Self {
         let (ours, theirs) = sandbox::pty(97, 41);
+        let before = tcgetattr(&ours).unwrap().local_flags;
         let mut command = guest.tool("console", words);
         command.stdin(theirs.try_clone().unwrap()).stdout(theirs.try_clone().unwrap()).stderr(theirs);
         sandbox::control_terminal(&mut command);
@@ -30,7 +32,7 @@ impl<'g> Session<'g> {
                 ours.lock().unwrap().extend_from_slice(&buffer[..n]);
             }
         });
-        Session { terminal, heard, running }
+        Session { terminal, before, heard, running }
     }
 
     fn text(&self) -> String {
@@ -82,7 +84,7 @@ fn tty_carries_both_ways_and_the_escape_leads_out() {
     guest.wait_said("up");
     let attached = answer(&guest, LINES);
     let mut session = Session::new(&guest, &["-t", "1"]);
-    let before = tcgetattr(&session.terminal).unwrap().local_flags;
+    let before = session.before;
     session.wait_heard("Connected to tty 1");
     session.wait_heard("<Ctrl+a q>");
     session.wait_heard("ready");
@@ -169,10 +171,11 @@ fn end_of_the_container_ends_the_console_and_leaves_the_terminal_as_it_was() {
     let running = guest.start("print hello , say up , forever");
     guest.wait_said("up");
     let session = Session::new(&guest, &["-t", "0"]);
+    let before = session.before;
     session.wait_heard("Connected to tty 0");
     let terminal = session.terminal.try_clone().unwrap();
     assert_eq!(guest.client("stop", &["-k"]).code, Some(0));
     running.wait();
     assert_eq!(session.wait().code, Some(0));
-    assert!(tcgetattr(&terminal).unwrap().local_flags.contains(nix::sys::termios::LocalFlags::ICANON));
+    assert_eq!(tcgetattr(&terminal).unwrap().local_flags, before);
 }

@@ -3,7 +3,6 @@
 use super::prepass::Operands;
 use super::{Call, Outcome, Word, fail, parse, with_config, word};
 use crate::start::{self, Options};
-use crate::sys::memfd;
 use crate::text::shown;
 use crate::{execute, limits};
 use argh::{ArgsInfo, FromArgs};
@@ -78,7 +77,7 @@ pub fn run(call: &Call<'_>) -> Outcome {
         rcfile: target.rcfile,
         defines,
         command: &command,
-        image: Some(memfd::own_binary),
+        inside: Some(execute::init),
         own_streams: !args.daemon,
         daemon: args.daemon,
         pidfile: None,

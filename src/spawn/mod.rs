@@ -28,6 +28,10 @@ pub mod birth;
 pub mod child;
 pub mod namespaces;
 
+/// An init that is a part of this program: by its command line and environment its exit code. Where the kernel executes files
+/// in memory it is called by a sealed copy of our binary, under the same command line; else by the child itself.
+pub type Inside = fn(&[&CStr], &[&CStr]) -> i32;
+
 /// What stays the same from life to life.
 pub struct Blueprint<'t> {
     /// Where the rootfs is.
@@ -38,6 +42,8 @@ pub struct Blueprint<'t> {
     pub argv: &'t [&'t CStr],
     /// See `child::Plan`.
     pub image: Option<OwnedFd>,
+    /// See there.
+    pub inside: Option<Inside>,
     /// See `child::Plan`.
     pub own_streams: bool,
     /// init's environment.
@@ -89,7 +95,7 @@ pub fn spawn<'t>(
     host: &mut Host<'t>,
 ) -> Result<()> {
     host.set_state(State::Starting);
-    life.is_command = blueprint.image.is_some();
+    life.is_command = blueprint.inside.is_some();
     hooks::run_on_host(host, HookKind::PreStart, &Moment::default())?;
     life.group.create(host.config)?;
     let mut start = Start::clone_child(life, blueprint, side, host)?;
@@ -152,6 +158,7 @@ impl Start {
             namespaces: blueprint.namespaces,
             argv: blueprint.argv,
             image: blueprint.image.as_ref().map(AsFd::as_fd),
+            inside: blueprint.inside,
             own_streams: blueprint.own_streams,
             environment: &blueprint.environment,
             drop_sys_boot: blueprint.drop_sys_boot,
