@@ -8,7 +8,7 @@ use crate::sys::{caps, fds};
 use core::convert::Infallible;
 use core::mem::ManuallyDrop;
 use nix::errno::Errno;
-use nix::sched::{setns, unshare};
+use nix::sched::{CloneFlags, setns, unshare};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 /// What failed, for the report: the step and its errno.
@@ -62,13 +62,15 @@ fn become_like(
         process::set_personality(persona).map_err(at("personality"))?;
     }
     let directory = std::env::current_dir().ok();
+    // Under qemu-user another thread shares the working directory, with which no mount namespace can be entered.
+    unshare(CloneFlags::CLONE_FS).map_err(at("a working directory of its own"))?;
     for (flag, namespace) in &context.namespaces {
         setns(namespace, *flag).map_err(at("enter init's namespaces"))?;
     }
     close_all_but([pid_pipe.as_raw_fd(), report.as_raw_fd(), terminal.map_or(-1, |(slave, _)| slave.as_raw_fd())])
         .map_err(at("close descriptors"))?;
     if options.remount {
-        unshare(nix::sched::CloneFlags::CLONE_NEWNS).map_err(at("a mount namespace of its own"))?;
+        unshare(CloneFlags::CLONE_NEWNS).map_err(at("a mount namespace of its own"))?;
     }
     if !options.elevated.capabilities {
         drop_capabilities(context.bounding).map_err(at("drop capabilities"))?;
