@@ -8,7 +8,7 @@ SHELL       := /bin/bash
 MAKEFLAGS   += --no-print-directory
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-host test-user test-qemu test-glue test-systemd bench test-deps start-all foreign check fmt clippy deny build build-all small size check-static toolchain started clean FORCE
+.PHONY: help demo test test-host test-user test-qemu test-glue test-parity test-systemd bench test-deps start-all foreign check fmt clippy deny build build-all small size check-static toolchain started clean FORCE
 
 # A shell without a login has no ~/.cargo/bin; flags from outside would replace those of targets/.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -85,7 +85,7 @@ toolchain:
 
 AS_ROOT = $(if $(filter 0,$(shell id -u)),,sudo -E)
 
-test: test-deps fmt clippy check-static start-all test-host test-user test-glue test-boards test-qemu ## install what the tests need and run all of them
+test: test-deps fmt clippy check-static start-all test-host test-user test-glue test-parity test-boards test-qemu ## install what the tests need and run all of them
 	@if command -v cargo-deny > /dev/null; then $(MAKE) deny; else echo "skipped: cargo-deny, make check installs it"; fi
 	@echo; $(MAKE) size
 	@echo "all tests of $(HOST) passed, and the rest started where \"started\" is said above"
@@ -135,6 +135,13 @@ need-emulators = $(if $(CI),,NEED=optional) targets/need.sh python3:python3 \
 test-glue: out/$(HOST)/monopod ## run it under systemd, OpenRC, runit, s6, SysV init and busybox (GLUE="s6" for some)
 	@targets/need.sh python3:python3 nsenter:util-linux
 	@$(AS_ROOT) env CI=$(CI) tests/glue/run.py $(GLUE)
+
+# LXC's own test scripts and its own tools beside ours. PARITY="exit-code" tries only these scripts.
+test-parity: out/$(HOST)/monopod ## hold it to LXC 5.0.2 by LXC's own tests (PARITY="exit-code" for some)
+	@targets/need.sh python3:python3 busybox:busybox-static ip:iproute2
+	@NEED=optional targets/need.sh lxc-start:lxc
+	@$(if $(PARITY),,$(AS_ROOT) env CI=$(CI) tests/parity/run.py --self-test)
+	@$(AS_ROOT) env CI=$(CI) tests/parity/run.py $(PARITY)
 
 # Not a part of `make test`: it fetches a whole Debian.
 test-systemd: out/aarch64-unknown-linux-musl/monopod ## boot Debian with systemd as a container on aarch64 in QEMU

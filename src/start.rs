@@ -151,15 +151,26 @@ fn absolute<'t>(path: &CStr, arena: &Arena<'t>) -> Result<&'t CStr> {
     text(arena.join(&[here.as_os_str().as_bytes(), b"/", bytes]))
 }
 
-type Words<'a> = heapless::Vec<&'a CStr, { limits::ARGS }>;
+/// Words of init's command line.
+pub type Words<'a> = heapless::Vec<&'a CStr, { limits::ARGS }>;
 
-/// The command line's command, else the config's, else /sbin/init.
+/// The same words, in memory that lives as long as we do.
 #[inline(never)] // its frame would live as long as the container
 fn init_command<'t>(config: &Config<'t>, options: &Options<'_>, arena: &Arena<'t>) -> Result<Words<'t>> {
     let mut words = Words::new();
-    let chosen: &[&CStr] = if options.command.is_empty() { &config.init.cmd } else { options.command };
+    for word in init_words(config, options.command)? {
+        // As many as there were.
+        let _ = words.push(text(arena.copy(word.to_bytes()))?);
+    }
+    Ok(words)
+}
+
+/// The command line's command, else the config's, else /sbin/init.
+pub fn init_words<'w>(config: &'w Config<'_>, command: &[&'w CStr]) -> Result<Words<'w>> {
+    let mut words = Words::new();
+    let chosen: &[&CStr] = if command.is_empty() { &config.init.cmd } else { command };
     for word in chosen {
-        if words.push(text(arena.copy(word.to_bytes()))?).is_err() {
+        if words.push(word).is_err() {
             return Err(Error::new("start", format_args!("init's command has more than {} words", limits::ARGS)));
         }
     }

@@ -109,6 +109,8 @@ pub struct Relay<'a> {
     far: Option<OwnedFd>,
     input: Option<BorrowedFd<'a>>,
     output: BorrowedFd<'a>,
+    /// A connection whose end is the other side's, too.
+    lifeline: Option<BorrowedFd<'a>>,
     /// The end of input is the end of all.
     ends_with_input: bool,
     /// The key that leads out, and whether it was the last one.
@@ -126,6 +128,7 @@ impl<'a> Relay<'a> {
             far,
             input,
             output,
+            lifeline: None,
             ends_with_input: false,
             escape: None,
             escaping: false,
@@ -138,6 +141,11 @@ impl<'a> Relay<'a> {
     /// The key before `q` that leads out (Ctrl-a is 1); twice it goes to the other side, once.
     pub fn escape(&mut self, key: u8) {
         self.escape = Some(key);
+    }
+
+    /// Ends when this connection does: a pty that nobody has opened inside reports no hang-up.
+    pub fn lifeline(&mut self, connection: BorrowedFd<'a>) {
+        self.lifeline = Some(connection);
     }
 
     /// The end of input ends the relay; that of a terminal always does.
@@ -185,11 +193,12 @@ impl<'a> Relay<'a> {
                 far.map_or(PollFd::new(idle, none), |fd| PollFd::new(fd, far_events)),
                 input.map_or(PollFd::new(idle, none), |fd| PollFd::new(fd, input_events)),
                 output.map_or(PollFd::new(idle, none), |fd| PollFd::new(fd, output_events)),
+                self.lifeline.map_or(PollFd::new(idle, none), |fd| PollFd::new(fd, PollFlags::POLLIN)),
             ];
             if poll(&mut fds, PollTimeout::NONE).is_err() {
                 continue;
             }
-            let [signalled, far_ready, input_ready, output_ready] = fds.map(|fd| fd.revents().unwrap_or(none));
+            let [signalled, far_ready, input_ready, output_ready, ended] = fds.map(|fd| fd.revents().unwrap_or(none));
             if !output_ready.is_empty() && !self.down.flush(self.output) {
                 return End::NearClosed;
             }
@@ -202,6 +211,10 @@ impl<'a> Relay<'a> {
                 && let Some(end) = self.read_input()
             {
                 return end;
+            }
+            if !ended.is_empty() {
+                self.drain(signals);
+                return End::FarClosed;
             }
             while signalled.contains(PollFlags::POLLIN)
                 && let Ok(Some(signal)) = signals.read_signal()

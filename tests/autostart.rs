@@ -39,7 +39,8 @@ impl Yard {
 
     /// Defines a container whose init takes `steps`. Its cgroups have a name of the test's own.
     fn add(&mut self, name: &str, steps: &str, lines: &str) {
-        let name = format!("{name}-{}", self.guest.name());
+        // So named, the guest cleans up after it.
+        let name = format!("{}-{name}", self.guest.name());
         let directory = self.guest.dir().parent().unwrap().join(&name);
         let rootfs = directory.join("rootfs");
         for inside in ["dev", "proc", "sys", "tmp"] {
@@ -69,9 +70,9 @@ impl Yard {
         self.run(command, words)
     }
 
-    /// The lines without the guest's own name behind each container's.
+    /// The lines without the guest's own name before each container's.
     fn plain(&self, ended: &Ended) -> String {
-        ended.stdout.replace(&format!("-{}", self.guest.name()), "")
+        ended.stdout.replace(&format!("{}-", self.guest.name()), "")
     }
 
     fn active(&self) -> String {
@@ -123,7 +124,9 @@ fn autostart_lists_by_group_then_order_then_name() {
     fs::create_dir(&none).unwrap();
     let empty = yard.autostart(&["-P", none.to_str().unwrap()]);
     assert_eq!(empty.code, Some(1), "{empty}");
-    assert_eq!(yard.autostart(&["-t", "soon"]).code, Some(1));
+    for words in [&["-t", "soon"][..], &["-L", "android"]] {
+        assert_eq!(yard.autostart(words).code, Some(1), "{words:?}");
+    }
 }
 
 #[test]
@@ -175,10 +178,7 @@ fn autostart_starts_reboots_and_stops() {
     let killed = yard.autostart(&["-k"]);
     assert_eq!(killed.code, Some(0), "{killed}");
     assert_eq!(yard.active(), "");
-    for name in &yard.names {
-        let left: Vec<_> = fs::read_dir("/sys/fs/cgroup").unwrap().flatten().collect();
-        assert!(!left.iter().any(|hierarchy| hierarchy.path().join("lxc").join(name).exists()), "{name}");
-    }
+    yard.guest.assert_nothing_left();
 }
 
 #[test]
@@ -195,7 +195,7 @@ fn autostart_counts_what_failed() {
     assert_eq!(told.code, Some(0), "{told}");
     assert!(told.stderr.contains("lxc.start.auto"), "{told}");
     assert_eq!(yard.autostart(&["-k", "-g", "web"]).code, Some(0));
-    for name in yard.names.iter().filter(|name| !name.starts_with("broken")) {
+    for name in yard.names.iter().filter(|name| !name.ends_with("-broken")) {
         fs::remove_file(yard.guest.dir().parent().unwrap().join(name).join("config")).unwrap();
     }
     let all = yard.autostart(&["-a"]);

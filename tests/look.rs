@@ -4,7 +4,9 @@
 use crate::support::{Ended, Guest, Running, binary, emulated, is_64_bit, is_lxc, sandbox, skip, wait_until};
 use std::fs;
 use std::io::Write;
+use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, symlink};
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -74,7 +76,7 @@ fn end(guest: &Guest, running: Running<'_>) {
 
 /// What LXC's tools and ours are asked, of one container and the others of its lxcpath.
 fn compare(guest: &Guest) {
-    for words in [&["-s", "-p", "-i"][..], &["-s", "-H"], &["-p", "-H"], &["-i"], &["-S"], &["-S", "-H"]] {
+    for words in [&[][..], &["-s", "-p", "-i"], &["-s", "-H"], &["-p", "-H"], &["-i"], &["-S"], &["-S", "-H"]] {
         agree(guest, "info", words);
     }
     for key in ["lxc.start.auto", "lxc.start.order", "lxc.group", "lxc.idmap", "lxc.uts.name", "lxc.no.such.key"] {
@@ -189,6 +191,26 @@ fn ls_tells_all_as_json_and_in_columns() {
 }
 
 #[test]
+fn ls_shows_a_supervisor_that_talks_nonsense() {
+    let guest = Guest::new("ls_nonsense");
+    guest.install("");
+    let name = format!("{}/command", guest.dir().display());
+    let address = SocketAddr::from_abstract_name(name).unwrap();
+    let liar = UnixListener::bind_addr(&address).unwrap();
+    liar.set_nonblocking(true).unwrap();
+    let listed = Running::new(&guest, guest.tool("ls", &["--json"]));
+    wait_until("its answer", || {
+        if let Ok((mut client, _)) = liar.accept() {
+            // A state that there is not.
+            let _ = client.write_all(&[0, 0, 0, 0, 0, 0, 0, 0, 99, 0, 0, 0, 0, 0, 0, 0]);
+        }
+        listed.stdout().ends_with('\n')
+    });
+    let listed = listed.wait();
+    assert!(listed.stdout.contains("\"state\":\"UNKNOWN\",\"pid\":null"), "{listed}");
+}
+
+#[test]
 fn ls_finds_containers_inside_of_others() {
     let test = "ls_finds_containers_inside_of_others";
     if is_lxc() || emulated(test, "nsenter would have to enter with qemu-user") {
@@ -198,7 +220,7 @@ fn ls_finds_containers_inside_of_others() {
     let running = guest.start("signals 5");
     guest.wait_said("ready");
     // A supervisor in the guest's network; the config's place shows that nobody looks for one below the lxcpath.
-    let inner = format!("inner-{}", guest.name());
+    let inner = format!("{}-inner", guest.name());
     let rootfs = guest.dir().join("inner");
     fs::create_dir_all(rootfs.join("dev")).unwrap();
     fs::create_dir_all(rootfs.join("proc")).unwrap();
@@ -259,6 +281,53 @@ fn cgroup_sets_and_reads_a_file_of_the_container_only() {
     guest.assert_nothing_left();
 }
 
+/// The hosts of today: v2 alone. And those of yesterday, which had none.
+#[test]
+fn cgroup_files_are_found_in_v2_alone_and_in_v1_alone() {
+    let test = "cgroup_files_are_found_in_v2_alone_and_in_v1_alone";
+    for (label, script, file) in [
+        ("look_v2", "umount -R /sys/fs/cgroup; mount -t cgroup2 cgroup2 /sys/fs/cgroup", "cpu.stat"),
+        ("look_v1", "! mountpoint -q /sys/fs/cgroup/unified || umount /sys/fs/cgroup/unified", "cpuacct.usage"),
+    ] {
+        let guest = Guest::new(label).config("lxc.net.0.type = empty");
+        guest.sandbox.sh(script);
+        let running = guest.start("signals 5");
+        guest.wait_said("ready");
+        let read = guest.client("cgroup", &[file]);
+        if read.code == Some(1) && label == "look_v1" && !fs::exists("/sys/fs/cgroup/cpuacct").unwrap() {
+            skip(test, "no v1 hierarchies here", false);
+        } else {
+            assert!(read.code == Some(0) && read.stdout.contains(|c: char| c.is_ascii_digit()), "{label}: {read}");
+            let info = guest.client("info", &["-S"]);
+            assert!(info.stdout.starts_with("CPU use:  "), "{label}: {info}");
+        }
+        end(&guest, running);
+        guest.assert_nothing_left();
+    }
+}
+
+/// LXC's supervisor names v2's cgroups in another way than v1's, and wants device rules of a certain length.
+#[test]
+fn stock_container_in_v2_alone_has_its_files_found_and_its_devices_changed() {
+    let test = "stock_container_in_v2_alone_has_its_files_found_and_its_devices_changed";
+    let guest = Guest::new("look_stock_v2").config("lxc.autodev = 1");
+    if !stock_tools(&guest, test) {
+        return;
+    }
+    guest.sandbox.sh("umount -R /sys/fs/cgroup; mount -t cgroup2 cgroup2 /sys/fs/cgroup");
+    let running = start_stock(&guest, "signals 5");
+    let procs = guest.client("cgroup", &["cgroup.procs"]);
+    assert_eq!(procs.stdout, format!("{}\n", guest.init()), "{procs}");
+    let added = guest.client("device", &["add", "/dev/zero", "/dev/nothing"]);
+    assert_eq!(added.code, Some(0), "{added}");
+    let node = fs::symlink_metadata(format!("/proc/{}/root/dev/nothing", guest.init())).unwrap();
+    assert!(node.file_type().is_char_device());
+    let removed = guest.client("device", &["del", "/dev/zero", "/dev/nothing"]);
+    assert_eq!(removed.code, Some(0), "{removed}");
+    end(&guest, running);
+    guest.assert_nothing_left();
+}
+
 #[test]
 fn device_is_made_and_allowed_then_removed_and_denied() {
     let guest = Guest::new("device")
@@ -287,6 +356,35 @@ fn device_is_made_and_allowed_then_removed_and_denied() {
     assert_eq!(removed.code, Some(0), "{removed}");
     assert!(!root.join("dev/more/nothing").exists() && !list().contains("c 1:5 "));
     end(&guest, running);
+    guest.assert_nothing_left();
+}
+
+/// In v2 the supervisor's program decides, and is asked to.
+#[test]
+fn device_in_v2_alone_is_allowed_by_the_supervisor() {
+    if emulated("device_in_v2_alone_is_allowed_by_the_supervisor", "qemu-user has no bpf(2)") || is_lxc() {
+        return;
+    }
+    let guest = Guest::new("device_v2")
+        .config("lxc.autodev = 1\nlxc.cgroup2.devices.deny = a\nlxc.cgroup2.devices.allow = c 1:3 rwm");
+    guest.sandbox.sh("umount -R /sys/fs/cgroup; mount -t cgroup2 cgroup2 /sys/fs/cgroup");
+    let running =
+        guest.start("signals 1 , write /dev/nothing x , signals 1 , write /dev/null x , write /dev/nothing x");
+    guest.wait_said("ready");
+    let client = |verb: &str| guest.client("device", &[verb, "/dev/zero", "/dev/nothing"]);
+    let added = client("add");
+    assert_eq!(added.code, Some(0), "{added}");
+    running.signal(libc::SIGTERM);
+    guest.wait_said("write /dev/nothing: ok");
+    wait_until("the second wait", || guest.results().matches("ready").count() == 2);
+    // The program forbids the device itself, whatever its node.
+    let removed = client("del");
+    assert_eq!(removed.code, Some(0), "{removed}");
+    guest.sandbox.sh(&format!("mknod /proc/{}/root/dev/nothing c 1 5", guest.init()));
+    running.signal(libc::SIGTERM);
+    running.wait();
+    let expected = "write /dev/null: ok\nwrite /dev/nothing: Operation not permitted\n";
+    assert!(guest.results().ends_with(expected), "{}", guest.results());
     guest.assert_nothing_left();
 }
 

@@ -89,6 +89,10 @@ pub fn run(options: &Options<'_>) -> Result<i32, Failed> {
     // Whichever of our streams is a terminal is one of the host's, which the container must not get hold of.
     let terminals = [0, 1, 2].map(|number| pty::is_terminal(fds::standard(number)));
     let terminal = if terminals.contains(&true) { Some(open_pty(options)?) } else { None };
+    if let (Some((master, _)), Some(number)) = (&terminal, (0..).zip(terminals).find(|one| one.1).map(|one| one.0)) {
+        // Before the program may ask for it.
+        let _ = pty::copy_window_size(fds::standard(number), master.as_fd());
+    }
     let (pids, pid) = pipe2(OFlag::O_CLOEXEC).map_err(failed("pipe"))?;
     let (reports, report) = pipe2(OFlag::O_CLOEXEC).map_err(failed("pipe"))?;
     let slave = terminal.as_ref().map(|(_, slave)| slave.as_fd());

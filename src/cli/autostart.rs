@@ -39,7 +39,7 @@ struct Args {
     /// whatever lxc.start.auto says
     #[argh(switch, short = 'A')]
     ignore_auto: bool,
-    /// groups, in this order, with commas between them; an empty one is that of the containers without a group
+    /// groups in this order, with commas between them; an empty one is for containers without a group
     #[argh(option, short = 'g', arg_name = "GROUPS", from_str_fn(word))]
     groups: Vec<Word>,
     /// seconds until a shutdown becomes a kill (60)
@@ -79,6 +79,7 @@ struct Candidate {
 /// Runs the verb.
 pub fn run(call: &Call<'_>) -> Outcome {
     let line = parse::<Args>(call, Operands::Anywhere, "")?;
+    line.no_operands()?;
     let args = &line.args;
     let lxcpath = lxcpath(&line.common);
     let act = match (args.shutdown, args.kill, args.reboot) {

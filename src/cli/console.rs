@@ -74,6 +74,7 @@ pub fn run(call: &Call<'_>) -> Outcome {
     if let Some(key) = escape {
         relay.escape(key);
     }
+    relay.lifeline(tty.connection.as_fd());
     relay.resize();
     // The supervisor relays the console, and cannot see the size of ours by itself.
     let console = tty.number == 0;

@@ -25,11 +25,15 @@ pub fn overview() -> String {
     text
 }
 
+/// Verbs that are about all containers.
+const OF_ALL: [&str; 3] = ["ls", "top", "autostart"];
+
 /// The first line of a verb's help; the whole answer to `--usage`.
 pub fn usage(call: &Call<'_>, operands: &str) -> String {
     let verb = if call.stock { "" } else { call.verb };
     let gap = if call.stock { "" } else { " " };
-    format!("Usage: {}{gap}{verb} [-n] NAME [OPTIONS]{operands}\n", shown(call.program))
+    let name = if OF_ALL.contains(&call.verb) { "" } else { "[-n] NAME " };
+    format!("Usage: {}{gap}{verb} {name}[OPTIONS]{operands}\n", shown(call.program))
 }
 
 /// A verb's help.
@@ -44,7 +48,8 @@ pub fn of(call: &Call<'_>, info: &CommandInfoWithArgs, operands: &str) -> String
         option(&mut text, flag.short, flag.long, value, flag.description);
     }
     for (flag, letter, value, description) in COMMON {
-        if info.flags.iter().any(|own| own.long == flag && flag != "--help") {
+        let of_one = matches!(flag, "--name" | "--rcfile") && OF_ALL.contains(&call.verb);
+        if of_one || info.flags.iter().any(|own| own.long == flag && flag != "--help") {
             continue;
         }
         let letter = letter.filter(|letter| !info.flags.iter().any(|own| own.short == Some(*letter)));

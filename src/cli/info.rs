@@ -1,7 +1,7 @@
 //! `info`: what is known of a container, in LXC's lines or as JSON.
 
 use super::addresses;
-#[cfg(feature = "tools")]
+#[cfg(any(feature = "tools", test))]
 use super::figures::Size;
 use super::figures::Span;
 use super::prepass::Operands;
@@ -60,7 +60,7 @@ impl Lines {
     }
 
     /// A line about so many bytes.
-    #[cfg(feature = "tools")]
+    #[cfg(any(feature = "tools", test))]
     pub fn bytes(&mut self, label: &str, value: u64) {
         if self.human {
             self.add(label, format_args!("{}", Size(value)))
@@ -127,7 +127,7 @@ pub fn run(call: &Call<'_>) -> Outcome {
         #[cfg(feature = "tools")]
         resources::lines(&mut lines, container);
     }
-    if all {
+    if all && !call.stock {
         own(&mut lines, &status);
     }
     for key in &args.config {

@@ -56,7 +56,6 @@ impl Json {
     }
 
     /// true or false
-    #[cfg(any(feature = "tools", test))]
     pub fn flag(&mut self, value: bool) -> &mut Self {
         self.comma();
         self.text.push_str(if value { "true" } else { "false" });

@@ -21,6 +21,10 @@ mod containers;
 mod device;
 #[cfg(feature = "tools")]
 mod execute;
+#[cfg(feature = "tools")]
+mod explain;
+#[cfg(feature = "tools")]
+mod facts;
 #[cfg_attr(not(feature = "tools"), allow(dead_code))]
 mod figures;
 #[cfg(feature = "tools")]
@@ -30,6 +34,8 @@ mod info;
 #[cfg(feature = "tools")]
 mod json;
 #[cfg(feature = "tools")]
+mod listing;
+#[cfg(feature = "tools")]
 mod ls;
 #[cfg(feature = "tools")]
 mod monitor;
@@ -38,6 +44,8 @@ pub mod prepass;
 mod regex;
 #[cfg(feature = "tools")]
 mod resources;
+#[cfg(feature = "tools")]
+mod rounds;
 mod start;
 mod stop;
 #[cfg(feature = "tools")]
@@ -142,6 +150,8 @@ const VERBS: &[Verb] = &[
         summary: "rewrite its config with today's key names",
         run: update_config::run,
     },
+    #[cfg(feature = "tools")]
+    Verb { name: "explain", lxc: "", summary: "print the steps of its start, doing none of them", run: explain::run },
     Verb { name: "init", lxc: "", summary: "be the machine's init, as process 1", run: init },
     Verb { name: "version", lxc: "", summary: "print the version", run: version::run },
     Verb { name: "help", lxc: "", summary: "print this overview, or the help of a verb", run: help_of },
@@ -268,6 +278,15 @@ impl<'a, T> Line<'a, T> {
         let target = self.target()?;
         match self.operands.first() {
             None => Ok(target),
+            Some(more) => Err(self.fail(format_args!("'{}' is one argument too many", shown(more)))),
+        }
+    }
+
+    /// For a verb that is about all containers: LXC's tools take no notice of words without an option.
+    #[cfg(feature = "tools")]
+    fn no_operands(&self) -> Result<(), i32> {
+        match self.operands.first().filter(|_| !self.call.stock) {
+            None => Ok(()),
             Some(more) => Err(self.fail(format_args!("'{}' is one argument too many", shown(more)))),
         }
     }

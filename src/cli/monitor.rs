@@ -98,10 +98,11 @@ impl Monitor<'_> {
             match watch.news(Some(Instant::now() + BIRTH)) {
                 Ok(Some(news)) => {
                     tell(&name, news);
-                    if once {
-                        self.follow(&name, true);
-                    } else {
+                    if !once {
                         self.followed.push(Followed { name, watch, once });
+                    } else if !self.follow(&name, true) && news != News::State(State::Stopped) {
+                        // It went before it could be asked for the next.
+                        tell(&name, News::State(State::Stopped));
                     }
                 }
                 // Of our own supervisors STOPPED has come already; LXC's just go.

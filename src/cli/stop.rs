@@ -164,7 +164,8 @@ fn stop(container: &Container<'_>, plan: &Plan) -> Result<(), Failure> {
     // Our supervisor keeps the time for the kill itself; this one is only for a supervisor that hangs.
     let span = match (plan.mode, plan.timeout) {
         (StopMode::Kill, timeout) => Some(timeout.unwrap_or(GRACE)),
-        (StopMode::Reboot, timeout) => Some(timeout.unwrap_or(LXC_TIMEOUT) + GRACE),
+        // Nothing is killed: who names a time is told then that init did not listen.
+        (StopMode::Reboot, timeout) => Some(timeout.unwrap_or(LXC_TIMEOUT + GRACE)),
         (StopMode::Restart, timeout) if plan.never_kill => timeout,
         (StopMode::Restart, timeout) => Some(timeout.unwrap_or(LXC_TIMEOUT) + GRACE),
         (StopMode::Halt, timeout) if plan.never_kill => timeout,

@@ -3,6 +3,9 @@
 use super::cgroup_files::CgroupFiles;
 use crate::text::number;
 
+/// Microseconds of a clock tick of USER_HZ, which is a hundredth of a second on every Linux.
+const TICK: u64 = 10_000;
+
 /// Nanoseconds of CPU time.
 pub fn cpu(files: &CgroupFiles<'_>) -> Option<u64> {
     either(files, "cpuacct.usage", "cpu.stat").and_then(|text| nanoseconds(&text))
@@ -85,94 +88,81 @@ fn add(sum: &mut u64, word: &str) {
     *sum = sum.saturating_add(number(word.as_bytes()).unwrap_or(0));
 }
 
-#[cfg(feature = "tools")]
-pub use all::{Usage, swap};
+/// Everything that `top` shows. What is not kept on this host is 0, as in LXC's.
+#[derive(Default)]
+pub struct Usage {
+    /// Nanoseconds.
+    pub cpu: u64,
+    /// In the kernel, in hundredths of a second.
+    pub system: u64,
+    /// In programs, in hundredths of a second.
+    pub user: u64,
+    /// Bytes of block devices.
+    pub bytes: Transfers,
+    /// Operations on them.
+    pub operations: u64,
+    /// Bytes.
+    pub memory: u64,
+    /// Bytes of memory and swap.
+    pub with_swap: u64,
+    /// Bytes of the kernel.
+    pub kernel: u64,
+}
 
-/// What only the tools look at.
-#[cfg(feature = "tools")]
-mod all {
-    use super::*;
-
-    /// How many hundredths of a second are a clock tick of USER_HZ: one, on every Linux.
-    const MICROSECONDS: u64 = 10_000;
-
-    /// Everything that `top` shows. What is not kept on this host is 0, as in LXC's.
-    #[derive(Default)]
-    pub struct Usage {
-        /// Nanoseconds.
-        pub cpu: u64,
-        /// In the kernel, in hundredths of a second.
-        pub system: u64,
-        /// In programs, in hundredths of a second.
-        pub user: u64,
-        /// Bytes of block devices.
-        pub bytes: Transfers,
-        /// Operations on them.
-        pub operations: u64,
-        /// Bytes.
-        pub memory: u64,
-        /// Bytes of memory and swap.
-        pub with_swap: u64,
-        /// Bytes of the kernel.
-        pub kernel: u64,
-    }
-
-    impl Usage {
-        /// Of a container.
-        pub fn of(files: &CgroupFiles<'_>) -> Usage {
-            let times = either(files, "cpuacct.stat", "cpu.stat").unwrap_or_default();
-            let ticks =
-                |v1: &str, v2: &str| keyed(&times, v1).or_else(|| Some(keyed(&times, v2)? / MICROSECONDS)).unwrap_or(0);
-            let bytes = either(files, "blkio.throttle.io_service_bytes", "io.stat").unwrap_or_default();
-            let memory = memory(files).unwrap_or(0);
-            let both = whole(files.read("memory.memsw.usage_in_bytes"));
-            let swapped = || whole(files.read("memory.swap.current")).map(|swap| memory.saturating_add(swap));
-            Usage {
-                cpu: cpu(files).unwrap_or(0),
-                system: ticks("system", "system_usec"),
-                user: ticks("user", "user_usec"),
-                operations: operations(files, &bytes),
-                bytes: transfers(&bytes),
-                memory,
-                with_swap: both.or_else(swapped).unwrap_or(0),
-                kernel: kernel(files).unwrap_or(0),
-            }
-        }
-
-        /// Adds another container's.
-        pub fn add(&mut self, other: &Usage) {
-            self.cpu += other.cpu;
-            self.system += other.system;
-            self.user += other.user;
-            self.bytes.total += other.bytes.total;
-            self.bytes.read += other.bytes.read;
-            self.bytes.write += other.bytes.write;
-            self.operations += other.operations;
-            self.memory += other.memory;
-            self.with_swap += other.with_swap;
-            self.kernel += other.kernel;
+impl Usage {
+    /// Of a container.
+    pub fn of(files: &CgroupFiles<'_>) -> Usage {
+        let times = either(files, "cpuacct.stat", "cpu.stat").unwrap_or_default();
+        let ticks = |v1: &str, v2: &str| keyed(&times, v1).or_else(|| Some(keyed(&times, v2)? / TICK)).unwrap_or(0);
+        let bytes = either(files, "blkio.throttle.io_service_bytes", "io.stat").unwrap_or_default();
+        let memory = memory(files).unwrap_or(0);
+        let both = whole(files.read("memory.memsw.usage_in_bytes"));
+        let swapped = || whole(files.read("memory.swap.current")).map(|swap| memory.saturating_add(swap));
+        Usage {
+            cpu: cpu(files).unwrap_or(0),
+            system: ticks("system", "system_usec"),
+            user: ticks("user", "user_usec"),
+            operations: operations(files, &bytes),
+            bytes: transfers(&bytes),
+            memory,
+            with_swap: both.or_else(swapped).unwrap_or(0),
+            kernel: kernel(files).unwrap_or(0),
         }
     }
 
-    /// v1 has a file of its own for them, v2 the words `rios=N` and `wios=N` beside the bytes.
-    fn operations(files: &CgroupFiles<'_>, bytes: &str) -> u64 {
-        if let Some(text) = files.read("blkio.throttle.io_serviced") {
-            return transfers(&text).total;
-        }
-        let mut sum = 0;
-        for word in bytes.split_ascii_whitespace() {
-            if let Some(count) = word.strip_prefix("rios=").or(word.strip_prefix("wios=")) {
-                add(&mut sum, count);
-            }
-        }
-        sum
+    /// Adds another container's.
+    pub fn add(&mut self, other: &Usage) {
+        self.cpu += other.cpu;
+        self.system += other.system;
+        self.user += other.user;
+        self.bytes.total += other.bytes.total;
+        self.bytes.read += other.bytes.read;
+        self.bytes.write += other.bytes.write;
+        self.operations += other.operations;
+        self.memory += other.memory;
+        self.with_swap += other.with_swap;
+        self.kernel += other.kernel;
     }
+}
 
-    /// Bytes of swap alone.
-    pub fn swap(files: &CgroupFiles<'_>) -> Option<u64> {
-        let v1 = files.read("memory.stat").and_then(|text| keyed(&text, "swap"));
-        v1.or_else(|| whole(files.read("memory.swap.current")))
+/// v1 has a file of its own for them, v2 the words `rios=N` and `wios=N` beside the bytes.
+fn operations(files: &CgroupFiles<'_>, bytes: &str) -> u64 {
+    if let Some(text) = files.read("blkio.throttle.io_serviced") {
+        return transfers(&text).total;
     }
+    let mut sum = 0;
+    for word in bytes.split_ascii_whitespace() {
+        if let Some(count) = word.strip_prefix("rios=").or(word.strip_prefix("wios=")) {
+            add(&mut sum, count);
+        }
+    }
+    sum
+}
+
+/// Bytes of swap alone.
+pub fn swap(files: &CgroupFiles<'_>) -> Option<u64> {
+    let v1 = files.read("memory.stat").and_then(|text| keyed(&text, "swap"));
+    v1.or_else(|| whole(files.read("memory.swap.current")))
 }
 
 #[cfg(test)]

@@ -67,7 +67,8 @@ pub struct Tty {
     pub fd: OwnedFd,
     /// Its number; 0 is the console.
     pub number: i32,
-    _connection: OwnedFd,
+    /// Its end is the loan's.
+    pub connection: OwnedFd,
 }
 
 /// A container as the commands name it.
@@ -120,7 +121,7 @@ impl Container<'_> {
         let socket = self.connect()?;
         let answer = self.ask_on(socket.as_fd(), Command::GetTtyFd, number as isize as usize, &[])?;
         let fd = answer.fd.ok_or(Failure::Garbled)?;
-        Ok(Tty { fd, number: answer.data as i32, _connection: socket })
+        Ok(Tty { fd, number: answer.data as i32, connection: socket })
     }
 
     /// The lines of our own STATUS; ENOSYS from LXC's supervisor.

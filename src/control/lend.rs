@@ -28,6 +28,8 @@ pub enum Loan {
 struct Tty {
     master: OwnedFd,
     lent: bool,
+    /// Held while it is lent, so that the borrower sees no hang-up between two gettys, but one when the life is over.
+    slave: Option<OwnedFd>,
 }
 
 /// One reader of the console, whoever it is: what of the output waits for it, and since when.
@@ -83,7 +85,7 @@ impl Lent {
 
     /// A life begins: these are its ttys.
     pub fn begin(&mut self, ttys: impl IntoIterator<Item = OwnedFd>) {
-        self.ttys = ttys.into_iter().map(|master| Tty { master, lent: false }).collect();
+        self.ttys = ttys.into_iter().map(|master| Tty { master, lent: false, slave: None }).collect();
     }
 
     /// The life is over, and its ttys with it.
@@ -100,6 +102,7 @@ impl Lent {
         let index = wanted.ok_or(Errno::EBADF)?;
         let tty = self.ttys.get_mut(index).filter(|tty| !tty.lent).ok_or(Errno::EBADF)?;
         tty.lent = true;
+        tty.slave = pty::open_peer(tty.master.as_fd()).ok();
         Ok((index, tty.master.as_fd()))
     }
 
@@ -138,6 +141,7 @@ impl Lent {
             Loan::Tty(index) => {
                 if let Some(tty) = self.ttys.get_mut(index) {
                     tty.lent = false;
+                    tty.slave = None;
                 }
             }
             Loan::View(index) => {

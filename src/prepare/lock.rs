@@ -16,7 +16,7 @@ use nix::unistd::{UnlinkatFlags, ftruncate, mkdir, unlinkat};
 use std::os::fd::{AsFd, OwnedFd};
 
 /// Where state may live, in the order in which it is tried. An Android host has no /run.
-const RUN: [&CStr; 3] = [c"/run", c"/var/run", c"/dev"];
+pub const RUN: [&CStr; 3] = [c"/run", c"/var/run", c"/dev"];
 
 /// The lock of one name, held.
 pub struct Lock<'t> {

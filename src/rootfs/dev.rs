@@ -26,6 +26,11 @@ pub fn mount_tmpfs(root: &Root, config: &Config<'_>) -> Result<(), Report> {
 const NODES: [(&CStr, u64, u64); 6] =
     [(c"null", 1, 3), (c"zero", 1, 5), (c"full", 1, 7), (c"random", 1, 8), (c"urandom", 1, 9), (c"tty", 5, 0)];
 
+/// The names of the nodes.
+pub fn node_names() -> impl Iterator<Item = &'static CStr> {
+    NODES.into_iter().map(|(name, ..)| name)
+}
+
 /// Makes the nodes. Where mknod is not allowed (a user namespace), the host's own are bound instead.
 pub fn populate(root: &Root, dev: BorrowedFd<'_>) -> Result<(), Report> {
     (1u16..).zip(NODES).try_for_each(|(item, (name, major, minor))| {

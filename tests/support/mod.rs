@@ -20,7 +20,7 @@ pub mod sandbox;
 pub mod strace;
 
 use kernel::Kernel;
-use report::Report;
+pub use report::Report;
 use sandbox::{Sandbox, kill};
 use std::fmt;
 use std::fs;

@@ -142,6 +142,21 @@ pub fn resize(terminal: &impl AsRawFd, columns: u16, rows: u16) {
     check(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ, &size) }).unwrap();
 }
 
+/// Receives an answer of the command socket and the descriptor beside it; None: it came without, or not at all.
+pub fn receive_fd(stream: &impl AsRawFd) -> Option<OwnedFd> {
+    use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
+    let mut answer = [0; 16];
+    let mut parts = [io::IoSliceMut::new(&mut answer)];
+    let mut space = nix::cmsg_space!([std::os::fd::RawFd; 1]);
+    let message = recvmsg::<()>(stream.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC).ok()?;
+    let fds = message.cmsgs().ok()?.find_map(|message| match message {
+        ControlMessageOwned::ScmRights(fds) => fds.first().copied(),
+        _ => None,
+    });
+    // SAFETY: the kernel has just made this descriptor for us.
+    fds.map(|fd| unsafe { std::os::fd::FromRawFd::from_raw_fd(fd) })
+}
+
 /// Makes `directory` the command's root. Call it after `enter`.
 pub fn chroot(command: &mut Command, directory: &Path) {
     let directory = CString::new(directory.as_os_str().as_bytes()).unwrap();
