@@ -207,15 +207,7 @@ impl<'a> Relay<'a> {
             {
                 return end;
             }
-            if !input_ready.is_empty()
-                && let Some(end) = self.read_input()
-            {
-                return end;
-            }
-            if !ended.is_empty() {
-                self.drain(signals);
-                return End::FarClosed;
-            }
+            // Before the input: who resizes and then types expects the new size.
             while signalled.contains(PollFlags::POLLIN)
                 && let Ok(Some(signal)) = signals.read_signal()
             {
@@ -225,6 +217,15 @@ impl<'a> Relay<'a> {
                 if on_signal(signal.ssi_signo as i32) {
                     return End::Signal;
                 }
+            }
+            if !input_ready.is_empty()
+                && let Some(end) = self.read_input()
+            {
+                return end;
+            }
+            if !ended.is_empty() {
+                self.drain(signals);
+                return End::FarClosed;
             }
         }
     }

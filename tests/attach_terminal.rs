@@ -1,5 +1,6 @@
 //! `attach` with terminals that stop, go or are led away, and with guests that mean harm.
 
+use crate::support::kernel::{self, Kernel};
 use crate::support::{Guest, Running, binary, emulated, sandbox, wait_until};
 use nix::sys::termios::{LocalFlags, tcgetattr};
 use std::fs::{self, File};
@@ -212,5 +213,32 @@ fn terminal_of_the_host_is_out_of_reach_where_no_stream_is_one() {
     let ended = Running::new(&guest, command).wait();
     assert_eq!(ended.stdout, "refused\n", "{ended}");
     drop((ours, theirs));
+    stop(&guest, running);
+}
+
+#[test]
+fn old_kernel_without_files_in_memory_attaches_and_executes_as_well() {
+    let test = "old_kernel_without_files_in_memory_attaches_and_executes_as_well";
+    let Some(mut guest) = shelled(test, "attach_old", "") else { return };
+    if emulated(test, "qemu-user makes the calls of its own") {
+        return;
+    }
+    if !kernel::available(test) {
+        return;
+    }
+    guest.set_kernel(Kernel::of_3_10());
+    guest.install("");
+    let script = ["--", "/bin/busybox", "sh", "-c", "exit 4"];
+    let executed = guest.client("execute", &script);
+    assert_eq!(executed.code, Some(4), "{executed}");
+    guest.assert_nothing_left();
+    let running = guest.start("say up , forever");
+    guest.wait_said("up");
+    let attached = guest.client("attach", &script);
+    assert_eq!(attached.code, Some(4), "{attached}");
+    let (mut terminal, _, attached) = on_terminal(&guest, &["--", "/bin/sh", "-c", "tty; exit 5"]);
+    let heard = read_all(&mut terminal);
+    assert!(heard.starts_with(b"/dev/pts/"), "{:?}", String::from_utf8_lossy(&heard));
+    assert_eq!(attached.wait().code, Some(5));
     stop(&guest, running);
 }
