@@ -136,10 +136,11 @@ test-glue: out/$(HOST)/monopod ## run it under systemd, OpenRC, runit, s6, SysV 
 	@targets/need.sh python3:python3 nsenter:util-linux
 	@$(AS_ROOT) env CI=$(CI) tests/glue/run.py $(GLUE)
 
-# LXC's own test scripts and its own tools beside ours. PARITY="exit-code" tries only these scripts.
+# LXC's own test scripts, and the same configs under its own tools and ours. PARITY="exit-code ttys" tries only these.
 test-parity: out/$(HOST)/monopod ## hold it to LXC 5.0.2 by LXC's own tests (PARITY="exit-code" for some)
 	@targets/need.sh python3:python3 busybox:busybox-static ip:iproute2
 	@NEED=optional targets/need.sh lxc-start:lxc
+	@cargo build --quiet --locked --example testinit --target $(HOST)
 	@$(if $(PARITY),,$(AS_ROOT) env CI=$(CI) tests/parity/run.py --self-test)
 	@$(AS_ROOT) env CI=$(CI) tests/parity/run.py $(PARITY)
 

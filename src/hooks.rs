@@ -354,7 +354,7 @@ fn exec_hook(command: &CStr, arguments: &[&CStr], namespaces: &[&CStr], words: &
 }
 
 /// An absolute command line without anything that a shell would look at.
-fn is_plain(command: &[u8]) -> bool {
+pub fn is_plain(command: &[u8]) -> bool {
     let harmless = |b: &u8| b.is_ascii_alphanumeric() || b"_./,:@%+- \t".contains(b);
     command.first() == Some(&b'/') && command.iter().all(harmless)
 }

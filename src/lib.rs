@@ -20,6 +20,8 @@
 #[cfg(feature = "tools")]
 pub mod attach;
 pub mod cgroup;
+#[cfg(feature = "tools")]
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod control;

@@ -110,6 +110,8 @@ fn read_and_run(options: &Options<'_>, ready: Option<OwnedFd>) -> Result<i32> {
     let lxcpath = absolute(options.lxcpath)?;
     let sources = Sources { name: options.name, lxcpath, rcfile, defines: &options.defines };
     let mut config = crate::config::load(&arena, &sources)?;
+    // Hooks are told of it.
+    config.log.level = options.loglevel.or(config.log.level);
     if let Some(path) = options.console {
         config.console.path = if path == c"none" { ConsolePath::None } else { ConsolePath::Path(absolute(path)?) };
     }
@@ -126,7 +128,7 @@ fn read_and_run(options: &Options<'_>, ready: Option<OwnedFd>) -> Result<i32> {
         };
     }
     let config: &'static Config<'static> = Box::leak(config);
-    let argv: &[&CStr] = Box::leak(Box::new(init_command(config, options, &arena)?));
+    let argv: &[&CStr] = Box::leak(Box::new(init_command(config, options.command, &arena)?));
     let program = Program { argv, inside: options.inside, own_streams: options.own_streams };
     refuse_not_built(config)?;
     let pidfile = options.pidfile.map(absolute).transpose()?;
@@ -156,9 +158,9 @@ pub type Words<'a> = heapless::Vec<&'a CStr, { limits::ARGS }>;
 
 /// The same words, in memory that lives as long as we do.
 #[inline(never)] // its frame would live as long as the container
-fn init_command<'t>(config: &Config<'t>, options: &Options<'_>, arena: &Arena<'t>) -> Result<Words<'t>> {
+pub fn init_command<'t>(config: &Config<'t>, command: &[&CStr], arena: &Arena<'t>) -> Result<Words<'t>> {
     let mut words = Words::new();
-    for word in init_words(config, options.command)? {
+    for word in init_words(config, command)? {
         // As many as there were.
         let _ = words.push(text(arena.copy(word.to_bytes()))?);
     }
@@ -320,7 +322,7 @@ fn open_log(config: &Config<'_>, options: &Options<'_>) -> Result<()> {
     let settings = logging::Settings {
         program: options.program,
         name: config.name,
-        level: options.loglevel.or(config.log.level),
+        level: config.log.level,
         quiet: options.quiet,
         file,
         syslog: config.log.syslog.map(|facility| facility.value),
@@ -344,7 +346,7 @@ fn text<T>(result: core::result::Result<T, Full>) -> Result<T> {
 
 /// `container=lxc`, the ttys for systemd's getty generator, and what the config adds.
 #[inline(never)] // its frame would live as long as the container
-fn init_environment<'t>(config: &Config<'t>, arena: &Arena<'t>) -> Result<Vec<&'t CStr>> {
+pub fn init_environment<'t>(config: &Config<'t>, arena: &Arena<'t>) -> Result<Vec<&'t CStr>> {
     let mut words = vec![c"container=lxc"];
     if config.tty_max > 0 {
         let mut ttys = Line::<1024>::new();

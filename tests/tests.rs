@@ -12,6 +12,7 @@ mod attach_terminal;
 mod autostart;
 mod backoff;
 mod cgroups;
+mod check;
 mod clients;
 mod command_line;
 mod config_errors;

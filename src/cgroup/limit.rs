@@ -16,7 +16,7 @@ use std::os::fd::BorrowedFd;
 pub type Value = heapless::Vec<u8, 512>;
 
 /// The controller of a control file: what stands before the first dot.
-fn controller<'a>(setting: &CgroupSetting<'a>) -> &'a [u8] {
+pub fn controller<'a>(setting: &CgroupSetting<'a>) -> &'a [u8] {
     setting.file.to_bytes().split(|b| *b == b'.').next().unwrap_or(b"")
 }
 

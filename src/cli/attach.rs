@@ -115,6 +115,13 @@ pub fn run(call: &Call<'_>) -> Outcome {
     let implied = Elevated { cgroup: true, capabilities: true, label: true };
     let elevated =
         args.elevated_privileges.unwrap_or(if args.namespaces.is_some() { implied } else { Elevated::default() });
+    // What the config gives init, an attached program has as well.
+    let given = target.container().config_item(c"lxc.environment").ok().flatten().unwrap_or_default();
+    let given: Vec<CString> = given
+        .split(|byte| *byte == b'\n')
+        .filter(|word| word.contains(&b'='))
+        .filter_map(|word| CString::new(word).ok())
+        .collect();
     let options = Options {
         container: target.container(),
         elevated,
@@ -123,7 +130,7 @@ pub fn run(call: &Call<'_>) -> Outcome {
         remount: args.remount_sys_proc,
         clear_environment: args.clear_env,
         keep: args.keep_var.clone(),
-        set: args.set_var.clone(),
+        set: given.iter().map(CString::as_c_str).chain(args.set_var.iter().copied()).collect(),
         uid: args.uid,
         gid: args.gid,
         label: args.context,

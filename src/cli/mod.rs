@@ -12,6 +12,8 @@ mod autostart;
 mod cgroup;
 #[cfg(feature = "tools")]
 mod cgroup_files;
+#[cfg(feature = "tools")]
+mod check;
 mod config;
 #[cfg(feature = "tools")]
 mod console;
@@ -143,6 +145,8 @@ const VERBS: &[Verb] = &[
     #[cfg(feature = "tools")]
     Verb { name: "monitor", lxc: "monitor", summary: "tell changes of state as they happen", run: monitor::run },
     Verb { name: "config", lxc: CONFIG, summary: "print its effective config", run: config::run },
+    #[cfg(feature = "tools")]
+    Verb { name: "check", lxc: "checkconfig", summary: "say whether it will run here", run: check::run },
     #[cfg(feature = "tools")]
     Verb {
         name: "update-config",

@@ -25,8 +25,9 @@ fn make_read_only(root: &Root, path: &[u8], keep: MsFlags) -> nix::Result<()> {
     mount_on(&mounted, None, None, flags, None)
 }
 
-/// proc; in the mixed form with /proc/sys and /proc/sysrq-trigger read-only and /proc/sys/net writable.
-pub fn proc(root: &Root, form: AutoProc) -> nix::Result<()> {
+/// proc; in the mixed form with /proc/sys and /proc/sysrq-trigger read-only, and /proc/sys/net writable for a guest that has
+/// CAP_NET_ADMIN.
+pub fn proc(site: &Site<'_>, root: &Root, form: AutoProc) -> nix::Result<()> {
     let place = root.make_directories(b"proc")?;
     mount_on(&place, Some(c"proc"), Some(c"proc"), QUIET, None)?;
     if form == AutoProc::Rw {
@@ -34,7 +35,9 @@ pub fn proc(root: &Root, form: AutoProc) -> nix::Result<()> {
     }
     // A kernel without networking has no /proc/sys/net, one without sysrq no trigger.
     let missing_is_fine = |errno| if errno == Errno::ENOENT { Ok(()) } else { Err(errno) };
-    bind_onto_itself(root, b"proc/sys/net", false).or_else(missing_is_fine)?;
+    if wants_capability(site, NET_ADMIN) {
+        bind_onto_itself(root, b"proc/sys/net", false).or_else(missing_is_fine)?;
+    }
     bind_onto_itself(root, b"proc/sys", true)?;
     make_read_only(root, b"proc/sys", QUIET)?;
     bind_onto_itself(root, b"proc/sysrq-trigger", false)
@@ -84,6 +87,7 @@ pub fn cgroup(site: &Site<'_>, root: &Root, form: AutoCgroup) -> nix::Result<()>
     make_read_only(root, b"sys/fs/cgroup", QUIET)
 }
 
+const NET_ADMIN: u32 = 12;
 const SYS_ADMIN: u32 = 21;
 
 fn wants_capability(site: &Site<'_>, number: u32) -> bool {

@@ -1,7 +1,7 @@
 //! fstab lines and `lxc.mount.entry`.
 
-use super::Site;
 use super::beneath::{FdPath, Root, mount_on, trim};
+use super::{Site, Source};
 use crate::config::{Create, MountEntry};
 use crate::spawn::barrier::{Report, Step};
 use core::ffi::CStr;
@@ -24,11 +24,11 @@ pub fn mount_all(site: &Site<'_>, root: &Root) -> Result<(), Report> {
 }
 
 /// Where an entry's target lies inside the rootfs: relative as written, absolute with the rootfs or its mount point taken off.
-fn inside<'a>(site: &Site<'_>, target: &'a [u8]) -> &'a [u8] {
+pub fn inside<'a>(source: &Source<'_>, target: &'a [u8]) -> &'a [u8] {
     if target.first() != Some(&b'/') {
         return trim(target);
     }
-    for prefix in [site.source.mountpoint.to_bytes(), site.source.path.to_bytes()] {
+    for prefix in [source.mountpoint.to_bytes(), source.path.to_bytes()] {
         let prefix = trim(prefix);
         let path = trim(target);
         if let Some(rest) = path.strip_prefix(prefix)
@@ -42,7 +42,7 @@ fn inside<'a>(site: &Site<'_>, target: &'a [u8]) -> &'a [u8] {
 }
 
 fn mount_entry(site: &Site<'_>, root: &Root, entry: &MountEntry<'_>) -> Result<(), (Step, Errno)> {
-    let target = inside(site, entry.target.to_bytes());
+    let target = inside(&site.source, entry.target.to_bytes());
     let at = |step: Step| move |errno: Errno| (step, errno);
     match entry.create {
         Create::No => {}

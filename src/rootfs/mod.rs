@@ -113,7 +113,7 @@ pub fn build(site: &Site<'_>) -> core::result::Result<Terminals, Report> {
         dev::mount_tmpfs(&root, config)?;
     }
     if config.mount_auto.proc != AutoProc::No {
-        auto::proc(&root, config.mount_auto.proc).map_err(fail(Step::AutoProc))?;
+        auto::proc(site, &root, config.mount_auto.proc).map_err(fail(Step::AutoProc))?;
     }
     if config.mount_auto.sys != AutoSys::No {
         auto::sys(&root, config.mount_auto.sys).map_err(fail(Step::AutoSys))?;

@@ -240,16 +240,16 @@ fn set_limits(config: &Config<'_>) -> Result<(), Report> {
     Ok(())
 }
 
+/// The capabilities that go, as a mask; those that the kernel does not have among them.
+pub fn dropped(config: &Config<'_>, drop_sys_boot: bool) -> u64 {
+    let boot = if drop_sys_boot { 1 << SYS_BOOT } else { 0 };
+    config.caps.drop | boot | config.caps.keep.map_or(0, |keep| !keep)
+}
+
 /// The bounding set as configured, nothing inheritable, nothing ambient.
 fn drop_capabilities(config: &Config<'_>, drop_sys_boot: bool) -> Result<(), Report> {
     let fail = |number: u32| move |errno: Errno| Report::new(Step::Capabilities, number as u16, errno);
-    let mut drop = config.caps.drop;
-    if drop_sys_boot {
-        drop |= 1 << SYS_BOOT;
-    }
-    if let Some(keep) = config.caps.keep {
-        drop |= !keep;
-    }
+    let drop = dropped(config, drop_sys_boot);
     for number in (0..64).filter(|number| drop >> number & 1 == 1) {
         match caps::drop_bounding(number) {
             Ok(()) => {}

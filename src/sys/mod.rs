@@ -15,6 +15,8 @@ pub mod machine;
 pub mod memfd;
 pub mod mounts;
 pub mod netdev;
+#[cfg(feature = "tools")]
+pub mod probe;
 pub mod process;
 pub mod pty;
 pub mod rights;

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Holds monopod to LXC 5.0.2 by LXC's own test scripts, from Debian's package, under the names of LXC's tools. Root.
+"""Holds monopod to LXC 5.0.2 by LXC's own test scripts, from Debian's package, and by the same configs under both. Root.
 
-Each script runs in a world of its own, once with our binary and once with LXC's own tools, which shows what this kernel
-cannot do with anybody's. Usage: run.py [NAME...]. `run.py --self-test` shows that a failure is seen. With CI set a
-skip fails.
+Each script runs in a world of its own, once with our binary under the names of LXC's tools and once with LXC's own, which
+shows what this kernel cannot do with anybody's. Then twins: each config of twins.py is started by both, and all that can be
+seen is compared. Usage: run.py [NAME...]: these scripts and configs. `run.py --self-test` shows that a failure is seen. With
+CI set a skip fails.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -18,11 +19,15 @@ import tempfile
 import time
 
 from scripts import SCRIPTS, install
+from twins import CONFIGS, Expected, differences
 from world import DEFAULT_CONFIG, World
 
 HERE = pathlib.Path(__file__).parent
 ROOT = HERE.parent.parent
-BINARY = ROOT / f"out/{platform.machine()}-unknown-linux-musl/monopod"
+TRIPLE = f"{platform.machine()}-unknown-linux-musl"
+BINARY = ROOT / f"out/{TRIPLE}/monopod"
+# What runs in the twins: the init of the tests in tests/, an example of the package.
+INIT = pathlib.Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target") / TRIPLE / "debug/examples/testinit"
 TAIL_LINES = 25
 
 
@@ -33,6 +38,8 @@ def missing():
     for file in ("/usr/bin/lxc-start", "/usr/share/lxc/templates/lxc-busybox"):
         if not os.path.exists(file):
             return f"{file} is missing: LXC's own tools are the control"
+    if not INIT.exists():
+        return f"{INIT} is missing: cargo build --example testinit --target {TRIPLE}"
     for tool in ("busybox", "unshare", "script", "ip"):
         if not shutil.which(tool):
             return f"{tool} is missing"
@@ -64,11 +71,29 @@ def judge(name, tree):
     return wrong
 
 
+def compare(names, binary):
+    """The lines that say what is wrong with the twins."""
+    expected, wrong = Expected(), []
+    with ThreadPoolExecutor(2 * os.cpu_count()) as pool:
+        for name, (found, tail) in zip(names, pool.map(lambda name: differences(name, binary, INIT), names)):
+            new = expected.unexpected(found)
+            wrong += new
+            print(f"twins {name}: {len(found)} differences, {len(new)} unexpected", flush=True)
+            if new and binary == BINARY:
+                print("\n".join([*new, *(f"  | {line}" for line in tail)]), flush=True)
+    # Only all of them need every row.
+    if set(names) == set(CONFIGS):
+        wrong += [f"no difference needs the row {pattern}" for pattern in expected.unneeded()]
+    return wrong
+
+
 def self_test(tree):
-    """With a program that does nothing behind LXC's names every script that looks at something fails."""
+    """With a program that does nothing behind LXC's names every script that looks at something fails, and no twin is one."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         results = dict(zip(SCRIPTS, pool.map(lambda script: attempt(script, tree, "/bin/false")[0], SCRIPTS.values())))
     passed = [name for name, wrong in results.items() if not wrong and not SCRIPTS[name].blind]
+    if not compare(["ttys"], "/bin/false"):
+        passed.append("twins")
     print(f"parity self-test: {'these pass with /bin/false: ' + ' '.join(passed) if passed else 'ok'}", flush=True)
     return len(passed)
 
@@ -86,11 +111,15 @@ def main(words):
         if words == ["--self-test"]:
             return 1 if self_test(tree) else 0
         # The slow ones first.
-        names = words or sorted(SCRIPTS, key=lambda name: -SCRIPTS[name].seconds)
+        scripts = [name for name in sorted(SCRIPTS, key=lambda name: -SCRIPTS[name].seconds) if not words or name in words]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            failed = [wrong for wrong in pool.map(lambda name: judge(name, tree), names) if wrong]
-    print(f"parity: {len(names)} scripts, {len(failed)} failed")
-    return 1 if failed else 0
+            failed = [wrong for wrong in pool.map(lambda name: judge(name, tree), scripts) if wrong]
+    configs = [name for name in CONFIGS if not words or name in words]
+    wrong = compare(configs, BINARY)
+    if wrong:
+        print("\n".join(["twins: unexpected:", *wrong]))
+    print(f"parity: {len(scripts)} scripts, {len(failed)} failed; {len(configs)} twins, {len(wrong)} faults")
+    return 1 if failed or wrong or not scripts + configs else 0
 
 
 if __name__ == "__main__":
