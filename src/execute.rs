@@ -11,16 +11,17 @@ use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::sys::signal::{SigmaskHow, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use std::ffi::CString;
-use std::os::unix::ffi::OsStrExt;
 
 /// The name that it is executed by.
 pub const NAME: &CStr = c"init.lxc";
 /// How long the others have between SIGTERM and the end, in milliseconds.
 const FAREWELL_MS: u64 = 1_000;
 
-/// Runs `command`; its exit code, 128 + n if signal n killed it, 127 if it is not there and 126 if it cannot be run.
-pub fn init(command: &[&CStr]) -> i32 {
+/// Runs the command behind `init.lxc --`; its exit code, 128 + n if signal n killed it, 127 if it is not there and 126 if it
+/// cannot be run.
+pub fn init(argv: &[&CStr], environment: &[&CStr]) -> i32 {
+    let command = argv.get(2..).unwrap_or_default();
+    let _ = nix::sys::prctl::set_name(NAME);
     let first = nix::unistd::getpid().as_raw() == 1;
     if first && !std::path::Path::new("/proc/self").exists() {
         let flags = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC | MsFlags::MS_NODEV;
@@ -32,7 +33,7 @@ pub fn init(command: &[&CStr]) -> i32 {
         .and_then(|()| SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC));
     let Ok(signals) = signals else { return 1 };
     let child = match fork() {
-        Ok(Fork::Child) => become_command(command),
+        Ok(Fork::Child) => become_command(command, environment),
         Ok(Fork::Parent(pid)) => pid,
         Err(_) => return 1,
     };
@@ -43,17 +44,13 @@ pub fn init(command: &[&CStr]) -> i32 {
     code
 }
 
-fn become_command(command: &[&CStr]) -> ! {
+fn become_command(command: &[&CStr], environment: &[&CStr]) -> ! {
     let _ = nix::unistd::setsid();
     let _ = pty::set_controlling(crate::sys::fds::standard(0), false);
     signals::reset_ignored(u64::MAX);
     let _ = signals::unblock_all();
-    let environment: Vec<CString> = std::env::vars_os()
-        .filter_map(|(name, value)| CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()).ok())
-        .collect();
-    let environment: Vec<&CStr> = environment.iter().map(CString::as_c_str).collect();
     let path = environment.iter().find_map(|word| word.to_bytes().strip_prefix(b"PATH="));
-    let errno = process::exec_in_path(path.unwrap_or(process::PATH), command, &environment);
+    let errno = process::exec_in_path(path.unwrap_or(process::PATH), command, environment);
     let name = command.first().map_or("", |name| name.to_str().unwrap_or("?"));
     let message = format!("execute: {name}: {}\n", errno.desc());
     let _ = nix::unistd::write(crate::sys::fds::standard(2), message.as_bytes());

@@ -11,11 +11,11 @@ use crate::prepare::host::Host;
 use crate::prepare::lock::{self, Taken};
 use crate::prepare::{inherited, notify, reboot_probe};
 use crate::rootfs;
-use crate::spawn::{self, Blueprint, Life, namespaces};
+use crate::spawn::{self, Blueprint, Inside, Life, namespaces};
 use crate::supervise;
 use crate::supervise::lifecycle::{Asked, Next, last_word};
 use crate::sys::fds::{self, open};
-use crate::sys::pty;
+use crate::sys::{memfd, pty};
 use crate::teardown;
 use crate::text::{Arena, Full, Line, shown};
 use core::ffi::CStr;
@@ -44,8 +44,8 @@ pub struct Options<'a> {
     pub defines: heapless::Vec<&'a [u8], { limits::DEFINES }>,
     /// What stands behind `--`: init's command line instead of the config's.
     pub command: &'a [&'a CStr],
-    /// Makes the file that is executed as init, whatever the command line names.
-    pub image: Option<fn() -> nix::Result<OwnedFd>>,
+    /// What is init, whatever the command line names.
+    pub inside: Option<Inside>,
     /// init gets our own standard streams, where none is a terminal.
     pub own_streams: bool,
     /// `-d`
@@ -73,7 +73,7 @@ pub struct Options<'a> {
 /// What init is, apart from its environment.
 struct Program<'t> {
     argv: &'t [&'t CStr],
-    image: Option<OwnedFd>,
+    inside: Option<Inside>,
     own_streams: bool,
 }
 
@@ -129,9 +129,7 @@ fn read_and_run(options: &Options<'_>, ready: Option<OwnedFd>) -> Result<i32> {
     }
     let config: &'static Config<'static> = Box::leak(config);
     let argv: &[&CStr] = Box::leak(Box::new(init_command(config, options.command, &arena)?));
-    let image = options.image.map(|make| make()).transpose();
-    let image = image.map_err(|errno| Error::os("start", errno, format_args!("a copy of our own binary in memory")))?;
-    let program = Program { argv, image, own_streams: options.own_streams };
+    let program = Program { argv, inside: options.inside, own_streams: options.own_streams };
     refuse_not_built(config)?;
     let pidfile = options.pidfile.map(absolute).transpose()?;
     open_log(config, options)?;
@@ -253,8 +251,10 @@ fn prepare_and_run<'t>(
     let pidfile = pidfile.map(write_pidfile).transpose()?;
     let mut side = ConsoleSide::open(config, caller.waits())?;
     let drop_sys_boot = reboot_probe::must_drop_sys_boot();
-    let Program { argv, image, own_streams } = program;
-    let blueprint = Blueprint { source, namespaces, argv, image, own_streams, environment, drop_sys_boot };
+    let Program { argv, inside, own_streams } = program;
+    // A kernel before 3.17 has no such files.
+    let image = inside.and_then(|_| memfd::own_binary().inspect_err(|_| log::debug!("no sealed copy of us")).ok());
+    let blueprint = Blueprint { source, namespaces, argv, inside, image, own_streams, environment, drop_sys_boot };
     crate::arm();
     let result = run_container(&blueprint, &mut side, &mut host, caller);
     drop(pidfile);

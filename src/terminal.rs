@@ -208,15 +208,7 @@ impl<'a> Relay<'a> {
             {
                 return end;
             }
-            if !input_ready.is_empty()
-                && let Some(end) = self.read_input()
-            {
-                return end;
-            }
-            if !ended.is_empty() {
-                self.drain(signals);
-                return End::FarClosed;
-            }
+            // Before the input: who resizes and then types expects the new size.
             while signalled.contains(PollFlags::POLLIN)
                 && let Ok(Some(signal)) = signals.read_signal()
             {
@@ -226,6 +218,15 @@ impl<'a> Relay<'a> {
                 if on_signal(signal.ssi_signo as i32) {
                     return End::Signal;
                 }
+            }
+            if !input_ready.is_empty()
+                && let Some(end) = self.read_input()
+            {
+                return end;
+            }
+            if !ended.is_empty() {
+                self.drain(signals);
+                return End::FarClosed;
             }
         }
     }
@@ -284,13 +285,17 @@ impl<'a> Relay<'a> {
                 return (self.ends_with_input || pty::is_terminal(input)).then_some(End::NearClosed);
             }
         };
+        let mut end = None;
         for byte in chunk.get(..length).unwrap_or_default() {
             match (self.escape, self.escaping) {
                 (Some(key), false) if *byte == key => {
                     self.escaping = true;
                     continue;
                 }
-                (Some(_), true) if *byte == b'q' => return Some(End::Escaped),
+                (Some(_), true) if *byte == b'q' => {
+                    end = Some(End::Escaped);
+                    break;
+                }
                 (Some(key), true) if *byte != key => drop(self.up.bytes.push(key)),
                 _ => {}
             }
@@ -300,7 +305,7 @@ impl<'a> Relay<'a> {
         if let Some(far) = &self.far {
             self.up.flush(far.as_fd());
         }
-        None
+        end
     }
 
     /// Shows what is left when the other side has ended, for as long as our terminal takes it and nobody ends us.

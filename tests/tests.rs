@@ -8,6 +8,7 @@ mod support;
 
 mod android_configs;
 mod attach;
+mod attach_terminal;
 mod autostart;
 mod backoff;
 mod cgroups;
@@ -17,8 +18,10 @@ mod clients;
 mod command_line;
 mod config_errors;
 mod console;
+mod console_client;
 mod cross_tools;
 mod crowd;
+mod execute;
 mod explain;
 mod faults;
 mod hooks;

@@ -2,27 +2,28 @@
 
 use super::context::Context;
 use super::{Options, program};
-use crate::sys::clone::{Fork, clone};
-use crate::sys::process::{self, exit_now};
+use crate::sys::clone::{Fork, fork};
+use crate::sys::process::{self, Exit, exit_now};
 use crate::sys::{caps, fds};
 use core::convert::Infallible;
 use core::mem::ManuallyDrop;
 use nix::errno::Errno;
-use nix::sched::{setns, unshare};
+use nix::sched::{CloneFlags, setns, unshare};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 /// What failed, for the report: the step and its errno.
 pub type Fault = (&'static str, Errno);
 
-/// Runs it. `pid` takes the program's pid, `report` what failed.
+/// Runs it. `pid` takes the program's pid, `report` what failed. `stays`: it waits for the program, and ends as that one did.
 pub fn run(
     context: Context,
     options: &Options<'_>,
     terminal: Option<(BorrowedFd<'_>, [bool; 3])>,
+    stays: bool,
     pid: &OwnedFd,
     report: &OwnedFd,
 ) -> ! {
-    let (step, errno) = match become_like(context, options, terminal, pid, report) {
+    let (step, errno) = match become_like(context, options, terminal, stays, pid, report) {
         Err(fault) => fault,
         Ok(never) => match never {},
     };
@@ -41,6 +42,7 @@ fn become_like(
     context: Context,
     options: &Options<'_>,
     terminal: Option<(BorrowedFd<'_>, [bool; 3])>,
+    stays: bool,
     pid_pipe: &OwnedFd,
     report: &OwnedFd,
 ) -> Result<Infallible, Fault> {
@@ -60,13 +62,15 @@ fn become_like(
         process::set_personality(persona).map_err(at("personality"))?;
     }
     let directory = std::env::current_dir().ok();
+    // Under qemu-user another thread shares the working directory, with which no mount namespace can be entered.
+    unshare(CloneFlags::CLONE_FS).map_err(at("a working directory of its own"))?;
     for (flag, namespace) in &context.namespaces {
         setns(namespace, *flag).map_err(at("enter init's namespaces"))?;
     }
     close_all_but([pid_pipe.as_raw_fd(), report.as_raw_fd(), terminal.map_or(-1, |(slave, _)| slave.as_raw_fd())])
         .map_err(at("close descriptors"))?;
     if options.remount {
-        unshare(nix::sched::CloneFlags::CLONE_NEWNS).map_err(at("a mount namespace of its own"))?;
+        unshare(CloneFlags::CLONE_NEWNS).map_err(at("a mount namespace of its own"))?;
     }
     if !options.elevated.capabilities {
         drop_capabilities(context.bounding).map_err(at("drop capabilities"))?;
@@ -74,12 +78,21 @@ fn become_like(
             nix::sys::prctl::set_no_new_privs().map_err(at("no_new_privs"))?;
         }
     }
-    // Our sibling: the caller waits for it, and its pid namespace is the one entered above.
-    match clone(libc::CLONE_PARENT as u64).map_err(at("fork inside the container"))? {
+    // Its pid namespace is the one entered above. The caller becomes its parent when we end, if we do.
+    match fork().map_err(at("fork inside the container"))? {
         Fork::Child => program::run(options, terminal, directory, report),
         Fork::Parent(pid) => {
             let _ = nix::unistd::write(pid_pipe, &pid.to_ne_bytes());
-            exit_now(0)
+            if !stays {
+                exit_now(0);
+            }
+            // The end of the reports is the program's exec.
+            let _ = fds::close_range(3, i32::MAX);
+            match process::wait(pid) {
+                Ok(Exit::Code(code)) => exit_now(code),
+                Ok(Exit::Signal(signal)) => exit_now(128 + signal),
+                Err(_) => exit_now(1),
+            }
         }
     }
 }

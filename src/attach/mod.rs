@@ -1,8 +1,8 @@
 //! A command inside a running container, as init would start it: `monopod attach`.
 //!
 //! * `context` reads what init is like: namespaces, cgroups, capabilities, label, limits. From outside, by the host's /proc.
-//! * `enter` is a transient process that becomes like that, and makes the program its sibling, as the program's pid namespace is
-//!   that of its parent at its birth.
+//! * `enter` is a transient process that becomes like that, and has the program born there: the pid namespace that it entered is
+//!   its children's.
 //! * `program` is the program up to its exec: session, terminal, ids, environment.
 //!
 //! Here is who stays outside: it relays the terminal, passes signals on and gives the exit code. Nothing of the host is open in
@@ -96,29 +96,34 @@ pub fn run(options: &Options<'_>) -> Result<i32, Failed> {
     let (pids, pid) = pipe2(OFlag::O_CLOEXEC).map_err(failed("pipe"))?;
     let (reports, report) = pipe2(OFlag::O_CLOEXEC).map_err(failed("pipe"))?;
     let slave = terminal.as_ref().map(|(_, slave)| slave.as_fd());
+    // Only until the transient process has ended: then its child is ours. Before Linux 3.4 and under qemu-user it stays and waits.
+    let adopts = nix::sys::prctl::set_child_subreaper(true).is_ok();
     let transient = match fork().map_err(failed("fork"))? {
-        Fork::Child => enter::run(context, options, slave.map(|slave| (slave, terminals)), &pid, &report),
+        Fork::Child => enter::run(context, options, slave.map(|slave| (slave, terminals)), !adopts, &pid, &report),
         Fork::Parent(pid) => pid,
     };
     // Namespaces that we hold would outlive the container.
     drop((pid, report, context));
     let master = terminal.map(|(master, _)| master);
-    let program = hear(pids, reports, transient, &signals)?;
-    Ok(match attend(program, master, terminals, &signals, options.log)? {
+    let program = hear(pids, reports, transient, adopts, &signals)?;
+    Ok(match attend(program, if adopts { program } else { transient }, master, terminals, &signals, options.log)? {
         Exit::Code(code) => code,
         Exit::Signal(signal) => 128 + signal,
     })
 }
 
 /// The program's pid, once it is executed; what went wrong otherwise. A signal calls it off.
-fn hear(pids: OwnedFd, reports: OwnedFd, transient: i32, signals: &SignalFd) -> Result<i32, Failed> {
+fn hear(pids: OwnedFd, reports: OwnedFd, transient: i32, adopts: bool, signals: &SignalFd) -> Result<i32, Failed> {
     let born = readable(&pids, signals);
     if born.is_err() {
         let _ = process::kill(transient, libc::SIGKILL);
     }
     let mut pid = [0; 4];
     let program = std::fs::File::from(pids).read_exact(&mut pid).is_ok().then(|| i32::from_ne_bytes(pid));
-    let _ = process::wait(transient);
+    if adopts || program.is_none() {
+        let _ = process::wait(transient);
+        let _ = nix::sys::prctl::set_child_subreaper(false);
+    }
     let called_off = born.and_then(|()| readable(&reports, signals));
     if let (Err(_), Some(program)) = (&called_off, program) {
         let _ = process::kill(program, libc::SIGKILL);
@@ -127,7 +132,7 @@ fn hear(pids: OwnedFd, reports: OwnedFd, transient: i32, signals: &SignalFd) -> 
     let read = std::fs::File::from(reports).read_to_end(&mut text);
     match (program, text.split_first()) {
         (Some(program), None) if read.is_ok() && called_off.is_ok() => return Ok(program),
-        (Some(program), _) => drop(process::wait(program)),
+        (Some(program), _) => drop(process::wait(if adopts { program } else { transient })),
         (None, _) => {}
     }
     called_off?;
@@ -164,9 +169,10 @@ fn open_pty(options: &Options<'_>) -> Result<(OwnedFd, OwnedFd), Failed> {
     }
 }
 
-/// Stays until the program has ended.
+/// Stays until the program has ended, or who waits for it.
 fn attend(
     program: i32,
+    waited_for: i32,
     master: Option<OwnedFd>,
     terminals: [bool; 3],
     signals: &SignalFd,
@@ -182,7 +188,7 @@ fn attend(
     }
     relay.resize();
     // A program that ended already has sent its signal while the start was waited for.
-    let mut ended = process::try_wait(program).ok().flatten();
+    let mut ended = process::try_wait(waited_for).ok().flatten();
     loop {
         if let Some(exit) = ended {
             relay.drain(signals);
@@ -190,7 +196,7 @@ fn attend(
         }
         let end = relay.run(signals, &mut |signal| match signal {
             libc::SIGCHLD => {
-                ended = process::try_wait(program).ok().flatten();
+                ended = process::try_wait(waited_for).ok().flatten();
                 ended.is_some()
             }
             libc::SIGWINCH | libc::SIGPIPE => false,

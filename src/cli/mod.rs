@@ -108,7 +108,7 @@ fn called(args: &[&CStr]) -> Outcome {
     }
     #[cfg(feature = "tools")]
     if program == crate::execute::NAME {
-        return Ok(crate::execute::init(args.get(1..).unwrap_or_default()));
+        return Ok(crate::execute::init(&[&[program], args].concat(), &environment()));
     }
     let first_is_verb = args.first().is_some_and(|word| verb(word.to_bytes()).is_some());
     if pid1::is_wanted(name, first_is_verb) {
@@ -259,6 +259,12 @@ type Word = &'static CStr;
 /// argh: any text. Arguments have no NUL inside.
 fn word(text: &str) -> Result<Word, String> {
     Ok(kept(text.into()))
+}
+
+/// Our own environment, for who executes something.
+#[cfg(feature = "tools")]
+fn environment() -> Vec<Word> {
+    std::env::vars_os().map(|(name, value)| kept([name.as_bytes(), b"=", value.as_bytes()].concat())).collect()
 }
 
 fn kept(text: Vec<u8>) -> Word {

@@ -75,7 +75,7 @@ pub fn run(call: &Call<'_>) -> Outcome {
         rcfile: target.rcfile,
         defines,
         command: &line.operands,
-        image: None,
+        inside: None,
         own_streams: false,
         daemon,
         pidfile: args.pidfile,

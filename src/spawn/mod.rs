@@ -28,6 +28,10 @@ pub mod birth;
 pub mod child;
 pub mod namespaces;
 
+/// An init that is a part of this program: by its command line and environment its exit code. Where the kernel executes files
+/// in memory it is called by a sealed copy of our binary, under the same command line; else by the child itself.
+pub type Inside = fn(&[&CStr], &[&CStr]) -> i32;
+
 /// What stays the same from life to life.
 pub struct Blueprint<'t> {
     /// Where the rootfs is.
@@ -38,6 +42,8 @@ pub struct Blueprint<'t> {
     pub argv: &'t [&'t CStr],
     /// See `child::Plan`.
     pub image: Option<OwnedFd>,
+    /// See there.
+    pub inside: Option<Inside>,
     /// See `child::Plan`.
     pub own_streams: bool,
     /// init's environment.
@@ -59,6 +65,8 @@ pub struct Life<'h, 't> {
     pub ttys: heapless::Vec<OwnedFd, { rights::MOST }>,
     /// Its namespaces, held for the stop hook.
     pub namespaces: heapless::Vec<(&'static str, OwnedFd), 8>,
+    /// Its init runs one command and ends with that one's code, which is nothing to report.
+    pub is_command: bool,
     /// When init was executed.
     pub began_ms: Option<u64>,
 }
@@ -72,6 +80,7 @@ impl<'h, 't> Life<'h, 't> {
             console: None,
             ttys: heapless::Vec::new(),
             namespaces: heapless::Vec::new(),
+            is_command: false,
             began_ms: None,
         }
     }
@@ -86,6 +95,7 @@ pub fn spawn<'t>(
     host: &mut Host<'t>,
 ) -> Result<()> {
     host.set_state(State::Starting);
+    life.is_command = blueprint.inside.is_some();
     hooks::run_on_host(host, HookKind::PreStart, &Moment::default())?;
     life.group.create(host.config)?;
     let mut start = Start::clone_child(life, blueprint, side, host)?;
@@ -148,6 +158,7 @@ impl Start {
             namespaces: blueprint.namespaces,
             argv: blueprint.argv,
             image: blueprint.image.as_ref().map(AsFd::as_fd),
+            inside: blueprint.inside,
             own_streams: blueprint.own_streams,
             environment: &blueprint.environment,
             drop_sys_boot: blueprint.drop_sys_boot,

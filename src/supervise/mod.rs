@@ -75,7 +75,7 @@ fn ended(life: &mut Life<'_, '_>, side: &mut ConsoleSide<'_>, host: &mut Host<'_
     life.pid = None;
     let outcome = Outcome::of(exit);
     let tail = life.console.take().map(|console| console.drain(side, host));
-    if outcome.is_failure() && host.asked == Asked::Nothing {
+    if outcome.is_failure() && host.asked == Asked::Nothing && !life.is_command {
         log::error!("init {outcome}");
         if let Some(tail) = tail {
             tail.log();

@@ -12,7 +12,6 @@ pub mod clone;
 pub mod crash;
 pub mod fds;
 pub mod machine;
-#[cfg(feature = "tools")]
 pub mod memfd;
 pub mod mounts;
 pub mod netdev;

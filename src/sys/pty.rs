@@ -35,12 +35,23 @@ pub fn open_peer(master: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
 /// A pty of the devpts instance whose directory is `devpts`: master and slave, close-on-exec.
 ///
 /// # Errors
-/// ENOTTY or EINVAL before Linux 4.13, where the slave can only be had by a name that others may change.
+/// ENOTTY: something else stands in the place of the slave.
 pub fn open_in(devpts: BorrowedFd<'_>, more: OFlag) -> nix::Result<(OwnedFd, OwnedFd)> {
     let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
     let master = nix::fcntl::openat(devpts, c"ptmx", flags | more, Mode::empty())?;
-    unlock(master.as_fd())?;
-    let slave = open_peer(master.as_fd())?;
+    let number = unlock(master.as_fd())?;
+    let slave = match open_peer(master.as_fd()) {
+        // Before Linux 4.13: by its name, over which others may have mounted something.
+        Err(Errno::ENOTTY | Errno::EINVAL | Errno::ENOSYS) => {
+            let name: PathText = PathText::format(format_args!("{number}")).map_err(|_| Errno::ENAMETOOLONG)?;
+            let slave = nix::fcntl::openat(devpts, name.c(), flags, Mode::empty())?;
+            let (instance, found) = (nix::sys::stat::fstat(devpts)?, nix::sys::stat::fstat(&slave)?);
+            let minor = nix::sys::stat::minor(found.st_rdev as _);
+            let same = found.st_dev == instance.st_dev && minor == u64::from(number) as _;
+            if same && is_slave(slave.as_fd())? { slave } else { return Err(Errno::ENOTTY) }
+        }
+        other => other?,
+    };
     Ok((master, slave))
 }
 

@@ -11,7 +11,6 @@ use argh::{ArgsInfo, FromArgs};
 use core::ffi::CStr;
 use std::ffi::CString;
 use std::os::fd::AsFd;
-use std::os::unix::ffi::OsStrExt;
 
 /// Runs a command inside a running container, as init would start it; without one the shell of the container's root. Exit code:
 /// the command's, 128 + n if signal n killed it, 127 it is not there, 126 it cannot be run, 1 the container cannot be entered.
@@ -148,6 +147,7 @@ pub fn run(call: &Call<'_>) -> Outcome {
 /// there. A kernel before 3.17 has no such thing; there it goes on as it is, as LXC does.
 fn be_unwritable(call: &Call<'_>) {
     if memfd::is_in_memory() {
+        let _ = nix::sys::prctl::set_name(call.program);
         return;
     }
     let copy = match memfd::own_binary() {
@@ -157,9 +157,5 @@ fn be_unwritable(call: &Call<'_>) {
     let verb = CString::new(call.verb).unwrap_or_default();
     let verb = if call.stock { None } else { Some(verb.as_c_str()) };
     let words: Vec<&CStr> = [call.program].into_iter().chain(verb).chain(call.args.iter().copied()).collect();
-    let environment: Vec<CString> = std::env::vars_os()
-        .filter_map(|(name, value)| CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()).ok())
-        .collect();
-    let environment: Vec<&CStr> = environment.iter().map(CString::as_c_str).collect();
-    process::exec_file(copy.as_fd(), &words, &environment);
+    process::exec_file(copy.as_fd(), &words, &super::environment());
 }

@@ -4,7 +4,6 @@ use super::prepass::Operands;
 use super::start::as_called;
 use super::{Call, Outcome, Word, fail, parse, with_config, word};
 use crate::start::{self, Options};
-use crate::sys::memfd;
 use crate::text::shown;
 use crate::{execute, limits};
 use argh::{ArgsInfo, FromArgs};
@@ -79,7 +78,7 @@ pub fn run(call: &Call<'_>) -> Outcome {
         rcfile: target.rcfile,
         defines,
         command: &command,
-        image: Some(memfd::own_binary),
+        inside: Some(execute::init),
         own_streams: !args.daemon,
         daemon: args.daemon,
         pidfile: None,
