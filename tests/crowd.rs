@@ -72,6 +72,12 @@ fn descriptors(pid: i32) -> usize {
 
 #[test]
 fn crowd_of_clients_leaves_answers_memory_and_descriptors_as_they_were() {
+    if emulated(
+        "crowd_of_clients_leaves_answers_memory_and_descriptors_as_they_were",
+        "an emulated supervisor is too slow for a crowd",
+    ) {
+        return;
+    }
     let guest = Guest::new("crowds");
     let running = guest.start("signals 1 , exit 1");
     guest.wait_said("ready");
@@ -95,10 +101,8 @@ fn crowd_of_clients_leaves_answers_memory_and_descriptors_as_they_were() {
     let after = own_kb(pid);
     ask();
     assert!(asked >= 8, "asked only {asked} times");
-    if !emulated("the memory of a crowd", "the emulator's memory is not the program's") {
-        assert!(after <= slots + PAGES_KB, "{before} kB before, {slots} after one crowd, {after} after two");
-        assert!(slots <= before + SLOTS_KB + PAGES_KB, "{before} kB before, {slots} after one crowd");
-    }
+    assert!(after <= slots + PAGES_KB, "{before} kB before, {slots} after one crowd, {after} after two");
+    assert!(slots <= before + SLOTS_KB + PAGES_KB, "{before} kB before, {slots} after one crowd");
     running.signal(libc::SIGTERM);
     assert_eq!(running.wait().code, Some(1));
     guest.assert_nothing_left();
@@ -107,6 +111,9 @@ fn crowd_of_clients_leaves_answers_memory_and_descriptors_as_they_were() {
 /// One who is turned away sees the end of the connection, and no rubbish.
 #[test]
 fn client_turned_away_for_a_newer_one_sees_the_end() {
+    if emulated("client_turned_away_for_a_newer_one_sees_the_end", "an emulated supervisor is too slow for a crowd") {
+        return;
+    }
     let guest = Guest::new("turned_away");
     let running = guest.start("signals 1 , exit 1");
     guest.wait_said("ready");

@@ -192,6 +192,9 @@ fn ls_tells_all_as_json_and_in_columns() {
 
 #[test]
 fn ls_shows_a_supervisor_that_talks_nonsense() {
+    if !is_64_bit(&binary()) {
+        return skip("ls_shows_a_supervisor_that_talks_nonsense", "what it talks is nonsense of 64 bits", false);
+    }
     let guest = Guest::new("ls_nonsense");
     guest.install("");
     let name = format!("{}/command", guest.dir().display());

@@ -1,7 +1,7 @@
 //! What LXC's own tests of its library look at, asked of our commands: the names in front of the tests are those of LXC's.
 
 use crate::support::report::Report;
-use crate::support::{Ended, Guest, Running, emulated, is_lxc, sandbox, skip, wait_until};
+use crate::support::{Ended, Guest, Running, is_lxc, sandbox, skip, wait_until};
 use std::process::Command;
 
 fn state(guest: &Guest) -> String {
@@ -102,9 +102,6 @@ fn bounding_set() -> u64 {
 
 #[test]
 fn capabilities_of_an_attached_program_are_those_of_init() {
-    if emulated("capabilities_of_an_attached_program_are_those_of_init", "qemu-user has threads, which setns refuses") {
-        return;
-    }
     let test = "capabilities_of_an_attached_program_are_those_of_init";
     for (config, bounding) in [
         ("lxc.cap.keep = none", 0),
@@ -130,9 +127,6 @@ fn capabilities_of_an_attached_program_are_those_of_init() {
 
 #[test]
 fn sys_mixed_is_read_only_but_for_the_virtual_network() {
-    if emulated("sys_mixed_is_read_only_but_for_the_virtual_network", "qemu-user has threads, which setns refuses") {
-        return;
-    }
     let test = "sys_mixed_is_read_only_but_for_the_virtual_network";
     let guest = Guest::new("sys_mixed").config("lxc.mount.auto = sys:mixed proc:mixed\nlxc.net.0.type = empty");
     if !guest.busybox(test) {
@@ -154,9 +148,6 @@ fn sys_mixed_is_read_only_but_for_the_virtual_network() {
 
 #[test]
 fn sysctls_are_the_containers_own() {
-    if emulated("sysctls_are_the_containers_own", "qemu-user has threads, which setns refuses") {
-        return;
-    }
     let test = "sysctls_are_the_containers_own";
     let file = "/proc/sys/net/ipv4/ip_forward";
     let before = std::fs::read_to_string(file).unwrap();
@@ -177,9 +168,6 @@ fn sysctls_are_the_containers_own() {
 
 #[test]
 fn proc_pid_sets_the_oom_score_of_init() {
-    if emulated("proc_pid_sets_the_oom_score_of_init", "qemu-user has threads, which setns refuses") {
-        return;
-    }
     let test = "proc_pid_sets_the_oom_score_of_init";
     // Without this capability, it may only rise.
     let score = if bounding_set() & SYS_RESOURCE != 0 { "-1000" } else { "1000" };
@@ -196,9 +184,6 @@ fn proc_pid_sets_the_oom_score_of_init() {
 
 #[test]
 fn rootfs_options_are_seen_by_an_attached_program() {
-    if emulated("rootfs_options_are_seen_by_an_attached_program", "qemu-user has threads, which setns refuses") {
-        return;
-    }
     let test = "rootfs_options_are_seen_by_an_attached_program";
     let guest = Guest::new("rootfs_options").config("lxc.rootfs.options = nodev,nosuid,ro\nlxc.mount.auto = proc");
     if !guest.busybox(test) {

@@ -1,6 +1,6 @@
 //! The tools that change a running container: freeze, restart, the console and the ttys; and monitor, which sees it all.
 
-use crate::support::{Guest, Running, sandbox, skip, wait_until};
+use crate::support::{Guest, Running, binary, is_64_bit, sandbox, skip, wait_until};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -65,6 +65,13 @@ fn frozen_container_hears_a_stop_a_kill_and_a_restart() {
 
 #[test]
 fn stock_freeze_and_unfreeze_work_on_ours_and_ours_on_theirs() {
+    if !is_64_bit(&binary()) {
+        return skip(
+            "stock_freeze_and_unfreeze_work_on_ours_and_ours_on_theirs",
+            "LXC here is of another word size",
+            false,
+        );
+    }
     let guest = Guest::new("freeze_stock");
     let Some(start) = guest.stock_tool("start", &[]) else {
         return skip("stock_freeze_and_unfreeze_work_on_ours_and_ours_on_theirs", "LXC is not installed", true);

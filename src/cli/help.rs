@@ -19,7 +19,7 @@ pub fn overview() -> String {
         let _ = writeln!(text, "  {:<13} {}", verb.name, verb.summary);
     }
     text.push_str(
-        "\n'monopod VERB --help' lists the options of a verb. Called as lxc-start, lxc-stop, lxc-info or lxc-wait it\n\
+        "\n'monopod VERB --help' lists the options of a verb. Called by LXC's name of one (lxc-start, ...) it\n\
          behaves as that tool of LXC.\n",
     );
     text
