@@ -106,6 +106,8 @@ def main(words):
         return 1 if os.environ.get("CI") else 0
     # Every world that is up is taken down all the same.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    # Under nohup LXC's guests would inherit what our caller ignores, and ours would not.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     with tempfile.TemporaryDirectory() as directory:
         tree = pathlib.Path(directory)
         subprocess.run(["dpkg-deb", "-x", ROOT / ".cache/debs/amd64/lxc-tests.deb", tree], check=True)
