@@ -14,9 +14,9 @@
 //!
 //! Before all of it, where there is no other init: `pid1` mounts, starts a supervisor process for each container, reaps.
 //!
-//! Beside the sequence: `attach` runs a command inside, `execute` is the init of a container for one command, `terminal` a user's
-//! end of a pty, `check` looks before a start; `control` is LXC's command socket, `logging` the log, `state` LXC's states, `sys` all unsafe code,
-//! `text`, `limits` and `error` what everything stands on.
+//! Beside the sequence: `control` is LXC's command socket, `attach` runs a command inside, `execute` is the init of a container
+//! for one command, `terminal` a user's end of a pty, `check` looks before a start; `logging` is the log, `state` LXC's states,
+//! `sys` all unsafe code, `text`, `limits` and `error` what everything stands on.
 
 #[cfg(feature = "tools")]
 pub mod attach;
