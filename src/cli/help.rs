@@ -1,6 +1,6 @@
 //! Help texts: an overview of the verbs, and for each verb its options, from argh's own table.
 
-use super::prepass::COMMON;
+use super::prepass::{COMMON, Shared};
 use super::{Call, verbs};
 use crate::text::shown;
 use argh::{CommandInfoWithArgs, FlagInfoKind};
@@ -47,7 +47,7 @@ pub fn of(call: &Call<'_>, info: &CommandInfoWithArgs, operands: &str) -> String
         };
         option(&mut text, flag.short, flag.long, value, flag.description);
     }
-    for (flag, letter, value, description) in COMMON {
+    for &Shared { flag, letter, value, description, .. } in &COMMON {
         let of_one = matches!(flag, "--name" | "--rcfile") && OF_ALL.contains(&call.verb);
         if of_one || info.flags.iter().any(|own| own.long == flag && flag != "--help") {
             continue;

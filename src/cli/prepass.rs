@@ -100,42 +100,58 @@ impl<'i> Known<'i> {
     }
 }
 
-/// What every verb has, where it has no option of its own by that name or letter, and the word for it in help texts.
-pub static COMMON: [(&str, Option<char>, &str, &str); 9] = [
-    ("--name", Some('n'), "NAME", "the container; may stand without -n"),
-    ("--lxcpath", Some('P'), "DIR", "directory of the containers"),
-    ("--rcfile", Some('f'), "FILE", "config file instead of DIR/NAME/config"),
-    ("--logfile", Some('o'), "FILE", "file for messages"),
-    ("--logpriority", Some('l'), "LEVEL", "TRACE DEBUG INFO NOTICE WARN ERROR CRIT ALERT or FATAL"),
-    ("--quiet", Some('q'), "", "print no errors"),
-    ("--help", Some('?'), "", "print this help"),
-    ("--usage", None, "", "print one line of help"),
-    ("--version", None, "", "print the version"),
-];
+/// An option that every verb has, where it has none of its own by that name or letter.
+pub struct Shared {
+    /// With its dashes.
+    pub flag: &'static str,
+    /// The letter.
+    pub letter: Option<char>,
+    /// What help texts call the value; empty: there is none.
+    pub value: &'static str,
+    /// What help texts say of it.
+    pub description: &'static str,
+    used: Use,
+}
 
-/// The rows' uses.
-const USES: [Use; 9] = [
-    Use::Name,
-    Use::Lxcpath,
-    Use::Rcfile,
-    Use::Logfile,
-    Use::Logpriority,
-    Use::Quiet,
-    Use::Ask(Ask::Help),
-    Use::Ask(Ask::Usage),
-    Use::Ask(Ask::Version),
+const fn shared(
+    flag: &'static str,
+    letter: Option<char>,
+    value: &'static str,
+    description: &'static str,
+    used: Use,
+) -> Shared {
+    Shared { flag, letter, value, description, used }
+}
+
+/// All of them, in the order of the help texts.
+pub static COMMON: [Shared; 9] = [
+    shared("--name", Some('n'), "NAME", "the container; may stand without -n", Use::Name),
+    shared("--lxcpath", Some('P'), "DIR", "directory of the containers", Use::Lxcpath),
+    shared("--rcfile", Some('f'), "FILE", "config file instead of DIR/NAME/config", Use::Rcfile),
+    shared("--logfile", Some('o'), "FILE", "file for messages", Use::Logfile),
+    shared(
+        "--logpriority",
+        Some('l'),
+        "LEVEL",
+        "TRACE DEBUG INFO NOTICE WARN ERROR CRIT ALERT or FATAL",
+        Use::Logpriority,
+    ),
+    shared("--quiet", Some('q'), "", "print no errors", Use::Quiet),
+    shared("--help", Some('?'), "", "print this help", Use::Ask(Ask::Help)),
+    shared("--usage", None, "", "print one line of help", Use::Ask(Ask::Usage)),
+    shared("--version", None, "", "print the version", Use::Ask(Ask::Version)),
 ];
 
 /// The verb's own options, then the common ones.
 fn table(info: &CommandInfoWithArgs) -> Vec<Known<'static>> {
     let mut table: Vec<Known<'static>> = info.flags.iter().filter_map(known).collect();
-    let common = COMMON.iter().zip(USES).map(|((flag, short, value, _), used)| Known {
-        flag,
-        short: *short,
-        value: !value.is_empty(),
+    let common = COMMON.iter().map(|shared| Known {
+        flag: shared.flag,
+        short: shared.letter,
+        value: !shared.value.is_empty(),
         optional: false,
         repeats: false,
-        used,
+        used: shared.used,
     });
     for option in common {
         if !table.iter().any(|own| own.flag == option.flag) {
