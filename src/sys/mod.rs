@@ -24,8 +24,6 @@ pub mod signals;
 pub mod socket;
 pub mod stack;
 pub mod unwind;
-#[cfg(feature = "tools")]
-pub mod winsize;
 
 use nix::errno::Errno;
 

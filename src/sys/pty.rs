@@ -90,6 +90,14 @@ pub fn copy_window_size(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> nix::Result
     Ok(())
 }
 
+/// Rows and columns of a terminal. ENOTTY for anything else.
+pub fn window_size(fd: BorrowedFd<'_>) -> nix::Result<(u16, u16)> {
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: TIOCGWINSZ writes one winsize, which outlives the call.
+    check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCGWINSZ as _, &mut size as *mut libc::winsize) }.into())?;
+    Ok((size.ws_row, size.ws_col))
+}
+
 /// Bytes that a terminal has taken and not sent yet (TIOCOUTQ). ENOTTY for anything else.
 pub fn unsent(fd: BorrowedFd<'_>) -> nix::Result<i32> {
     let mut bytes: libc::c_int = 0;

@@ -4,7 +4,7 @@ use super::facts::Facts;
 use super::figures::{Hundredths, scaled};
 use super::json::Json;
 use crate::sys::fds::standard;
-use crate::sys::winsize;
+use crate::sys::pty;
 use core::fmt::Write;
 
 /// The columns by their places in a row.
@@ -91,7 +91,7 @@ pub fn listed(rows: &[[String; 11]], columns: usize, alone: bool) -> String {
 
 /// Columns of the terminal at stdout, stderr or stdin; 0 without one.
 pub fn terminal_width() -> usize {
-    let sizes = [1, 2, 0].into_iter().filter_map(|stream| winsize::of(standard(stream)).ok());
+    let sizes = [1, 2, 0].into_iter().filter_map(|stream| pty::window_size(standard(stream)).ok());
     sizes.map(|(_, columns)| columns.into()).next().unwrap_or(0)
 }
 

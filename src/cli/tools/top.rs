@@ -6,7 +6,7 @@ use super::rounds::{HEADING, Order, batch, json, round, screen, sorted};
 use super::{Call, Outcome, Word, lxcpath, parse, put, takes, word};
 use crate::cgroup::find::Hierarchies;
 use crate::sys::fds::standard;
-use crate::sys::winsize;
+use crate::sys::pty;
 use crate::text::number;
 use argh::{ArgsInfo, FromArgs};
 use core::ffi::CStr;
@@ -96,7 +96,7 @@ fn interact(
     let mut keys = Keys::new(before)?;
     loop {
         let used = sorted(round(lxcpath, hierarchies), order);
-        let rows = winsize::of(stdin).map_or(USUAL_ROWS, |(rows, _)| rows);
+        let rows = pty::window_size(stdin).map_or(USUAL_ROWS, |(rows, _)| rows);
         if !takes(1, &screen(&used, usize::from(rows).saturating_sub(OTHER_LINES))) {
             return Ok(());
         }
