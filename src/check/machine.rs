@@ -1,7 +1,7 @@
 //! What the running kernel has, asked of the kernel itself.
 
 use super::{Findings, Verdict, options};
-use crate::config::{AutoProc, AutoSys, Config};
+use crate::config::{AutoProc, AutoSys, Config, values};
 use crate::prepare::reboot_probe;
 use crate::spawn::namespaces;
 use crate::sys::probe::{self, Call};
@@ -94,21 +94,14 @@ fn rights(findings: &mut Findings) {
 fn own_namespaces(config: &Config<'_>, findings: &mut Findings) {
     let wanted = namespaces::plan(config).map(|plan| plan.flags()).unwrap_or(0);
     let mut missing = 0;
-    for (name, flag) in [
-        ("mnt", libc::CLONE_NEWNS),
-        ("pid", libc::CLONE_NEWPID),
-        ("uts", libc::CLONE_NEWUTS),
-        ("ipc", libc::CLONE_NEWIPC),
-        ("net", libc::CLONE_NEWNET),
-        ("cgroup", libc::CLONE_NEWCGROUP),
-        ("user", libc::CLONE_NEWUSER),
-    ] {
+    for name in ["mnt", "pid", "uts", "ipc", "net", "cgroup", "user"] {
+        let flag = values::namespace(name.as_bytes()).unwrap_or(0);
         // /proc/self/ns itself is of 3.0, and mnt and pid in it of 3.8.
         if Path::new("/proc/self/ns").join(name).exists() {
             continue;
         }
         missing += 1;
-        match (name, wanted & flag as u64 != 0) {
+        match (name, wanted & flag != 0) {
             ("cgroup", _) => findings.add(
                 Verdict::Warn,
                 "namespaces",
