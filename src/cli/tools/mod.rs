@@ -1,4 +1,10 @@
 //! The verbs that look at running containers and change them: all that a board can do without.
+//!
+//! One file for each verb (`freeze` has both ways of it, `system_config` is `lxc-config`), and what several of them are made of:
+//! * `containers` finds them, `facts` asks about one, `listing` prints them, `regex` is the filter of their names,
+//! * `cgroup_files` finds the files of a container's cgroups, `usage` reads figures from them, `resources` is that part of `info`,
+//!   `rounds` one round of `top`,
+//! * `stuck` names the processes that keep a container from ending, `json` writes JSON.
 
 use super::*;
 
