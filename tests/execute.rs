@@ -99,3 +99,38 @@ fn container_without_a_rootfs_or_a_config_executes_on_the_hosts_files() {
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(4), "1\n"), "{ended}");
     assert_ne!(std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap().trim(), "bare");
 }
+
+#[test]
+fn execute_runs_one_command_and_ends_as_it() {
+    let guest = Guest::new("execute");
+    guest.install("exit 99");
+    let execute = |command: &[&str]| guest.client("execute", &[&["--"], command].concat());
+    for (command, code) in [
+        (&["/init", "exit", "0"][..], 0),
+        (&["/init", "exit", "7"], 7),
+        (&["/init", "crash"], 128 + libc::SIGSEGV),
+        (&["/nowhere"], 127),
+        (&["/"], 126),
+    ] {
+        let ended = execute(command);
+        assert_eq!(ended.code, Some(code), "{command:?} {ended}");
+        guest.assert_nothing_left();
+    }
+    let ended = execute(&["/init", "print", "to", "our", "stdout"]);
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), "to our stdout\n"), "{ended}");
+}
+
+#[test]
+fn execute_reaps_orphans_and_passes_signals_on() {
+    let guest = Guest::new("execute_init").config("lxc.mount.auto = proc:mixed");
+    guest.install("exit 99");
+    let command = guest.tool("execute", &["--", "/init", "orphans", "200", ",", "signals", "1", ",", "exit", "3"]);
+    let running = Running::new(&guest, command);
+    guest.wait_said("ready");
+    // The tiny init and its one command: the orphans are reaped.
+    wait_until("the orphans to be gone", || guest.pids().len() == 2);
+    running.signal(libc::SIGUSR1);
+    let ended = running.wait();
+    assert_eq!(ended.code, Some(3), "{ended}");
+    guest.assert_nothing_left();
+}
