@@ -14,10 +14,12 @@
 //!
 //! Before all of it, where there is no other init: `pid1` mounts, starts a supervisor process for each container, reaps.
 //!
+//! `android` is what only Android guests need, `guard` keeps a guest from hurting the host, `ready` says when it is ready.
 //! Beside the sequence: `control` is LXC's command socket, `attach` runs a command inside, `execute` is the init of a container
 //! for one command, `terminal` a user's end of a pty, `check` looks before a start; `logging` is the log, `state` LXC's states,
 //! `sys` all unsafe code, `text`, `limits` and `error` what everything stands on.
 
+pub mod android;
 #[cfg(feature = "tools")]
 pub mod attach;
 pub mod cgroup;
@@ -29,11 +31,13 @@ pub mod control;
 pub mod error;
 #[cfg(feature = "tools")]
 pub mod execute;
+pub mod guard;
 pub mod hooks;
 pub mod limits;
 pub mod logging;
 pub mod pid1;
 pub mod prepare;
+pub mod ready;
 pub mod rootfs;
 pub mod spawn;
 pub mod start;

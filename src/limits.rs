@@ -33,6 +33,10 @@ pub const CGROUP_SETTINGS: usize = 160;
 pub const PRLIMITS: usize = 16;
 /// `lxc.sysctl.*` and `lxc.proc.*` settings, each.
 pub const SYSCTLS: usize = 64;
+/// Bytes of a reboot's argument; the kernel takes 255 of the host's init, Android's longest is about 60. A longer one is cut.
+pub const REBOOT_ARGUMENT: usize = 128;
+/// `monopod.reboot.ARGUMENT` rules.
+pub const REBOOTS: usize = 32;
 /// Network links.
 pub const NICS: usize = 16;
 /// Fields of one network link (addresses and routes may repeat).

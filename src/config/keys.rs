@@ -5,6 +5,7 @@
 //! of them. An empty value puts a key back to its default or clears a list; a repeated list key appends, any other
 //! key's last value wins.
 
+use super::own::{Binder, Danger, Exhausted, Protect, ReadyFailed, RebootAction, RebootRule, StopMethod};
 use super::values::{self, Fault};
 use super::{
     Alive, At, AutoProc, AutoSys, CgroupSetting, Config, ConsolePath, Hook, HookKind, Kept, List, MountAuto,
@@ -110,6 +111,19 @@ impl<'t> Given<'_, 't> {
         Ok(())
     }
 
+    /// One of some words.
+    fn put_word<T: Copy>(&self, place: &mut T, default: T, words: &[(&'static str, T)]) -> Result<(), Fault> {
+        *place = self.or(default, |value| values::word(value, words))?;
+        Ok(())
+    }
+
+    /// 0, 1, or what the preset says.
+    #[inline(never)]
+    fn put_switch(&self, place: &mut Option<bool>) -> Result<(), Fault> {
+        *place = self.or(None, |value| values::flag(value).map(Some))?;
+        Ok(())
+    }
+
     #[inline(never)]
     fn put_text(&self, place: &mut Option<&'t CStr>) -> Result<(), Fault> {
         *place = self.text()?;
@@ -179,6 +193,16 @@ impl Out<'_> {
         self.one(u8::from(flag))
     }
 
+    /// The word of a value; nothing for a value without one.
+    fn word<T: Copy + PartialEq>(&mut self, value: T, words: &[(&'static str, T)]) -> fmt::Result {
+        words.iter().find(|(_, known)| *known == value).map_or(Ok(()), |(word, _)| self.one(word))
+    }
+
+    #[inline(never)]
+    fn switch(&mut self, switch: Option<bool>) -> fmt::Result {
+        switch.map_or(Ok(()), |on| self.flag(on))
+    }
+
     fn texts(&mut self, texts: &[&CStr]) -> fmt::Result {
         texts.iter().try_for_each(|text| self.one(raw(text)))
     }
@@ -221,6 +245,13 @@ fn always(_: &[u8]) -> bool {
 fn never(_: &[u8]) -> bool {
     false
 }
+
+/// `monopod.preset`, `monopod.devices`
+const PRESETS: [(&str, bool); 2] = [("none", false), ("android", true)];
+/// `monopod.android.cmdline`
+const CMDLINE: [(&str, Option<bool>); 2] = [("host", Some(false)), ("hide", Some(true))];
+/// `monopod.keyctl`
+const KEYCTL: [(&str, bool); 2] = [("allow", false), ("enosys", true)];
 
 /// All keys.
 pub static TABLE: &[Key] = &[
@@ -858,6 +889,185 @@ pub static TABLE: &[Key] = &[
             |c, out| out.ms(c.timeouts.stop_ms),
         ),
     ),
+    row(
+        c"monopod.preset",
+        &[],
+        Kind::One(|c, g| g.put_word(&mut c.own.android, false, &PRESETS), |c, out| out.word(c.own.android, &PRESETS)),
+    ),
+    row(
+        c"monopod.android.init",
+        &[],
+        Kind::One(|c, g| g.put_switch(&mut c.own.choose_init), |c, out| out.switch(c.own.choose_init)),
+    ),
+    row(
+        c"monopod.android.sdk",
+        &[],
+        Kind::One(
+            |c, g| g.put(&mut c.own.sdk, None, |v| values::whole32(v).map(Some)),
+            |c, out| c.own.sdk.map_or(Ok(()), |sdk| out.one(sdk)),
+        ),
+    ),
+    row(c"monopod.android.boot", &[], Kind::Family(set_boot, |c, sub, out| show_named(&c.own.boot, sub, out))),
+    row(
+        c"monopod.android.cmdline",
+        &[],
+        Kind::One(
+            |c, g| g.put_word(&mut c.own.hide_boot, None, &CMDLINE),
+            |c, out| out.word(c.own.hide_boot, &CMDLINE),
+        ),
+    ),
+    row(
+        c"monopod.android.clean",
+        &[],
+        Kind::One(|c, g| g.put_switch(&mut c.own.clean), |c, out| out.switch(c.own.clean)),
+    ),
+    row(
+        c"monopod.android.misc",
+        &[],
+        Kind::One(|c, g| g.put_text_at(&mut c.own.misc), |c, out| out.text_at(c.own.misc)),
+    ),
+    row(
+        c"monopod.binder",
+        &[],
+        Kind::One(
+            |c, g| {
+                c.own.binder.at = g.at;
+                g.put_word(&mut c.own.binder.value, Binder::None, &Binder::WORDS)
+            },
+            |c, out| out.word(c.own.binder.value, &Binder::WORDS),
+        ),
+    ),
+    row(
+        c"monopod.binder.nodes",
+        &[],
+        Kind::One(|c, g| g.put_text(&mut c.own.binder_nodes), |c, out| out.text(c.own.binder_nodes)),
+    ),
+    row(
+        c"monopod.device.entry",
+        &[],
+        Kind::List(
+            |c, g| {
+                if g.value.is_empty() {
+                    c.own.devices.clear();
+                    return Ok(());
+                }
+                let entry = g.at(g.arena.copy(g.value)?);
+                c.own.devices.push(entry).map_err(|_| Fault::Full(&("devices", limits::MOUNTS, "MOUNTS")))
+            },
+            |c, out| c.own.devices.iter().try_for_each(|entry| out.one(raw(entry.value))),
+        ),
+    ),
+    row(
+        c"monopod.devices",
+        &[],
+        Kind::One(
+            |c, g| g.put_word(&mut c.own.android_devices, false, &PRESETS),
+            |c, out| out.word(c.own.android_devices, &PRESETS),
+        ),
+    ),
+    row(
+        c"monopod.protect",
+        &[],
+        Kind::One(
+            |c, g| {
+                c.own.protect.at = g.at;
+                g.put_switch(&mut c.own.protect.on)
+            },
+            |c, out| out.switch(c.own.protect.on),
+        ),
+    ),
+    row(c"monopod.allow", &[], Kind::Family(set_allowed, show_allowed)),
+    row(
+        c"monopod.keyctl",
+        &[],
+        Kind::One(|c, g| g.put_word(&mut c.own.no_keyctl, false, &KEYCTL), |c, out| out.word(c.own.no_keyctl, &KEYCTL)),
+    ),
+    row(
+        c"monopod.hook.reboot",
+        &[],
+        Kind::One(|c, g| g.put_text_at(&mut c.own.reboot_hook), |c, out| out.text_at(c.own.reboot_hook)),
+    ),
+    row(
+        c"monopod.hook.ready",
+        &[],
+        Kind::One(|c, g| g.put_text_at(&mut c.own.ready_hook), |c, out| out.text_at(c.own.ready_hook)),
+    ),
+    row(
+        c"monopod.host.reboot",
+        &[],
+        Kind::One(|c, g| g.put_text(&mut c.own.host_reboot), |c, out| out.text(c.own.host_reboot)),
+    ),
+    row(c"monopod.reboot", &[], Kind::Family(set_reboot, show_reboot)),
+    row(
+        c"monopod.restart.exhausted",
+        &[],
+        Kind::One(
+            |c, g| g.put_word(&mut c.own.exhausted, Exhausted::Stop, &Exhausted::WORDS),
+            |c, out| out.word(c.own.exhausted, &Exhausted::WORDS),
+        ),
+    ),
+    row(
+        c"monopod.stop.method",
+        &[],
+        Kind::One(
+            |c, g| g.put_word(&mut c.own.stop_method, StopMethod::Auto, &StopMethod::WORDS),
+            |c, out| out.word(c.own.stop_method, &StopMethod::WORDS),
+        ),
+    ),
+    row(
+        c"monopod.stop.command",
+        &[],
+        Kind::One(|c, g| g.put_text_at(&mut c.own.stop_command), |c, out| out.text_at(c.own.stop_command)),
+    ),
+    row(c"monopod.ready", &[], Kind::One(|c, g| g.put_text_at(&mut c.own.ready), |c, out| out.text_at(c.own.ready))),
+    row(
+        c"monopod.ready.failed",
+        &[],
+        Kind::One(
+            |c, g| g.put_word(&mut c.own.ready_failed, ReadyFailed::Ignore, &ReadyFailed::WORDS),
+            |c, out| out.word(c.own.ready_failed, &ReadyFailed::WORDS),
+        ),
+    ),
+    row(
+        c"monopod.timeout.ready",
+        &[],
+        Kind::One(|c, g| g.put(&mut c.own.ready_ms, 60_000, values::duration_ms), |c, out| out.ms(c.own.ready_ms)),
+    ),
+    row(c"monopod.wakelock", &[], Kind::One(|c, g| g.put_text(&mut c.own.wakelock), |c, out| out.text(c.own.wakelock))),
+    row(
+        c"monopod.state.file",
+        &[],
+        Kind::One(|c, g| g.put_text_at(&mut c.own.state_file), |c, out| out.text_at(c.own.state_file)),
+    ),
+    row(
+        c"monopod.crash.file",
+        &[],
+        Kind::One(|c, g| g.put_text_at(&mut c.own.crash_file), |c, out| out.text_at(c.own.crash_file)),
+    ),
+    row(
+        c"monopod.trace",
+        &[],
+        Kind::One(|c, g| g.put(&mut c.own.trace, false, values::flag), |c, out| out.flag(c.own.trace)),
+    ),
+    row(
+        c"monopod.oom.score",
+        &[],
+        Kind::One(
+            |c, g| {
+                c.own.oom_score = g.or(None, |value| match values::signed(value)? {
+                    score @ -1000..=1000 => Ok(Some(g.at(score))),
+                    _ => Err(Fault::Expected("a whole number from -1000 to 1000")),
+                })?;
+                Ok(())
+            },
+            |c, out| c.own.oom_score.map_or(Ok(()), |score| out.one(score.value)),
+        ),
+    ),
+    row(
+        c"monopod.log.logd",
+        &[],
+        Kind::One(|c, g| g.put(&mut c.own.logd, false, values::flag), |c, out| out.flag(c.own.logd)),
+    ),
 ];
 
 fn set_rootfs<'t>(c: &mut Config<'t>, g: &Given<'_, 't>) -> Result<(), Fault> {
@@ -1020,6 +1230,60 @@ fn show_named(list: &[NamedValue<'_>], sub: &[u8], out: &mut Out<'_>) -> fmt::Re
     list.iter()
         .filter(wanted)
         .try_for_each(|known| out.member(format_args!("{}", shown(known.name)), format_args!("{}", raw(known.value))))
+}
+
+fn set_boot<'t>(c: &mut Config<'t>, g: &Given<'_, 't>) -> Result<(), Fault> {
+    let fine = |byte: &u8| byte.is_ascii_graphic() && *byte != b'=' && *byte != b'"';
+    if !g.sub.iter().all(fine) || !g.value.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'"') {
+        return Err(Fault::Expected("a name and a value without blanks and quotes, as a kernel command line has them"));
+    }
+    set_named(&mut c.own.boot, g)
+}
+
+fn set_allowed<'t>(c: &mut Config<'t>, g: &Given<'_, 't>) -> Result<(), Fault> {
+    c.own.protect.at = g.at;
+    if g.sub.is_empty() {
+        c.own.protect.allowed = Protect::ALLOWED;
+        return g.or((), |_| Err(Fault::Expected("nothing, which clears")));
+    }
+    let danger = values::word(g.sub, &Danger::NAMES)?;
+    let bit = 1 << danger as u8;
+    let allow = g.or(Protect::ALLOWED & bit != 0, values::flag)?;
+    c.own.protect.allowed = c.own.protect.allowed & !bit | if allow { bit } else { 0 };
+    Ok(())
+}
+
+fn show_allowed(c: &Config<'_>, sub: &[u8], out: &mut Out<'_>) -> fmt::Result {
+    for (name, danger) in Danger::NAMES {
+        let bit = 1 << danger as u8;
+        let written = (c.own.protect.allowed ^ Protect::ALLOWED) & bit != 0;
+        if sub == name.as_bytes() || sub.is_empty() && written {
+            let allowed = u8::from(c.own.protect.allowed & bit != 0);
+            out.member(format_args!("{name}"), format_args!("{allowed}"))?;
+        }
+    }
+    Ok(())
+}
+
+fn set_reboot<'t>(c: &mut Config<'t>, g: &Given<'_, 't>) -> Result<(), Fault> {
+    if g.sub.is_empty() {
+        c.own.reboots.clear();
+        return g.or((), |_| Err(Fault::Expected("nothing, which clears; an argument goes behind the key")));
+    }
+    c.own.reboots.retain(|rule| rule.argument.to_bytes() != g.sub);
+    if g.value.is_empty() {
+        return Ok(());
+    }
+    let rule = RebootRule { argument: g.arena.copy(g.sub)?, action: values::word(g.value, &RebootAction::WORDS)? };
+    c.own.reboots.push(rule).map_err(|_| Fault::Full(&("rules for reboots", limits::REBOOTS, "REBOOTS")))
+}
+
+fn show_reboot(c: &Config<'_>, sub: &[u8], out: &mut Out<'_>) -> fmt::Result {
+    let wanted = |rule: &&RebootRule<'_>| sub.is_empty() || rule.argument.to_bytes() == sub;
+    c.own.reboots.iter().filter(wanted).try_for_each(|rule| {
+        let word = RebootAction::WORDS.iter().find(|(_, action)| *action == rule.action).map_or("", |(word, _)| word);
+        out.member(format_args!("{}", shown(rule.argument)), format_args!("{word}"))
+    })
 }
 
 fn namespaces(before: Option<u64>, g: &Given<'_, '_>) -> Result<Option<u64>, Fault> {

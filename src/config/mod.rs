@@ -3,6 +3,7 @@
 //! * `lex` cuts a file into `key = value` lines, `include` follows `lxc.include`,
 //! * `keys` is the one table of all keys: old name, new name, setter, printer,
 //! * `mounts` reads fstab lines and mount options, `values` the small grammars (sizes, signals, capabilities, arch names),
+//! * `own` holds what most `monopod.*` keys say,
 //! * `nics` reads the network links in both vocabularies,
 //! * `print` writes the effective config in today's vocabulary, `update` a file with its comments.
 //!
@@ -23,6 +24,7 @@ pub mod list;
 mod lxcpath;
 pub mod mounts;
 mod nics;
+pub mod own;
 pub mod print;
 #[cfg(test)]
 mod tests;
@@ -599,6 +601,8 @@ pub struct Config<'t> {
     pub alive: Alive<'t>,
     /// `monopod.alive.within`, in milliseconds; 0 = the manager's own time.
     pub alive_within_ms: u64,
+    /// The other keys of our own.
+    pub own: own::Own<'t>,
 }
 
 impl<'t> Config<'t> {
@@ -659,6 +663,7 @@ impl<'t> Config<'t> {
             timeouts: Timeouts::DEFAULT,
             alive: Alive::Running,
             alive_within_ms: 0,
+            own: own::Own::new(),
         }
     }
 

@@ -73,6 +73,25 @@ pub fn flag(value: &[u8]) -> Result<bool, Fault> {
     }
 }
 
+/// One of some words.
+pub fn word<T: Copy>(value: &[u8], words: &[(&'static str, T)]) -> Result<T, Fault> {
+    words.iter().find(|(word, _)| word.as_bytes() == value).map(|(_, meaning)| *meaning).ok_or_else(|| {
+        let mut line = Box::new(Line::new());
+        let _ = line.write_str("expected");
+        for (index, (word, _)) in words.iter().enumerate() {
+            let gap = if index == 0 {
+                " "
+            } else if index + 1 == words.len() {
+                " or "
+            } else {
+                ", "
+            };
+            let _ = write!(line, "{gap}{word}");
+        }
+        Fault::Said(line)
+    })
+}
+
 /// Splits a number from the letters behind it.
 fn with_unit(value: &[u8]) -> Option<(u64, &[u8])> {
     let digits = value.iter().take_while(|b| b.is_ascii_digit()).count();

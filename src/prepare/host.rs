@@ -16,6 +16,7 @@ use crate::control::proto::News;
 use crate::control::server::{BindError, Round, Server, TOKEN as CONTROL};
 use crate::error::{Error, Result};
 use crate::hooks::Scene;
+use crate::limits;
 use crate::state::State;
 use crate::supervise::lifecycle::{Asked, Lifecycle};
 use crate::supervise::outcome::Outcome;
@@ -51,6 +52,10 @@ pub enum Source {
     Barrier,
     /// Output of a hook.
     Hook,
+    /// The guest asks the kernel for something that we want to hear of: the seccomp listener.
+    Guard,
+    /// Mounts changed in the container.
+    Mounts,
     /// A client's view of the console, by its index.
     View(usize),
 }
@@ -65,6 +70,8 @@ impl Source {
             Source::PeerOutput => 0x05 << 56,
             Source::Barrier => 0x06 << 56,
             Source::Hook => 0x07 << 56,
+            Source::Guard => 0x0a << 56,
+            Source::Mounts => 0x0b << 56,
             Source::View(index) => VIEW | index as u64,
         }
     }
@@ -73,9 +80,9 @@ impl Source {
         if token & (0xff << 56) == VIEW {
             return Some(Source::View(usize::from(token as u8)));
         }
-        [Source::Signals, Source::Console, Source::PeerInput, Source::PeerOutput, Source::Barrier, Source::Hook]
-            .into_iter()
-            .find(|source| source.token() == token)
+        use Source::*;
+        let all = [Signals, Console, PeerInput, PeerOutput, Barrier, Hook, Guard, Mounts];
+        all.into_iter().find(|source| source.token() == token)
     }
 }
 
@@ -124,6 +131,8 @@ pub struct Host<'t> {
     pub lent: Lent,
     /// The device rules of this life.
     pub devices: InForce,
+    /// What the guest said when it asked for its last reboot (`recovery`); empty if nothing.
+    pub reboot_argument: Line<{ limits::REBOOT_ARGUMENT }>,
     /// Where every wait is.
     pub epoll: Epoll,
     freezing: Option<Freezing>,
@@ -177,6 +186,7 @@ impl<'t> Host<'t> {
             held_signals: 0,
             lent: Lent::new(config),
             devices: InForce::default(),
+            reboot_argument: Line::new(),
             freezing: None,
             epoll,
             signals,

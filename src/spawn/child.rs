@@ -243,7 +243,7 @@ fn set_limits(config: &Config<'_>) -> Result<(), Report> {
 /// The capabilities that go, as a mask; those that the kernel does not have among them.
 pub fn dropped(config: &Config<'_>, drop_sys_boot: bool) -> u64 {
     let boot = if drop_sys_boot { 1 << SYS_BOOT } else { 0 };
-    config.caps.drop | boot | config.caps.keep.map_or(0, |keep| !keep)
+    config.caps.drop | boot | config.own.dangerous_capabilities() | config.caps.keep.map_or(0, |keep| !keep)
 }
 
 /// The bounding set as configured, nothing inheritable, nothing ambient.

@@ -94,7 +94,7 @@ pub fn relay(life: &mut Life<'_, '_>, side: &mut ConsoleSide<'_>, host: &mut Hos
         Source::PeerInput => console.read_mirror(side, host),
         Source::PeerOutput => console.mirror_ready(side, host),
         Source::View(index) => console.view_ready(index, host),
-        Source::Signals | Source::Barrier | Source::Hook => {}
+        Source::Signals | Source::Barrier | Source::Hook | Source::Guard | Source::Mounts => {}
     }
 }
 

@@ -1,0 +1,2 @@
+//! What only Android guests need. Everything here is asked for by `monopod.preset = android` or a key of its own, and does
+//! nothing otherwise.

@@ -1,0 +1,1 @@
+//! When the guest is ready: what `monopod.ready` asks for has come true.
