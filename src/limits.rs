@@ -89,3 +89,8 @@ pub const PODS: usize = 16;
 pub const MODULES: usize = 64;
 /// Bytes of text of the machine's init: its file, the kernel command line (4 KiB at most), argv of each supervisor.
 pub const INIT_TEXT_BYTES: usize = 64 * 1024;
+/// How long an error's own text may become; the rest is cut. Long enough for two paths of ordinary length.
+pub const ERROR_BYTES: usize = 480;
+/// Errors that exist at once; one more has no text. Two or three is the most that any path of the program holds. (Unit tests
+/// run side by side in one process.)
+pub const ERRORS: usize = if cfg!(test) { 254 } else { 8 };

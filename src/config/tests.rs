@@ -48,7 +48,10 @@ fn load_with<R>(
     let rcfile = rcfile.map(|path| CString::new(path).unwrap());
     let sources = Sources { name: c"nobody", lxcpath: c"/nonexistent//", rcfile: rcfile.as_deref(), defines };
     let config = load(&arena, &sources);
-    check(config.as_ref().map(|config| &**config).map_err(Clone::clone))
+    match config {
+        Ok(config) => check(Ok(&*config)),
+        Err(error) => check(Err(error)),
+    }
 }
 
 /// The config of `-s` options only.

@@ -15,6 +15,7 @@ pub mod machine;
 pub mod memfd;
 pub mod mounts;
 pub mod netdev;
+pub mod notes;
 #[cfg(feature = "tools")]
 pub mod probe;
 pub mod process;
