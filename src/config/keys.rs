@@ -33,8 +33,46 @@ pub type Show = fn(&Config<'_>, &mut Out<'_>) -> fmt::Result;
 /// Shows one member of a family, or all if none is named.
 pub type ShowMember = fn(&Config<'_>, &[u8], &mut Out<'_>) -> fmt::Result;
 
+/// Where a value lies in the config.
+pub type Get<T> = for<'c> fn(&'c Config<'_>) -> &'c T;
+/// The same, to be written.
+pub type GetMut<T> = for<'c> fn(&'c mut Config<'_>) -> &'c mut T;
+/// Where a text lies.
+pub type GetText = for<'c, 't> fn(&'c Config<'t>) -> &'c Option<&'t CStr>;
+/// The same, to be written.
+pub type GetTextMut = for<'c, 't> fn(&'c mut Config<'t>) -> &'c mut Option<&'t CStr>;
+/// Where a text with its place lies.
+pub type GetTextAt = for<'c, 't> fn(&'c Config<'t>) -> &'c Option<At<&'t CStr>>;
+/// The same, to be written.
+pub type GetTextAtMut = for<'c, 't> fn(&'c mut Config<'t>) -> &'c mut Option<At<&'t CStr>>;
+/// Entries of an environment.
+pub type Entries<'t> = List<&'t CStr, { limits::ENVIRONMENT }>;
+
 /// What a key does.
 pub enum Kind {
+    /// 0 or 1; the default.
+    Flag(Get<bool>, GetMut<bool>, bool),
+    /// 0 or 1, or what the preset says.
+    Switch(Get<Option<bool>>, GetMut<Option<bool>>),
+    /// Any text.
+    Text(GetText, GetTextMut),
+    /// Any text that an error may name with its place.
+    TextAt(GetTextAt, GetTextAtMut),
+    /// A whole number; the default.
+    Number(Get<u32>, GetMut<u32>, u32),
+    /// A time in milliseconds; the default.
+    Time(Get<u64>, GetMut<u64>, u64),
+    /// A signal; the default.
+    Signal(Get<i32>, GetMut<i32>, i32),
+    /// A size of a console's log or buffer.
+    ConsoleSize(Get<u64>, GetMut<u64>),
+    /// Commands to be run at a moment.
+    Hook(HookKind),
+    /// A list of KEY=VALUE.
+    Environment(
+        for<'c, 't> fn(&'c Config<'t>) -> &'c Entries<'t>,
+        for<'c, 't> fn(&'c mut Config<'t>) -> &'c mut Entries<'t>,
+    ),
     /// One value.
     One(Set, Show),
     /// A list; for a client each value ends its line.
@@ -290,11 +328,7 @@ pub static TABLE: &[Key] = &[
             path => out.text_at(path),
         }),
     ),
-    row(
-        c"lxc.rootfs.mount",
-        &[],
-        Kind::One(|c, g| g.put_text_at(&mut c.rootfs.mount), |c, out| out.text_at(c.rootfs.mount)),
-    ),
+    row(c"lxc.rootfs.mount", &[], Kind::TextAt(|c| &c.rootfs.mount, |c| &mut c.rootfs.mount)),
     row(
         c"lxc.rootfs.options",
         &[],
@@ -312,11 +346,7 @@ pub static TABLE: &[Key] = &[
     row(c"lxc.rootfs.managed", &[], KEPT_FLAG),
     row(c"lxc.rootfs.backend", &[], Kind::Ignored),
     row(c"lxc.pivotdir", &[], Kind::Ignored),
-    row(
-        c"lxc.mount.fstab",
-        &["lxc.mount"],
-        Kind::One(|c, g| g.put_text_at(&mut c.fstab), |c, out| out.text_at(c.fstab)),
-    ),
+    row(c"lxc.mount.fstab", &["lxc.mount"], Kind::TextAt(|c| &c.fstab, |c| &mut c.fstab)),
     row(
         c"lxc.mount.auto",
         &[],
@@ -353,7 +383,7 @@ pub static TABLE: &[Key] = &[
             |c, out| c.mounts.iter().skip(c.fstab_mounts).try_for_each(|entry| out.one(raw(entry.text))),
         ),
     ),
-    row(c"lxc.autodev", &[], Kind::One(|c, g| g.put(&mut c.autodev, true, values::flag), |c, out| out.flag(c.autodev))),
+    row(c"lxc.autodev", &[], Kind::Flag(|c| &c.autodev, |c| &mut c.autodev, true)),
     row(
         c"lxc.autodev.tmpfs.size",
         &[],
@@ -389,11 +419,7 @@ pub static TABLE: &[Key] = &[
         ),
     ),
     row(c"lxc.tty.min", &[], Kind::Ignored),
-    row(
-        c"lxc.pty.max",
-        &["lxc.pts"],
-        Kind::One(|c, g| g.put(&mut c.pty_max, 1024, values::whole32), |c, out| out.one(c.pty_max)),
-    ),
+    row(c"lxc.pty.max", &["lxc.pts"], Kind::Number(|c| &c.pty_max, |c| &mut c.pty_max, 1024)),
     row(
         c"lxc.console.path",
         &["lxc.console"],
@@ -413,32 +439,10 @@ pub static TABLE: &[Key] = &[
             },
         ),
     ),
-    row(
-        c"lxc.console.logfile",
-        &[],
-        Kind::One(|c, g| g.put_text_at(&mut c.console.logfile), |c, out| out.text_at(c.console.logfile)),
-    ),
-    row(
-        c"lxc.console.size",
-        &[],
-        Kind::One(
-            |c, g| g.put(&mut c.console.log_size, 0, values::console_size),
-            |c, out| out.size(c.console.log_size),
-        ),
-    ),
-    row(
-        c"lxc.console.rotate",
-        &[],
-        Kind::One(|c, g| g.put(&mut c.console.rotate, false, values::flag), |c, out| out.flag(c.console.rotate)),
-    ),
-    row(
-        c"lxc.console.buffer.size",
-        &[],
-        Kind::One(
-            |c, g| g.put(&mut c.console.buffer_size, 0, values::console_size),
-            |c, out| out.size(c.console.buffer_size),
-        ),
-    ),
+    row(c"lxc.console.logfile", &[], Kind::TextAt(|c| &c.console.logfile, |c| &mut c.console.logfile)),
+    row(c"lxc.console.size", &[], Kind::ConsoleSize(|c| &c.console.log_size, |c| &mut c.console.log_size)),
+    row(c"lxc.console.rotate", &[], Kind::Flag(|c| &c.console.rotate, |c| &mut c.console.rotate, false)),
+    row(c"lxc.console.buffer.size", &[], Kind::ConsoleSize(|c| &c.console.buffer_size, |c| &mut c.console.buffer_size)),
     row(c"lxc.kmsg", &[], Kind::Ignored),
     row(
         c"lxc.cap.drop",
@@ -493,52 +497,16 @@ pub static TABLE: &[Key] = &[
             |c, out| out.one(c.hook_version),
         ),
     ),
-    row(
-        c"lxc.hook.pre-start",
-        &[],
-        Kind::List(|c, g| hook(c, g, HookKind::PreStart), |c, out| hooks(c, HookKind::PreStart, out)),
-    ),
-    row(
-        c"lxc.hook.pre-mount",
-        &[],
-        Kind::List(|c, g| hook(c, g, HookKind::PreMount), |c, out| hooks(c, HookKind::PreMount, out)),
-    ),
-    row(
-        c"lxc.hook.mount",
-        &[],
-        Kind::List(|c, g| hook(c, g, HookKind::Mount), |c, out| hooks(c, HookKind::Mount, out)),
-    ),
-    row(
-        c"lxc.hook.autodev",
-        &[],
-        Kind::List(|c, g| hook(c, g, HookKind::Autodev), |c, out| hooks(c, HookKind::Autodev, out)),
-    ),
-    row(
-        c"lxc.hook.start-host",
-        &[],
-        Kind::List(|c, g| hook(c, g, HookKind::StartHost), |c, out| hooks(c, HookKind::StartHost, out)),
-    ),
-    row(
-        c"lxc.hook.start",
-        &[],
-        Kind::List(|c, g| hook(c, g, HookKind::Start), |c, out| hooks(c, HookKind::Start, out)),
-    ),
-    row(c"lxc.hook.stop", &[], Kind::List(|c, g| hook(c, g, HookKind::Stop), |c, out| hooks(c, HookKind::Stop, out))),
-    row(
-        c"lxc.hook.post-stop",
-        &[],
-        Kind::List(|c, g| hook(c, g, HookKind::PostStop), |c, out| hooks(c, HookKind::PostStop, out)),
-    ),
-    row(
-        c"lxc.hook.clone",
-        &[],
-        Kind::List(|c, g| hook(c, g, HookKind::Clone), |c, out| hooks(c, HookKind::Clone, out)),
-    ),
-    row(
-        c"lxc.hook.destroy",
-        &[],
-        Kind::List(|c, g| hook(c, g, HookKind::Destroy), |c, out| hooks(c, HookKind::Destroy, out)),
-    ),
+    row(c"lxc.hook.pre-start", &[], Kind::Hook(HookKind::PreStart)),
+    row(c"lxc.hook.pre-mount", &[], Kind::Hook(HookKind::PreMount)),
+    row(c"lxc.hook.mount", &[], Kind::Hook(HookKind::Mount)),
+    row(c"lxc.hook.autodev", &[], Kind::Hook(HookKind::Autodev)),
+    row(c"lxc.hook.start-host", &[], Kind::Hook(HookKind::StartHost)),
+    row(c"lxc.hook.start", &[], Kind::Hook(HookKind::Start)),
+    row(c"lxc.hook.stop", &[], Kind::Hook(HookKind::Stop)),
+    row(c"lxc.hook.post-stop", &[], Kind::Hook(HookKind::PostStop)),
+    row(c"lxc.hook.clone", &[], Kind::Hook(HookKind::Clone)),
+    row(c"lxc.hook.destroy", &[], Kind::Hook(HookKind::Destroy)),
     row(
         c"lxc.init.cmd",
         &["lxc.init_cmd"],
@@ -553,16 +521,8 @@ pub static TABLE: &[Key] = &[
             |c, out| if c.init.cmd.is_empty() { Ok(()) } else { out.one(Command(&c.init.cmd)) },
         ),
     ),
-    row(
-        c"lxc.init.uid",
-        &["lxc.init_uid"],
-        Kind::One(|c, g| g.put(&mut c.init.uid, 0, values::whole32), |c, out| out.one(c.init.uid)),
-    ),
-    row(
-        c"lxc.init.gid",
-        &["lxc.init_gid"],
-        Kind::One(|c, g| g.put(&mut c.init.gid, 0, values::whole32), |c, out| out.one(c.init.gid)),
-    ),
+    row(c"lxc.init.uid", &["lxc.init_uid"], Kind::Number(|c| &c.init.uid, |c| &mut c.init.uid, 0)),
+    row(c"lxc.init.gid", &["lxc.init_gid"], Kind::Number(|c| &c.init.gid, |c| &mut c.init.gid, 0)),
     row(
         c"lxc.init.groups",
         &[],
@@ -582,7 +542,7 @@ pub static TABLE: &[Key] = &[
             |c, out| if c.init.groups.is_empty() { Ok(()) } else { out.one(Groups(&c.init.groups)) },
         ),
     ),
-    row(c"lxc.init.cwd", &[], Kind::One(|c, g| g.put_text(&mut c.init.cwd), |c, out| out.text(c.init.cwd))),
+    row(c"lxc.init.cwd", &[], Kind::Text(|c| &c.init.cwd, |c| &mut c.init.cwd)),
     row(c"lxc.execute.cmd", &[], Kind::Kept(Keep::Last, any, never)),
     row(
         c"lxc.signal.halt",
@@ -599,31 +559,16 @@ pub static TABLE: &[Key] = &[
     row(
         c"lxc.signal.reboot",
         &["lxc.rebootsignal"],
-        Kind::One(
-            |c, g| g.put(&mut c.signals.reboot, libc::SIGINT, values::signal),
-            |c, out| out.one(c.signals.reboot),
-        ),
+        Kind::Signal(|c| &c.signals.reboot, |c| &mut c.signals.reboot, libc::SIGINT),
     ),
     row(
         c"lxc.signal.stop",
         &["lxc.stopsignal"],
-        Kind::One(|c, g| g.put(&mut c.signals.stop, libc::SIGKILL, values::signal), |c, out| out.one(c.signals.stop)),
+        Kind::Signal(|c| &c.signals.stop, |c| &mut c.signals.stop, libc::SIGKILL),
     ),
-    row(
-        c"lxc.environment",
-        &[],
-        Kind::List(|c, g| environment(&mut c.environment, g), |c, out| out.texts(&c.environment)),
-    ),
-    row(
-        c"lxc.environment.runtime",
-        &[],
-        Kind::List(|c, g| environment(&mut c.environment_runtime, g), |c, out| out.texts(&c.environment_runtime)),
-    ),
-    row(
-        c"lxc.environment.hooks",
-        &[],
-        Kind::List(|c, g| environment(&mut c.environment_hooks, g), |c, out| out.texts(&c.environment_hooks)),
-    ),
+    row(c"lxc.environment", &[], Kind::Environment(|c| &c.environment, |c| &mut c.environment)),
+    row(c"lxc.environment.runtime", &[], Kind::Environment(|c| &c.environment_runtime, |c| &mut c.environment_runtime)),
+    row(c"lxc.environment.hooks", &[], Kind::Environment(|c| &c.environment_hooks, |c| &mut c.environment_hooks)),
     row(c"lxc.cgroup.dir", &[], UNBUILT),
     row(c"lxc.cgroup.dir.monitor", &[], UNBUILT),
     row(c"lxc.cgroup.dir.monitor.pivot", &[], UNBUILT),
@@ -676,11 +621,7 @@ pub static TABLE: &[Key] = &[
     row(c"lxc.time.offset.boot", &[], Kind::Kept(Keep::Last, time_offset, always)),
     row(c"lxc.time.offset.monotonic", &[], Kind::Kept(Keep::Last, time_offset, always)),
     row(c"lxc.idmap", &["lxc.id_map"], Kind::Kept(Keep::Lines, idmap, always)),
-    row(
-        c"lxc.no_new_privs",
-        &[],
-        Kind::One(|c, g| g.put(&mut c.no_new_privs, false, values::flag), |c, out| out.flag(c.no_new_privs)),
-    ),
+    row(c"lxc.no_new_privs", &[], Kind::Flag(|c| &c.no_new_privs, |c| &mut c.no_new_privs, false)),
     row(
         c"lxc.apparmor.profile",
         &["lxc.aa_profile"],
@@ -720,11 +661,7 @@ pub static TABLE: &[Key] = &[
             |c, out| c.log.level.map_or(Ok(()), |level| out.one(values::level_name(level))),
         ),
     ),
-    row(
-        c"lxc.log.file",
-        &["lxc.logfile"],
-        Kind::One(|c, g| g.put_text(&mut c.log.file), |c, out| out.text(c.log.file)),
-    ),
+    row(c"lxc.log.file", &["lxc.logfile"], Kind::Text(|c| &c.log.file, |c| &mut c.log.file)),
     row(
         c"lxc.log.syslog",
         &["lxc.syslog"],
@@ -758,11 +695,7 @@ pub static TABLE: &[Key] = &[
             },
         ),
     ),
-    row(
-        c"monopod.alive.within",
-        &[],
-        Kind::One(|c, g| g.put(&mut c.alive_within_ms, 0, values::duration_ms), |c, out| out.ms(c.alive_within_ms)),
-    ),
+    row(c"monopod.alive.within", &[], Kind::Time(|c| &c.alive_within_ms, |c| &mut c.alive_within_ms, 0)),
     row(
         c"monopod.console",
         &[],
@@ -778,11 +711,7 @@ pub static TABLE: &[Key] = &[
             |c, out| out.one(if c.console.path == ConsolePath::Stdio { "stdio" } else { "auto" }),
         ),
     ),
-    row(
-        c"monopod.log.kmsg",
-        &[],
-        Kind::One(|c, g| g.put(&mut c.log.kmsg, false, values::flag), |c, out| out.flag(c.log.kmsg)),
-    ),
+    row(c"monopod.log.kmsg", &[], Kind::Flag(|c| &c.log.kmsg, |c| &mut c.log.kmsg, false)),
     row(
         c"monopod.restart.when",
         &[],
@@ -810,10 +739,7 @@ pub static TABLE: &[Key] = &[
     row(
         c"monopod.restart.delay",
         &[],
-        Kind::One(
-            |c, g| g.put(&mut c.restart.delay_ms, super::Restart::DEFAULT.delay_ms, values::duration_ms),
-            |c, out| out.ms(c.restart.delay_ms),
-        ),
+        Kind::Time(|c| &c.restart.delay_ms, |c| &mut c.restart.delay_ms, super::Restart::DEFAULT.delay_ms),
     ),
     row(
         c"monopod.restart.factor",
@@ -831,74 +757,45 @@ pub static TABLE: &[Key] = &[
     row(
         c"monopod.restart.cap",
         &[],
-        Kind::One(
-            |c, g| g.put(&mut c.restart.cap_ms, super::Restart::DEFAULT.cap_ms, values::duration_ms),
-            |c, out| out.ms(c.restart.cap_ms),
-        ),
+        Kind::Time(|c| &c.restart.cap_ms, |c| &mut c.restart.cap_ms, super::Restart::DEFAULT.cap_ms),
     ),
     row(
         c"monopod.restart.budget",
         &[],
-        Kind::One(
-            |c, g| g.put(&mut c.restart.budget, super::Restart::DEFAULT.budget, values::whole32),
-            |c, out| out.one(c.restart.budget),
-        ),
+        Kind::Number(|c| &c.restart.budget, |c| &mut c.restart.budget, super::Restart::DEFAULT.budget),
     ),
     row(
         c"monopod.restart.window",
         &[],
-        Kind::One(
-            |c, g| g.put(&mut c.restart.window_ms, super::Restart::DEFAULT.window_ms, values::duration_ms),
-            |c, out| out.ms(c.restart.window_ms),
-        ),
+        Kind::Time(|c| &c.restart.window_ms, |c| &mut c.restart.window_ms, super::Restart::DEFAULT.window_ms),
     ),
     row(
         c"monopod.restart.uptime",
         &[],
-        Kind::One(
-            |c, g| g.put(&mut c.restart.uptime_ms, super::Restart::DEFAULT.uptime_ms, values::duration_ms),
-            |c, out| out.ms(c.restart.uptime_ms),
-        ),
+        Kind::Time(|c| &c.restart.uptime_ms, |c| &mut c.restart.uptime_ms, super::Restart::DEFAULT.uptime_ms),
     ),
-    row(
-        c"monopod.signal.halt",
-        &[],
-        Kind::One(|c, g| g.put(&mut c.signals.ours, libc::SIGPWR, values::signal), |c, out| out.one(c.signals.ours)),
-    ),
+    row(c"monopod.signal.halt", &[], Kind::Signal(|c| &c.signals.ours, |c| &mut c.signals.ours, libc::SIGPWR)),
     row(
         c"monopod.timeout.hook",
         &[],
-        Kind::One(
-            |c, g| g.put(&mut c.timeouts.hook_ms, super::Timeouts::DEFAULT.hook_ms, values::duration_ms),
-            |c, out| out.ms(c.timeouts.hook_ms),
-        ),
+        Kind::Time(|c| &c.timeouts.hook_ms, |c| &mut c.timeouts.hook_ms, super::Timeouts::DEFAULT.hook_ms),
     ),
     row(
         c"monopod.timeout.start",
         &[],
-        Kind::One(
-            |c, g| g.put(&mut c.timeouts.start_ms, super::Timeouts::DEFAULT.start_ms, values::duration_ms),
-            |c, out| out.ms(c.timeouts.start_ms),
-        ),
+        Kind::Time(|c| &c.timeouts.start_ms, |c| &mut c.timeouts.start_ms, super::Timeouts::DEFAULT.start_ms),
     ),
     row(
         c"monopod.timeout.stop",
         &[],
-        Kind::One(
-            |c, g| g.put(&mut c.timeouts.stop_ms, super::Timeouts::DEFAULT.stop_ms, values::duration_ms),
-            |c, out| out.ms(c.timeouts.stop_ms),
-        ),
+        Kind::Time(|c| &c.timeouts.stop_ms, |c| &mut c.timeouts.stop_ms, super::Timeouts::DEFAULT.stop_ms),
     ),
     row(
         c"monopod.preset",
         &[],
         Kind::One(|c, g| g.put_word(&mut c.own.android, false, &PRESETS), |c, out| out.word(c.own.android, &PRESETS)),
     ),
-    row(
-        c"monopod.android.init",
-        &[],
-        Kind::One(|c, g| g.put_switch(&mut c.own.choose_init), |c, out| out.switch(c.own.choose_init)),
-    ),
+    row(c"monopod.android.init", &[], Kind::Switch(|c| &c.own.choose_init, |c| &mut c.own.choose_init)),
     row(
         c"monopod.android.sdk",
         &[],
@@ -916,16 +813,8 @@ pub static TABLE: &[Key] = &[
             |c, out| out.word(c.own.hide_boot, &CMDLINE),
         ),
     ),
-    row(
-        c"monopod.android.clean",
-        &[],
-        Kind::One(|c, g| g.put_switch(&mut c.own.clean), |c, out| out.switch(c.own.clean)),
-    ),
-    row(
-        c"monopod.android.misc",
-        &[],
-        Kind::One(|c, g| g.put_text_at(&mut c.own.misc), |c, out| out.text_at(c.own.misc)),
-    ),
+    row(c"monopod.android.clean", &[], Kind::Switch(|c| &c.own.clean, |c| &mut c.own.clean)),
+    row(c"monopod.android.misc", &[], Kind::TextAt(|c| &c.own.misc, |c| &mut c.own.misc)),
     row(
         c"monopod.binder",
         &[],
@@ -937,11 +826,7 @@ pub static TABLE: &[Key] = &[
             |c, out| out.word(c.own.binder.value, &Binder::WORDS),
         ),
     ),
-    row(
-        c"monopod.binder.nodes",
-        &[],
-        Kind::One(|c, g| g.put_text(&mut c.own.binder_nodes), |c, out| out.text(c.own.binder_nodes)),
-    ),
+    row(c"monopod.binder.nodes", &[], Kind::Text(|c| &c.own.binder_nodes, |c| &mut c.own.binder_nodes)),
     row(
         c"monopod.device.entry",
         &[],
@@ -982,21 +867,9 @@ pub static TABLE: &[Key] = &[
         &[],
         Kind::One(|c, g| g.put_word(&mut c.own.no_keyctl, false, &KEYCTL), |c, out| out.word(c.own.no_keyctl, &KEYCTL)),
     ),
-    row(
-        c"monopod.hook.reboot",
-        &[],
-        Kind::One(|c, g| g.put_text_at(&mut c.own.reboot_hook), |c, out| out.text_at(c.own.reboot_hook)),
-    ),
-    row(
-        c"monopod.hook.ready",
-        &[],
-        Kind::One(|c, g| g.put_text_at(&mut c.own.ready_hook), |c, out| out.text_at(c.own.ready_hook)),
-    ),
-    row(
-        c"monopod.host.reboot",
-        &[],
-        Kind::One(|c, g| g.put_text(&mut c.own.host_reboot), |c, out| out.text(c.own.host_reboot)),
-    ),
+    row(c"monopod.hook.reboot", &[], Kind::TextAt(|c| &c.own.reboot_hook, |c| &mut c.own.reboot_hook)),
+    row(c"monopod.hook.ready", &[], Kind::TextAt(|c| &c.own.ready_hook, |c| &mut c.own.ready_hook)),
+    row(c"monopod.host.reboot", &[], Kind::Text(|c| &c.own.host_reboot, |c| &mut c.own.host_reboot)),
     row(c"monopod.reboot", &[], Kind::Family(set_reboot, show_reboot)),
     row(
         c"monopod.restart.exhausted",
@@ -1014,12 +887,8 @@ pub static TABLE: &[Key] = &[
             |c, out| out.word(c.own.stop_method, &StopMethod::WORDS),
         ),
     ),
-    row(
-        c"monopod.stop.command",
-        &[],
-        Kind::One(|c, g| g.put_text_at(&mut c.own.stop_command), |c, out| out.text_at(c.own.stop_command)),
-    ),
-    row(c"monopod.ready", &[], Kind::One(|c, g| g.put_text_at(&mut c.own.ready), |c, out| out.text_at(c.own.ready))),
+    row(c"monopod.stop.command", &[], Kind::TextAt(|c| &c.own.stop_command, |c| &mut c.own.stop_command)),
+    row(c"monopod.ready", &[], Kind::TextAt(|c| &c.own.ready, |c| &mut c.own.ready)),
     row(
         c"monopod.ready.failed",
         &[],
@@ -1028,27 +897,11 @@ pub static TABLE: &[Key] = &[
             |c, out| out.word(c.own.ready_failed, &ReadyFailed::WORDS),
         ),
     ),
-    row(
-        c"monopod.timeout.ready",
-        &[],
-        Kind::One(|c, g| g.put(&mut c.own.ready_ms, 60_000, values::duration_ms), |c, out| out.ms(c.own.ready_ms)),
-    ),
-    row(c"monopod.wakelock", &[], Kind::One(|c, g| g.put_text(&mut c.own.wakelock), |c, out| out.text(c.own.wakelock))),
-    row(
-        c"monopod.state.file",
-        &[],
-        Kind::One(|c, g| g.put_text_at(&mut c.own.state_file), |c, out| out.text_at(c.own.state_file)),
-    ),
-    row(
-        c"monopod.crash.file",
-        &[],
-        Kind::One(|c, g| g.put_text_at(&mut c.own.crash_file), |c, out| out.text_at(c.own.crash_file)),
-    ),
-    row(
-        c"monopod.trace",
-        &[],
-        Kind::One(|c, g| g.put(&mut c.own.trace, false, values::flag), |c, out| out.flag(c.own.trace)),
-    ),
+    row(c"monopod.timeout.ready", &[], Kind::Time(|c| &c.own.ready_ms, |c| &mut c.own.ready_ms, 60_000)),
+    row(c"monopod.wakelock", &[], Kind::Text(|c| &c.own.wakelock, |c| &mut c.own.wakelock)),
+    row(c"monopod.state.file", &[], Kind::TextAt(|c| &c.own.state_file, |c| &mut c.own.state_file)),
+    row(c"monopod.crash.file", &[], Kind::TextAt(|c| &c.own.crash_file, |c| &mut c.own.crash_file)),
+    row(c"monopod.trace", &[], Kind::Flag(|c| &c.own.trace, |c| &mut c.own.trace, false)),
     row(
         c"monopod.oom.score",
         &[],
@@ -1063,11 +916,7 @@ pub static TABLE: &[Key] = &[
             |c, out| c.own.oom_score.map_or(Ok(()), |score| out.one(score.value)),
         ),
     ),
-    row(
-        c"monopod.log.logd",
-        &[],
-        Kind::One(|c, g| g.put(&mut c.own.logd, false, values::flag), |c, out| out.flag(c.own.logd)),
-    ),
+    row(c"monopod.log.logd", &[], Kind::Flag(|c| &c.own.logd, |c| &mut c.own.logd, false)),
 ];
 
 fn set_rootfs<'t>(c: &mut Config<'t>, g: &Given<'_, 't>) -> Result<(), Fault> {
@@ -1380,6 +1229,22 @@ impl Key {
     /// Sets the key.
     pub fn set<'t>(&self, config: &mut Config<'t>, given: &Given<'_, 't>) -> Result<(), Fault> {
         match &self.kind {
+            Kind::Flag(_, at, default) => given.put(at(config), *default, values::flag),
+            Kind::Switch(_, at) => given.put(at(config), None, |value| values::flag(value).map(Some)),
+            Kind::Text(_, at) => {
+                *at(config) = given.text()?;
+                Ok(())
+            }
+            Kind::TextAt(_, at) => {
+                *at(config) = given.text_at()?;
+                Ok(())
+            }
+            Kind::Number(_, at, default) => given.put(at(config), *default, values::whole32),
+            Kind::Time(_, at, default) => given.put(at(config), *default, values::duration_ms),
+            Kind::Signal(_, at, default) => given.put(at(config), *default, values::signal),
+            Kind::ConsoleSize(_, at) => given.put(at(config), 0, values::console_size),
+            Kind::Hook(kind) => hook(config, given, *kind),
+            Kind::Environment(_, at) => environment(at(config), given),
             Kind::One(set, _) | Kind::List(set, _) | Kind::Family(set, _) => set(config, given),
             Kind::Links => nics::set(config, given),
             Kind::Head(clear) => {
@@ -1397,6 +1262,16 @@ impl Key {
     /// Shows the key's values, of a family those of the member `sub` or of all.
     pub fn show(&self, config: &Config<'_>, sub: &[u8], old: bool, out: &mut Out<'_>) -> fmt::Result {
         match &self.kind {
+            Kind::Flag(at, ..) => out.flag(*at(config)),
+            Kind::Switch(at, _) => at(config).map_or(Ok(()), |on| out.flag(on)),
+            Kind::Text(at, _) => out.text(*at(config)),
+            Kind::TextAt(at, _) => out.text_at(*at(config)),
+            Kind::Number(at, ..) => out.one(at(config)),
+            Kind::Time(at, ..) => out.ms(*at(config)),
+            Kind::Signal(at, ..) => out.one(at(config)),
+            Kind::ConsoleSize(at, _) => out.size(*at(config)),
+            Kind::Hook(kind) => hooks(config, *kind, out),
+            Kind::Environment(at, _) => out.texts(at(config)),
             Kind::One(_, show) | Kind::List(_, show) => show(config, out),
             Kind::Family(_, show) => show(config, sub, out),
             Kind::Links => nics::show(config, sub, old, out),

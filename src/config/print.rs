@@ -41,7 +41,10 @@ pub fn get(config: &Config<'_>, key: &[u8], out: &mut dyn Write) -> Option<()> {
 /// Whether each value ends its line.
 fn is_list(row: &Key) -> bool {
     match row.kind {
-        Kind::List(..) | Kind::Kept(keys::Keep::Lines | keys::Keep::Words, ..) => true,
+        Kind::List(..)
+        | Kind::Hook(_)
+        | Kind::Environment(..)
+        | Kind::Kept(keys::Keep::Lines | keys::Keep::Words, ..) => true,
         Kind::Family(..) => matches!(row.name.to_bytes(), b"lxc.cgroup" | b"lxc.cgroup2"),
         _ => false,
     }
