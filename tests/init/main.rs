@@ -2,9 +2,11 @@
 //!
 //! It runs the steps of its command line in order, `/init STEP ARG... , STEP ARG...`, as pid 1 of a container whose root
 //! may hold nothing but this file. What a test wants to know is written to `/results` (one line a fact) or, by `report`,
-//! to `/report`; the test reads both from the host. When the steps are used up it exits with 0.
+//! to `/report`; the test reads both from the host. When the steps are used up it exits with 0. Where its root has an
+//! `/android.conf` it is an Android init instead (`android`).
 #![allow(unsafe_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod android;
 mod report;
 
 use nix::mount::{MsFlags, mount};
@@ -20,6 +22,9 @@ use std::time::Duration;
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(options) = android::Options::read("/android.conf") {
+        android::run(options, &words);
+    }
     for step in words.split(|word| word == ",") {
         let Some((verb, args)) = step.split_first() else { continue };
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
@@ -175,7 +180,7 @@ fn by_grandchild(how: &str) {
 }
 
 /// Ends this way as long as fewer than `count` such ends are on record in `/count`, then goes on with the next step.
-fn counted(count: u32, end: impl Fn()) {
+fn counted(count: u32, mut end: impl FnMut()) {
     let done: u32 = fs::read_to_string("/count").map_or(0, |text| number(text.trim()));
     if done < count {
         fs::write("/count", (done + 1).to_string()).unwrap();
