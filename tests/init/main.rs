@@ -7,7 +7,12 @@
 #![allow(unsafe_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod android;
+mod host;
 mod report;
+
+// For its answers to std's questions about unwinding, in a build that leaves the unwinder out.
+#[cfg(unwind_stub)]
+use monopod as _;
 
 use nix::mount::{MsFlags, mount};
 use nix::sys::signal::{SigSet, Signal};
@@ -71,6 +76,10 @@ fn run(verb: &str, args: &[&str]) {
         ("orphans", [count]) => orphans(number(count)),
         ("kill-all", []) => kill_all(),
         ("eat", [bytes]) => eat(number(bytes)),
+
+        // On the side of an emulated host.
+        ("set-property", [socket, name, value]) => host::set_property(socket, name, value),
+        ("without-listeners", command) => host::without_listeners(command),
         _ => {
             eprintln!("init: no such step: {verb} {args:?}");
             std::process::exit(99)
