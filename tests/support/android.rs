@@ -40,6 +40,23 @@ pub fn prepare(guest: Guest, sdk: u32, options: &str) -> Guest {
     guest
 }
 
+/// Gives a guest's sandbox a root directory that the tests may change: the machine's under a layer of its own, with a /dev
+/// of its own.
+pub fn machine(guest: &Guest) {
+    guest.sandbox.sh("
+        mkdir -p /run/root /run/changes/upper /run/changes/work
+        mount -t overlay -o lowerdir=/,upperdir=/run/changes/upper,workdir=/run/changes/work overlay /run/root
+        for dir in proc sys run tmp; do mount --rbind /$dir /run/root/$dir; done
+        mount -t tmpfs -o mode=755 dev /run/root/dev
+        cd /run/root/dev
+        mknod -m 666 null c 1 3; mknod -m 666 zero c 1 5; mknod -m 666 urandom c 1 9; mknod -m 666 tty c 5 0
+        mkdir pts shm
+        mount -t devpts -o newinstance,ptmxmode=0666,mode=0620 devpts pts
+        ln -s pts/ptmx ptmx
+        mount --move /run/root /
+    ");
+}
+
 /// How init must be started for its second stage, as config lines; the first one does it all up to Android 5.
 pub fn second_stage(sdk: u32) -> &'static str {
     match sdk {

@@ -46,7 +46,7 @@ impl Init {
         match (self.options.halium(), self.options.sdk) {
             (false, ..=25) => old(&mut calls, self),
             (false, _) => stock(&mut calls, self),
-            (true, ..=22) => {
+            (true, ..=25) => {
                 calls.mount("proc", "/proc", MsFlags::empty(), "");
                 calls.mount("sysfs", "/sys", MsFlags::empty(), "");
             }
