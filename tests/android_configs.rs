@@ -231,7 +231,7 @@ fn boots_reboots_and_powers_off(guest: &Guest, case: &Case) {
     let running = guest.start("");
     for life in 1..=2 {
         booted(guest, life);
-        ask(guest, case, if life == 1 { "reboot" } else { "shutdown" });
+        guest.power(case.sdk, if life == 1 { "reboot" } else { "shutdown" });
     }
     let ended = running.wait();
     assert_eq!(ended.code, Some(0), "{ended}\n{}", guest.results());
@@ -253,14 +253,6 @@ fn booted(guest: &Guest, life: usize) {
     let pid = guest.client("info", &["-p", "-H"]).stdout;
     let tasks = guest.sandbox.sh(&format!("cat /sys/fs/cgroup/cpu/lxc/{}/tasks", guest.name()));
     assert!(tasks.lines().any(|task| task == pid.trim()), "{tasks:?} {pid:?}\n{}", guest.logs());
-}
-
-fn ask(guest: &Guest, case: &Case, value: &str) {
-    if case.sdk >= 26 {
-        assert!(guest.set_property("sys.powerctl", value));
-    } else {
-        guest.set_property_the_old_way("sys.powerctl", value);
-    }
 }
 
 macro_rules! boots_unchanged {

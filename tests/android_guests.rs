@@ -9,11 +9,7 @@ fn android_second_stage_boots_and_its_own_powerctl_ends_it() {
         let guest = android::guest("second_stage", sdk, "").config(android::STOCK).config(android::second_stage(sdk));
         let running = guest.start("");
         guest.wait_said("booted");
-        if sdk >= 26 {
-            assert!(guest.set_property("sys.powerctl", "shutdown"));
-        } else {
-            guest.set_property_the_old_way("sys.powerctl", "shutdown");
-        }
+        guest.power(sdk, "shutdown");
         let ended = running.wait();
         assert_eq!(ended.code, Some(0), "{sdk}{ended}\n{}", guest.results());
         assert_eq!(guest.said("poweroff"), 1, "{}", guest.results());

@@ -85,6 +85,14 @@ impl Guest {
         assert!(said, "the guest did not say {line:?} {times} times:\n{}\n{}", self.results(), self.logs());
     }
 
+    /// Asks an Android of this version to end, by its own property.
+    pub fn power(&self, sdk: u32, value: &str) {
+        match sdk {
+            26.. => assert!(self.set_property("sys.powerctl", value), "{}", self.logs()),
+            _ => self.set_property_the_old_way("sys.powerctl", value),
+        }
+    }
+
     /// Sets a property from outside, as tools do that are no part of the guest; true: the service took it.
     pub fn set_property(&self, name: &str, value: &str) -> bool {
         let mut message = 0x0002_0001_u32.to_ne_bytes().to_vec();

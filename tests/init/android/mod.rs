@@ -92,6 +92,9 @@ impl Init {
 
     /// A line of the kernel's log, by a descriptor of its own: the kernel lets through ten lines for each.
     fn log(&self, line: &str) {
+        if !self.options.kmsg {
+            return;
+        }
         let node = if self.options.sdk <= 22 { "/dev/__kmsg__" } else { "/dev/kmsg" };
         let made = !Path::new(node).exists() && crate::mknod(node, 1, 11).is_ok();
         if let Ok(mut kmsg) = fs::OpenOptions::new().write(true).open(node) {

@@ -35,6 +35,8 @@ pub struct Options {
     pub cgroups: String,
     /// `misc PATH`: the partition with the bootloader control block.
     pub misc: Option<String>,
+    /// `kmsg`: speaks to the kernel's log, which has but one for the whole machine.
+    pub kmsg: bool,
     /// `own-proc`: a second stage mounts a proc of its own first, as the first would.
     pub own_proc: bool,
 }
@@ -69,6 +71,7 @@ impl Options {
             "chmod-cmdline" => self.chmod_cmdline = true,
             "cgroups" => self.cgroups = value.into(),
             "misc" => self.misc = Some(value.into()),
+            "kmsg" => self.kmsg = true,
             "own-proc" => self.own_proc = true,
             _ => {
                 crate::say(&format!("no such option: {name}"));
