@@ -144,8 +144,6 @@ const CASES: [Case; 10] = [
             "lxc.seccomp.profile=",
             "-s",
             "lxc.seccomp.allow_nesting=0",
-            "-s",
-            "lxc.signal.halt=SIGTERM",
         ],
         hooks: &["/usr/lib/waydroid/data/scripts/waydroid-post-stop.sh"],
         host: "mkdir -p /var/lib/waydroid/lxc/waydroid /vendor /var/lib/waydroid/host-permissions
@@ -166,21 +164,26 @@ fn corpus(test: &str, file: &str) -> Option<PathBuf> {
 }
 
 /// A guest for a config: in a sandbox whose root directory is the machine's with what such a host has.
-fn prepare(test: &str, case: &Case) -> Option<Guest> {
+fn prepare(test: &str, case: &Case, preset: bool) -> Option<Guest> {
     let config = corpus(test, case.file)?;
     let guest = Guest::named(case.name, test).with_cgroup_view();
     let guest = android::prepare(guest, case.sdk, case.options);
     for folder in ["dev/pts", "mnt_extra", "var", "run", "vendor_extra", "vendor/etc/host-permissions"] {
         fs::create_dir_all(guest.rootfs().join(folder)).unwrap();
     }
-    // Android's own hooks make the root directory anew from a ramdisk, or empty what it shares with the host.
+    // Android's own hooks make the root directory anew from a ramdisk, or empty what it shares with the host. Under the
+    // preset nobody has to.
+    let clean = match preset {
+        true => "",
+        false => "rm -rf $LXC_ROOTFS_PATH/dev $LXC_ROOTFS_PATH/apex/* /dev/__properties__/* /dev/socket/*",
+    };
     let hook = guest.script(
         "hook",
         &format!(
             "
         echo $3 $LXC_ROOTFS_PATH >> $dir/hooked
         if [ $3 = pre-start ]; then
-            rm -rf $LXC_ROOTFS_PATH/dev $LXC_ROOTFS_PATH/apex/* /dev/__properties__/* /dev/socket/*
+            {clean}
             mkdir -p $LXC_ROOTFS_PATH/dev/pts
             {}
         fi",
@@ -209,6 +212,9 @@ fn prepare(test: &str, case: &Case) -> Option<Guest> {
     if case.file.starts_with("anbox") && !may_raise_limits() {
         words.extend(["-s", "lxc.prlimit.nice="]);
     }
+    if preset {
+        words.extend(["-s", "monopod.preset=android"]);
+    }
     words.extend(case.words);
     Some(guest.options(&words))
 }
@@ -220,10 +226,10 @@ fn may_raise_limits() -> bool {
     u64::from_str_radix(mask.trim(), 16).unwrap() >> 24 & 1 == 1
 }
 
-fn case(test: &str, file: &str) -> Option<(Guest, &'static Case)> {
+fn case(test: &str, file: &str, preset: bool) -> Option<(Guest, &'static Case)> {
     static ALL: [Case; 10] = CASES;
     let case = ALL.iter().find(|case| case.file.starts_with(file)).unwrap();
-    Some((prepare(test, case)?, case))
+    Some((prepare(test, case, preset)?, case))
 }
 
 /// Boots, is found where other software looks for it, reboots, powers off.
@@ -259,7 +265,7 @@ macro_rules! boots_unchanged {
     ($($test:ident $file:literal;)+) => {$(
         #[test]
         fn $test() {
-            if let Some((guest, case)) = case(stringify!($test), $file) {
+            if let Some((guest, case)) = case(stringify!($test), $file, false) {
                 boots_reboots_and_powers_off(&guest, case);
             }
         }
@@ -278,7 +284,9 @@ boots_unchanged! {
 
 #[test]
 fn droidian_config_boots_reboots_and_powers_off() {
-    let Some((guest, case)) = case("droidian_config_boots_reboots_and_powers_off", "halium-droidian") else { return };
+    let Some((guest, case)) = case("droidian_config_boots_reboots_and_powers_off", "halium-droidian", false) else {
+        return;
+    };
     boots_reboots_and_powers_off(&guest, case);
     let report = guest.report();
     assert_eq!(report.one("hostname"), "armhf");
@@ -293,8 +301,19 @@ fn droidian_config_boots_reboots_and_powers_off() {
 }
 
 #[test]
+fn configs_under_the_preset_need_no_hook_that_cleans_up() {
+    for file in ["halium-Halium", "halium-droidian", "halium-FuriLabs", "luneos-meta-smartphone-2020"] {
+        let Some((guest, case)) = case("configs_under_the_preset_need_no_hook_that_cleans_up", file, true) else {
+            return;
+        };
+        boots_reboots_and_powers_off(&guest, case);
+    }
+}
+
+#[test]
 fn redroid_config_boots_with_boot_arguments_on_its_command_line() {
-    let Some((guest, case)) = case("redroid_config_boots_with_boot_arguments_on_its_command_line", "redroid") else {
+    let Some((guest, case)) = case("redroid_config_boots_with_boot_arguments_on_its_command_line", "redroid", false)
+    else {
         return;
     };
     boots_reboots_and_powers_off(&guest, case);
@@ -304,7 +323,7 @@ fn redroid_config_boots_with_boot_arguments_on_its_command_line() {
 
 #[test]
 fn waydroid_config_boots_and_stops_by_sigterm() {
-    let Some((guest, case)) = case("waydroid_config_boots_and_stops_by_sigterm", "waydroid") else { return };
+    let Some((guest, case)) = case("waydroid_config_boots_and_stops_by_sigterm", "waydroid", false) else { return };
     let running = guest.start("");
     booted(&guest, 1);
     stopped(&guest, running);
