@@ -281,7 +281,7 @@ fn become_hook(scene: &Scene<'_>, hook: &Hook<'_>, moment: &Moment<'_>, output: 
     let arguments: [&CStr; 3] = [config.name, c"lxc", kind_word(hook.kind)];
     let arguments: &[&CStr] = if config.hook_version == 0 { &arguments } else { &[] };
     let namespaces = if config.hook_version == 0 { moment.namespaces } else { &[] };
-    let errno = exec_hook(hook.command, arguments, namespaces, &words);
+    let errno = exec_line(hook.command, arguments, namespaces, &words);
     process::exit_now(if errno == Errno::ENOENT { 127 } else { 126 })
 }
 
@@ -311,7 +311,8 @@ fn type_word(kind: HookKind) -> &'static CStr {
     }
 }
 
-fn exec_hook(command: &CStr, arguments: &[&CStr], namespaces: &[&CStr], words: &[&CStr]) -> Errno {
+/// Executes a command line of the config, by a shell if it needs one, with more words behind it. Returns only the error.
+pub fn exec_line(command: &CStr, arguments: &[&CStr], namespaces: &[&CStr], words: &[&CStr]) -> Errno {
     let mut line: heapless::Vec<u8, { limits::LINE_BYTES + 1 }> = heapless::Vec::new();
     let _ = line.extend_from_slice(command.to_bytes());
     if is_plain(command.to_bytes()) {
@@ -361,7 +362,7 @@ pub fn is_plain(command: &[u8]) -> bool {
 
 /// A hook's output on its way to the log, line by line. Any amount is read; a line longer than the buffer is cut in pieces.
 pub struct Output {
-    kind: HookKind,
+    what: (&'static str, &'static str),
     line: Line<240>,
     last: Line<240>,
 }
@@ -369,7 +370,12 @@ pub struct Output {
 impl Output {
     /// Nothing read yet.
     pub fn new(kind: HookKind) -> Self {
-        Output { kind, line: Line::new(), last: Line::new() }
+        Output::named("hook", kind.name())
+    }
+
+    /// The same for something that is no hook; its lines begin with these words.
+    pub fn named(what: &'static str, name: &'static str) -> Self {
+        Output { what: (what, name), line: Line::new(), last: Line::new() }
     }
 
     /// Reads what is there (at most 64 KiB at once). False at the end of the output.
@@ -397,7 +403,8 @@ impl Output {
     /// Ends the present line.
     pub fn finish(&mut self) {
         if !self.line.bytes().is_empty() {
-            log::info!("hook {}: {}", self.kind.name(), Shown(self.line.bytes()));
+            let (what, name) = self.what;
+            log::info!("{what} {name}: {}", Shown(self.line.bytes()));
             core::mem::swap(&mut self.line, &mut self.last);
         }
         self.line.clear();

@@ -73,7 +73,7 @@ fn become_like(
         unshare(CloneFlags::CLONE_NEWNS).map_err(at("a mount namespace of its own"))?;
     }
     if !options.elevated.capabilities {
-        drop_capabilities(context.bounding).map_err(at("drop capabilities"))?;
+        caps::keep_within(context.bounding).map_err(at("drop capabilities"))?;
         if context.no_new_privs {
             nix::sys::prctl::set_no_new_privs().map_err(at("no_new_privs"))?;
         }
@@ -102,23 +102,6 @@ fn write_label(label: &str) -> nix::Result<()> {
     let flags = nix::fcntl::OFlag::O_WRONLY;
     let file = fds::open(c"/proc/self/attr/exec", flags, nix::sys::stat::Mode::empty())?;
     nix::unistd::write(&file, label.as_bytes()).map(drop)
-}
-
-/// What init has lost is lost here, too. Nothing is inheritable, so that no exec gives anything back.
-fn drop_capabilities(bounding: u64) -> nix::Result<()> {
-    for number in (0..64).filter(|number| bounding >> number & 1 == 0) {
-        match caps::drop_bounding(number) {
-            Ok(()) => {}
-            Err(Errno::EINVAL) => break,
-            Err(errno) => return Err(errno),
-        }
-    }
-    let sets = caps::get()?;
-    caps::set(caps::Sets { inheritable: 0, ..sets })?;
-    match caps::clear_ambient() {
-        Ok(()) | Err(Errno::EINVAL) => Ok(()),
-        other => other,
-    }
 }
 
 /// Nothing of the host stays open but our streams: the program is visible in the container from its birth, and root there could

@@ -600,7 +600,11 @@ pub static TABLE: &[Key] = &[
         c"lxc.signal.reboot",
         &["lxc.rebootsignal"],
         Kind::One(
-            |c, g| g.put(&mut c.signals.reboot, libc::SIGINT, values::signal),
+            |c, g| {
+                c.signals.reboot = g.or(libc::SIGINT, values::signal)?;
+                c.signals.reboot_set = !g.value.is_empty();
+                Ok(())
+            },
             |c, out| out.one(c.signals.reboot),
         ),
     ),

@@ -310,6 +310,8 @@ pub struct Signals {
     pub halt_set: bool,
     /// `lxc.signal.reboot`; default SIGINT.
     pub reboot: i32,
+    /// `lxc.signal.reboot` was written.
+    pub reboot_set: bool,
     /// `lxc.signal.stop`; default SIGKILL.
     pub stop: i32,
     /// `monopod.signal.halt`: what the supervisor itself takes for `stop`; default SIGPWR.
@@ -642,6 +644,7 @@ impl<'t> Config<'t> {
                 halt: libc::SIGPWR,
                 halt_set: false,
                 reboot: libc::SIGINT,
+                reboot_set: false,
                 stop: libc::SIGKILL,
                 ours: libc::SIGPWR,
             },

@@ -56,6 +56,10 @@ pub enum Source {
     Guard,
     /// Mounts changed in the container.
     Mounts,
+    /// init's answer to what a stop asked of it.
+    StopReply,
+    /// Output of the stop command.
+    StopOutput,
     /// A client's view of the console, by its index.
     View(usize),
 }
@@ -72,6 +76,8 @@ impl Source {
             Source::Hook => 0x07 << 56,
             Source::Guard => 0x0a << 56,
             Source::Mounts => 0x0b << 56,
+            Source::StopReply => 0x0c << 56,
+            Source::StopOutput => 0x0d << 56,
             Source::View(index) => VIEW | index as u64,
         }
     }
@@ -81,7 +87,7 @@ impl Source {
             return Some(Source::View(usize::from(token as u8)));
         }
         use Source::*;
-        let all = [Signals, Console, PeerInput, PeerOutput, Barrier, Hook, Guard, Mounts];
+        let all = [Signals, Console, PeerInput, PeerOutput, Barrier, Hook, Guard, Mounts, StopReply, StopOutput];
         all.into_iter().find(|source| source.token() == token)
     }
 }
@@ -327,8 +333,8 @@ impl<'t> Host<'t> {
             return;
         }
         match freeze::set(self.hierarchies, self.config.name, false) {
-            // No freezer, no frozen container.
-            Ok(()) | Err(Errno::EOPNOTSUPP) => {}
+            // No freezer that is ours, no frozen container.
+            Ok(()) | Err(Errno::EOPNOTSUPP | Errno::EROFS) => {}
             Err(errno) => log::warn!("thaw: {}", errno.desc()),
         }
         if self.state != State::Running {

@@ -70,6 +70,10 @@ impl Lifecycle {
 
     /// Whether `outcome` calls for a restart at all; hooks are told so (LXC_TARGET) before `ended` decides when.
     pub fn wants_restart(&self, outcome: Outcome, asked: Asked) -> bool {
+        // There is no room for another life while this one is not over.
+        if outcome == Outcome::Stuck {
+            return false;
+        }
         let by_policy = match self.policy.when {
             RestartWhen::Never => false,
             RestartWhen::Reboot => outcome == Outcome::Reboot,
@@ -86,6 +90,7 @@ impl Lifecycle {
     /// A life of `uptime_ms` has ended at `now_ms`.
     pub fn ended(&mut self, outcome: Outcome, asked: Asked, uptime_ms: u64, now_ms: u64) -> Next {
         match asked {
+            _ if outcome == Outcome::Stuck => return Next::Leave { code: outcome.code() },
             Asked::Nothing => {}
             Asked::Stop => return Next::Leave { code: 0 },
             // Nobody's crash: it costs nothing of the budget.
@@ -222,5 +227,9 @@ mod tests {
         let mut life = Lifecycle::new(POLICY);
         assert_eq!(life.ended(Outcome::Signal(9), Asked::Stop, 5, 5), Next::Leave { code: 0 });
         assert_eq!(life.ended(Outcome::Signal(9), Asked::Nothing, 5, 5), Next::Leave { code: 137 });
+        for asked in [Asked::Nothing, Asked::Stop, Asked::Restart] {
+            assert!(!life.wants_restart(Outcome::Stuck, asked));
+            assert_eq!(life.ended(Outcome::Stuck, asked, 5, 5), Next::Leave { code: 255 });
+        }
     }
 }

@@ -17,6 +17,8 @@ pub enum Outcome {
     Exit(i32),
     /// init was killed.
     Signal(i32),
+    /// It was killed and did not die, and was left behind.
+    Stuck,
 }
 
 impl Outcome {
@@ -38,6 +40,7 @@ impl Outcome {
             Outcome::Reboot => 128 + libc::SIGHUP,
             Outcome::Exit(code) => code.clamp(0, 253),
             Outcome::Signal(signal) => 128 + signal,
+            Outcome::Stuck => crate::FAILED,
         }
     }
 
@@ -48,6 +51,7 @@ impl Outcome {
             Outcome::Reboot => libc::SIGHUP,
             Outcome::Exit(code) => (code & 0xff) << 8,
             Outcome::Signal(signal) => signal,
+            Outcome::Stuck => libc::SIGKILL,
         }
     }
 
@@ -55,7 +59,7 @@ impl Outcome {
     pub fn is_failure(self) -> bool {
         match self {
             Outcome::Halt | Outcome::Reboot | Outcome::Exit(0) => false,
-            Outcome::Exit(_) | Outcome::Signal(_) => true,
+            Outcome::Exit(_) | Outcome::Signal(_) | Outcome::Stuck => true,
         }
     }
 }
@@ -67,6 +71,7 @@ impl fmt::Display for Outcome {
             Outcome::Reboot => f.write_str("rebooted"),
             Outcome::Exit(code) => write!(f, "exited with code {code}"),
             Outcome::Signal(signal) => write!(f, "was killed by signal {signal}"),
+            Outcome::Stuck => f.write_str("was killed and does not die"),
         }
     }
 }

@@ -11,6 +11,13 @@ pub fn open(path: &CStr, flags: OFlag, mode: Mode) -> nix::Result<OwnedFd> {
     nix::fcntl::openat(nix::fcntl::AT_FDCWD, path, flags | OFlag::O_CLOEXEC, mode)
 }
 
+/// readlink(2) into `buffer`, without a heap; the number of bytes. What does not fit is cut off.
+pub fn read_link(path: &CStr, buffer: &mut [u8]) -> nix::Result<usize> {
+    // SAFETY: `path` is a C string, and the kernel writes at most `buffer.len()` bytes into `buffer`.
+    let length = unsafe { libc::readlink(path.as_ptr(), buffer.as_mut_ptr().cast(), buffer.len()) };
+    check(length as libc::c_long).map(|length| length.unsigned_abs() as usize)
+}
+
 /// flock(2), exclusive, without waiting: EWOULDBLOCK when somebody else has it. It ends with the last copy of the descriptor.
 ///
 /// nix's own type for it panics where unlocking fails.

@@ -5,6 +5,7 @@
 //! to `/report`; the test reads both from the host. When the steps are used up it exits with 0.
 #![allow(unsafe_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod properties;
 mod report;
 
 use nix::mount::{MsFlags, mount};
@@ -65,6 +66,8 @@ fn run(verb: &str, args: &[&str]) {
         ("forks", [count]) => forks(number(count)),
         ("orphans", [count]) => orphans(number(count)),
         ("kill-all", []) => kill_all(),
+        ("signal-init", [signal]) => signal_init(number(signal)),
+        ("properties", [reply]) => properties::serve(reply),
         ("eat", [bytes]) => eat(number(bytes)),
         _ => {
             eprintln!("init: no such step: {verb} {args:?}");
@@ -278,6 +281,12 @@ fn kill_all() {
         reaped += 1;
     }
     say(&format!("reaped {reaped}"));
+}
+
+/// What a command inside does to end the container.
+fn signal_init(signal: i32) {
+    // SAFETY: kill touches no memory.
+    unsafe { libc::kill(1, signal) };
 }
 
 /// Touches that much memory.
