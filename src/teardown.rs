@@ -8,11 +8,12 @@ use crate::control::proto::News;
 use crate::error::Error;
 use crate::hooks::{self, Moment};
 use crate::prepare::console::ConsoleSide;
-use crate::prepare::host::{Host, now_ms};
-use crate::spawn::Life;
+use crate::prepare::host::{Event, Host, now_ms};
+use crate::spawn::{Life, ends_us};
 use crate::state::State;
 use crate::supervise::lifecycle::{Asked, Next};
 use crate::supervise::outcome::Outcome;
+use crate::supervise::{self, stop};
 use crate::sys::process;
 use crate::text::Arena;
 use core::ffi::CStr;
@@ -32,9 +33,7 @@ pub fn teardown(
     }
     host.set_state(if result.is_ok() { State::Stopping } else { State::Aborting });
     if let Some(pid) = life.pid.take() {
-        // A start that failed. The child is pid 1 of its namespace: everything in it ends with it.
-        let _ = process::kill(pid, libc::SIGKILL);
-        let _ = process::wait(pid);
+        put_down(pid, &mut life, side, host);
     }
     if let Some(console) = life.console.take() {
         console.drain(side, host);
@@ -71,6 +70,22 @@ pub fn teardown(
         }
     }
     Ok(host.lifecycle.ended(outcome, host.asked, uptime_ms, now_ms()))
+}
+
+/// Ends the process of a start that failed. It is pid 1 of its namespace: everything in it ends with it, or soon is left behind.
+fn put_down(pid: i32, life: &mut Life<'_, '_>, side: &mut ConsoleSide<'_>, host: &mut Host<'_>) {
+    stop::send(host, pid, libc::SIGKILL);
+    let until = now_ms().saturating_add(stop::DEATH_MS);
+    while let Ok(None) = process::try_wait(pid) {
+        match host.next(Some(until)) {
+            Event::Deadline => return log::error!("stop: process {pid} does not die and is left behind"),
+            Event::Ready(source) => supervise::relay(life, side, host, source),
+            Event::Order(order) if !order.ends() => {}
+            Event::Signal(signal) if !ends_us(host.config, signal) => {}
+            Event::Order(_) | Event::Signal(_) => host.asked = Asked::Stop,
+            Event::Child => {}
+        }
+    }
 }
 
 /// Stop hooks get the container's namespaces, which live on in our descriptors.

@@ -130,8 +130,8 @@ fn android_is_shut_down_through_its_property_socket_in_the_form_of_its_version()
 }
 
 #[test]
-fn android_version_is_read_from_the_image() {
-    let guest = Guest::new("image").config(ANDROID);
+fn android_and_its_version_are_known_by_the_image() {
+    let guest = Guest::new("image");
     fs::create_dir(guest.rootfs().join("system")).unwrap();
     fs::write(guest.rootfs().join("system/build.prop"), "# x\nro.build.version.sdk=30\n").unwrap();
     let ended = stop_android(&guest, "0", "poweroff", &[]);

@@ -23,7 +23,7 @@ use nix::sys::epoll::EpollFlags;
 use property_service::{Answer, Question};
 
 /// For how long init may go on after SIGKILL, in milliseconds.
-const DEATH_MS: u64 = 10_000;
+pub const DEATH_MS: u64 = 10_000;
 /// How many of the stuck are named.
 const NAMED: usize = 8;
 
