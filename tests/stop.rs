@@ -139,6 +139,23 @@ fn android_and_its_version_are_known_by_the_image() {
 }
 
 #[test]
+fn android_is_restarted_through_its_property_socket() {
+    let guest = Guest::new("restart").config(ANDROID).config(
+        "monopod.android.sdk = 30
+        monopod.restart.delay = 0ms",
+    );
+    let running = guest.start("properties 0 , restart-times 1 , poweroff");
+    guest.wait_said("ready");
+    let restart = guest.client("restart", &[]);
+    assert_eq!(restart.code, Some(0), "{restart}");
+    support::wait_until("the second life", || guest.results().matches("ready").count() == 2);
+    stop(&guest, &[]);
+    let ended = assert_stopped(&guest, running);
+    let said = |value| format!("ready\nproperty sys.powerctl={value} new\n");
+    assert_eq!(guest.results(), said("reboot") + &said("shutdown"), "{ended}");
+}
+
+#[test]
 fn android_without_sys_boot_hears_sigterm_from_version_9_on() {
     for (sdk, said) in [("28", "signal 15"), ("27", "property sys.powerctl=shutdown new")] {
         let guest = Guest::new("sys_boot").config(ANDROID).config(&format!(
@@ -278,7 +295,7 @@ fn stop_command_that_hangs_ends_with_the_kill() {
 #[test]
 fn init_that_cannot_die_is_left_behind_with_a_report() {
     let guest = Guest::new("stuck");
-    let mut running = guest.start("say up , forever");
+    let running = guest.start("say up , forever");
     guest.wait_said("up");
     let init = guest.init();
     // A process in init's pid namespace whose parent, outside, does not reap it: init's end waits for that one's.
@@ -293,9 +310,7 @@ fn init_that_cannot_die_is_left_behind_with_a_report() {
     support::wait_until("the process inside", || inside().is_some());
     let child = inside().unwrap();
     sandbox::kill(parent.id() as i32, libc::SIGSTOP);
-    let order = guest.client("stop", &["-k", "-W"]);
-    assert_eq!(order.code, Some(0), "{order}");
-    assert!(running.is_running());
+    let order = guest.client("stop", &["-k"]);
     let ended = running.wait();
     sandbox::kill(parent.id() as i32, libc::SIGKILL);
     parent.wait().unwrap();
@@ -304,5 +319,7 @@ fn init_that_cannot_die_is_left_behind_with_a_report() {
     assert!(log.contains(&format!("still there: pid {init} (")), "{ended}");
     let zombie = format!("still there: pid {child} (sleep), state Z: process {} does not reap it", parent.id());
     assert!(log.contains(&zombie), "{ended}");
+    assert_eq!(order.code, Some(1), "{order}");
+    assert!(order.stderr.contains("did not stop") && order.stderr.contains(&zombie), "{order}");
     support::wait_until("init's end", || !std::path::Path::new(&format!("/proc/{init}")).exists());
 }

@@ -15,6 +15,7 @@ pub fn serve(reply: &str) {
     all.thread_block().unwrap();
     fs::create_dir_all("/dev/socket").unwrap();
     let (place, real) = ("/dev/socket/property_service", "/real");
+    let _ = fs::remove_file(place);
     let listener = UnixListener::bind(if reply == "link" { real } else { place }).unwrap();
     if matches!(reply, "link" | "deaf") {
         if reply == "link" {
