@@ -281,7 +281,7 @@ fn become_hook(scene: &Scene<'_>, hook: &Hook<'_>, moment: &Moment<'_>, output: 
     let arguments: [&CStr; 3] = [config.name, c"lxc", kind_word(hook.kind)];
     let arguments: &[&CStr] = if config.hook_version == 0 { &arguments } else { &[] };
     let namespaces = if config.hook_version == 0 { moment.namespaces } else { &[] };
-    let errno = exec_line(hook.command, arguments, namespaces, &words);
+    let errno = exec_hook(hook.command, arguments, namespaces, &words);
     process::exit_now(if errno == Errno::ENOENT { 127 } else { 126 })
 }
 
@@ -312,7 +312,7 @@ fn type_word(kind: HookKind) -> &'static CStr {
 }
 
 /// Executes a command line of the config, by a shell if it needs one, with more words behind it. Returns only the error.
-pub fn exec_line(command: &CStr, arguments: &[&CStr], namespaces: &[&CStr], words: &[&CStr]) -> Errno {
+pub fn exec_hook(command: &CStr, arguments: &[&CStr], namespaces: &[&CStr], words: &[&CStr]) -> Errno {
     let mut line: heapless::Vec<u8, { limits::LINE_BYTES + 1 }> = heapless::Vec::new();
     let _ = line.extend_from_slice(command.to_bytes());
     if is_plain(command.to_bytes()) {

@@ -225,7 +225,6 @@ fn stop_command_runs_like_init_inside() {
     );
     let running = guest.start("signals 1 , exit 0");
     guest.wait_said("ready");
-    let cgroup = fs::read_to_string(format!("/proc/{}/cgroup", guest.init())).unwrap();
     stop(&guest, &[]);
     let ended = assert_stopped(&guest, running);
     assert_eq!(guest.results(), "ready\nsignal 10\n", "{ended}");
@@ -238,9 +237,35 @@ fn stop_command_runs_like_init_inside() {
         report.all("fd").iter().map(|fd| fd.split(' ').next().unwrap().to_owned()).collect::<Vec<_>>(),
         ["0", "1", "2"]
     );
-    let mask = report.all("status").iter().find_map(|line| line.strip_prefix("CapEff: ").map(str::to_owned)).unwrap();
-    assert_eq!(u64::from_str_radix(&mask, 16).unwrap() >> 16 & 1, 0, "CAP_SYS_MODULE in {mask}");
-    assert!(cgroup.contains(guest.name()));
+    assert_eq!(capabilities(&guest) >> 16 & 1, 0, "CAP_SYS_MODULE");
+    // As the cgroup namespace shows it, a place elsewhere would be `/..`.
+    let groups = report.all("cgroup");
+    assert!(!groups.is_empty() && groups.iter().all(|line| line.ends_with(":/")), "{groups:?}");
+}
+
+#[test]
+fn stop_command_mounts_nothing_where_the_host_is_protected() {
+    for (protect, can) in [("0", 1), ("1", 0)] {
+        let guest = Guest::new("protected").config(&format!(
+            "lxc.mount.auto = proc
+            monopod.protect = {protect}
+            monopod.stop.method = command
+            monopod.stop.command = /init report , signal-init 10"
+        ));
+        let running = guest.start("signals 1 , exit 0");
+        guest.wait_said("ready");
+        stop(&guest, &[]);
+        let ended = assert_stopped(&guest, running);
+        let mask = capabilities(&guest);
+        assert_eq!(mask >> 21 & 1, can, "CAP_SYS_ADMIN in {mask:x}{ended}");
+    }
+}
+
+/// The effective ones of who wrote the report.
+fn capabilities(guest: &Guest) -> u64 {
+    let report = guest.report();
+    let status = report.all("status");
+    u64::from_str_radix(status.iter().find_map(|line| line.strip_prefix("CapEff: ")).unwrap(), 16).unwrap()
 }
 
 #[test]

@@ -35,6 +35,7 @@ const NAMESPACES: [(&str, CloneFlags); 6] = [
     ("ns/mnt", CloneFlags::CLONE_NEWNS),
 ];
 
+const SYS_ADMIN: u64 = 1 << 21;
 /// The last step.
 const RUN: &str = "run it";
 
@@ -147,7 +148,9 @@ fn enter_and_run(
     core::mem::forget((namespaces, null));
     fds::close_range(3, i32::MAX).map_err(at("close descriptors"))?;
     let _ = nix::sys::prctl::set_dumpable(false);
-    caps::keep_within(bounding).map_err(at("drop capabilities"))?;
+    // It is not under the guard's filter, so it may mount nothing: a /proc of its own would be without masks.
+    let mounts = if host.config.own.protects() { SYS_ADMIN } else { 0 };
+    caps::keep_within(bounding & !mounts).map_err(at("drop capabilities"))?;
     if no_new_privs {
         nix::sys::prctl::set_no_new_privs().map_err(at("no_new_privs"))?;
     }
@@ -177,7 +180,7 @@ fn run(config: &Config<'_>, command: &CStr) -> Result<Infallible, (&'static str,
     if !words.iter().any(|word| word.to_bytes().starts_with(b"PATH=")) {
         let _ = words.push(path.c());
     }
-    Err((RUN, hooks::exec_line(command, &[], &[], &words)))
+    Err((RUN, hooks::exec_hook(command, &[], &[], &words)))
 }
 
 /// Where we made its groups, or, where a group with groups below it takes no process, where init is.
