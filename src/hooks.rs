@@ -1,4 +1,4 @@
-//! Hooks: pre-start, pre-mount, mount, autodev, start-host, start, stop, post-stop.
+//! Hooks: pre-start, pre-mount, mount, autodev, start-host, start, stop, post-stop, and our own: reboot.
 //!
 //! Each runs with a fresh environment (LXC leaks the last life's), stdin on /dev/null, its output in our log, in a process
 //! group of its own, and with a deadline. On the host the supervisor keeps answering clients meanwhile; in the container the
@@ -55,6 +55,8 @@ pub struct Moment<'a> {
     pub target: Option<&'static str>,
     /// `net:/proc/PID/fd/N` words for the stop hook.
     pub namespaces: &'a [&'a CStr],
+    /// MONOPOD_REBOOT_ARG: what the guest said when it rebooted; empty: nothing. `monopod.host.reboot` gets it as a word.
+    pub argument: &'a [u8],
 }
 
 /// Builds a hook's environment, in its own process. None: it is larger than `limits::HOOK_ENVIRONMENT` words or `arena`.
@@ -110,6 +112,9 @@ fn environment<'a>(
     if let Some(target) = moment.target {
         add(text(&[b"LXC_TARGET=", target.as_bytes()])?)?;
     }
+    if !moment.argument.is_empty() {
+        add(text(&[b"MONOPOD_REBOOT_ARG=", moment.argument])?)?;
+    }
     for word in config.environment.iter().chain(&config.environment_hooks) {
         add(word)?;
     }
@@ -122,7 +127,8 @@ pub fn run_on_host(host: &mut Host<'_>, kind: HookKind, moment: &Moment<'_>) -> 
     config.hooks(kind).try_for_each(|hook| run_one(host, hook, moment))
 }
 
-fn run_one(host: &mut Host<'_>, hook: &Hook<'_>, moment: &Moment<'_>) -> Result<()> {
+/// Runs one hook on the host.
+pub fn run_one(host: &mut Host<'_>, hook: &Hook<'_>, moment: &Moment<'_>) -> Result<()> {
     let config = host.config;
     let os = |what: &'static str| move |errno: Errno| Error::os("hook", errno, format_args!("{what}"));
     let (output, input) = pipe2(OFlag::O_CLOEXEC).map_err(os("pipe"))?;
@@ -278,9 +284,15 @@ fn become_hook(scene: &Scene<'_>, hook: &Hook<'_>, moment: &Moment<'_>, output: 
         ));
         process::exit_now(126)
     };
-    let arguments: [&CStr; 3] = [config.name, c"lxc", kind_word(hook.kind)];
-    let arguments: &[&CStr] = if config.hook_version == 0 { &arguments } else { &[] };
-    let namespaces = if config.hook_version == 0 { moment.namespaces } else { &[] };
+    let usual: [&CStr; 3] = [config.name, c"lxc", kind_word(hook.kind)];
+    let said = arena.copy(moment.argument).unwrap_or(c"");
+    let (arguments, namespaces): (&[&CStr], _) = match hook.kind {
+        // A program of the host's, not a hook: it takes the guest's word for an option if it looks like one.
+        HookKind::HostReboot if matches!(moment.argument.first(), None | Some(b'-')) => (&[], &[][..]),
+        HookKind::HostReboot => (&[said], &[][..]),
+        _ if config.hook_version == 0 => (&usual, moment.namespaces),
+        _ => (&[], &[][..]),
+    };
     let errno = exec_hook(hook.command, arguments, namespaces, &words);
     process::exit_now(if errno == Errno::ENOENT { 127 } else { 126 })
 }
@@ -308,6 +320,8 @@ fn type_word(kind: HookKind) -> &'static CStr {
         HookKind::PostStop => c"LXC_HOOK_TYPE=post-stop",
         HookKind::Clone => c"LXC_HOOK_TYPE=clone",
         HookKind::Destroy => c"LXC_HOOK_TYPE=destroy",
+        HookKind::Reboot => c"LXC_HOOK_TYPE=reboot",
+        HookKind::HostReboot => c"LXC_HOOK_TYPE=host-reboot",
     }
 }
 
@@ -337,16 +351,15 @@ fn exec_hook(command: &CStr, arguments: &[&CStr], namespaces: &[&CStr], words: &
             errno => return errno,
         }
     }
-    let mut text = match PathText::<{ 2 * limits::LINE_BYTES }>::of(&[b"exec ", command.to_bytes()]) {
+    // The words stand beside the shell's text, not in it: a guest has chosen one of them.
+    let text = match PathText::<{ limits::LINE_BYTES + 16 }>::of(&[b"exec ", command.to_bytes(), b" \"$@\""]) {
         Ok(text) => text,
         Err(_) => return Errno::E2BIG,
     };
-    for word in arguments.iter().chain(namespaces) {
-        if text.push(b" ").and_then(|()| text.push(word.to_bytes())).is_err() {
-            return Errno::E2BIG;
-        }
+    let mut argv: heapless::Vec<&CStr, 16> = heapless::Vec::new();
+    for word in [c"sh", c"-c", text.c(), c"sh"].iter().chain(arguments).chain(namespaces) {
+        let _ = argv.push(word);
     }
-    let argv = [c"sh", c"-c", text.c()];
     match process::exec(c"/bin/sh", &argv, words) {
         Errno::ENOENT => process::exec(c"/system/bin/sh", &argv, words),
         errno => errno,

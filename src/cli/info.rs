@@ -185,6 +185,11 @@ fn own(lines: &mut Lines, status: &str) {
     if let Some(exit) = field(status, "last_exit").filter(|exit| !exit.is_empty()) {
         lines.add("Last exit:", format_args!("{}", Shown(exit.as_bytes())));
     }
+    for (key, label) in [("reboot_argument", "Reboot:"), ("last_crash", "Last crash:")] {
+        if let Some(text) = field(status, key) {
+            lines.add(label, format_args!("{}", Shown(text.as_bytes())));
+        }
+    }
 }
 
 /// The value of a `key=value` line.

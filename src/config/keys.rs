@@ -840,8 +840,8 @@ pub static TABLE: &[Key] = &[
         c"monopod.restart.budget",
         &[],
         Kind::One(
-            |c, g| g.put(&mut c.restart.budget, super::Restart::DEFAULT.budget, values::whole32),
-            |c, out| out.one(c.restart.budget),
+            |c, g| g.put(&mut c.restart.budget, None, |v| values::whole32(v).map(Some)),
+            |c, out| out.one(c.restart_policy().budget()),
         ),
     ),
     row(
@@ -856,8 +856,8 @@ pub static TABLE: &[Key] = &[
         c"monopod.restart.uptime",
         &[],
         Kind::One(
-            |c, g| g.put(&mut c.restart.uptime_ms, super::Restart::DEFAULT.uptime_ms, values::duration_ms),
-            |c, out| out.ms(c.restart.uptime_ms),
+            |c, g| g.put(&mut c.restart.uptime_ms, None, |v| values::duration_ms(v).map(Some)),
+            |c, out| out.ms(c.restart_policy().uptime_ms()),
         ),
     ),
     row(

@@ -19,7 +19,7 @@ use crate::hooks::Scene;
 use crate::limits;
 use crate::state::State;
 use crate::supervise::lifecycle::{Asked, Lifecycle};
-use crate::supervise::outcome::Outcome;
+use crate::supervise::outcome::{Outcome, Told};
 use crate::sys::signals;
 use crate::text::Line;
 use core::ffi::CStr;
@@ -133,6 +133,8 @@ pub struct Host<'t> {
     pub devices: InForce,
     /// What the guest said when it asked for its last reboot (`recovery`); empty if nothing.
     pub reboot_argument: Line<{ limits::REBOOT_ARGUMENT }>,
+    /// The last crash in one line; empty: there was none.
+    pub last_crash: Line<200>,
     /// Where every wait is.
     pub epoll: Epoll,
     freezing: Option<Freezing>,
@@ -144,6 +146,7 @@ pub struct Host<'t> {
     since_ms: u64,
     next_start_ms: Option<u64>,
     last: Option<Outcome>,
+    last_argument: Line<{ limits::REBOOT_ARGUMENT }>,
     cgroup: Line<300>,
     watchdog: Option<Watchdog>,
     lock: Lock<'t>,
@@ -181,12 +184,14 @@ impl<'t> Host<'t> {
             hierarchies,
             environment,
             ignored_signals: super::inherited::ignored_signals(),
-            lifecycle: Lifecycle::new(config.restart),
+            lifecycle: Lifecycle::new(config.restart_policy()),
             asked: Asked::Nothing,
             held_signals: 0,
             lent: Lent::new(config),
             devices: InForce::default(),
             reboot_argument: Line::new(),
+            last_crash: Line::new(),
+            last_argument: Line::new(),
             freezing: None,
             epoll,
             signals,
@@ -337,7 +342,7 @@ impl<'t> Host<'t> {
     }
 
     /// `key=value` lines for `monopod info`.
-    fn status(&self) -> Line<512> {
+    fn status(&self) -> Line<1024> {
         let mut text = Line::new();
         let now = now_ms();
         let _ = writeln!(text, "state={}\npid={}", self.state.name(), self.init_pid);
@@ -347,6 +352,13 @@ impl<'t> Host<'t> {
         }
         if let Some(outcome) = self.last {
             let _ = writeln!(text, "last_exit={outcome}");
+        }
+        for (key, line) in
+            [("reboot_argument=", &self.last_argument.bytes()), ("last_crash=", &self.last_crash.bytes())]
+        {
+            if !line.is_empty() {
+                let _ = writeln!(text, "{key}{}", crate::text::Shown(line));
+            }
         }
         if let Some(at) = self.next_start_ms {
             let _ = writeln!(text, "next_start_ms={}", at.saturating_sub(now));
@@ -418,9 +430,11 @@ impl<'t> Host<'t> {
     pub fn set_next(&mut self, outcome: Outcome, next_start_ms: Option<u64>) {
         if let Some(at) = next_start_ms {
             let seconds = at.saturating_sub(now_ms()).div_ceil(1_000);
-            notify::tell(format_args!("STATUS=init {outcome}, starting again in {seconds} s"));
+            let told = Told(outcome, self.reboot_argument.bytes());
+            notify::tell(format_args!("STATUS=init {told}, starting again in {seconds} s"));
         }
         self.last = Some(outcome);
+        self.last_argument = self.reboot_argument.clone();
         self.next_start_ms = next_start_ms;
     }
 }

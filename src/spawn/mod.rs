@@ -1,5 +1,6 @@
 //! The supervisor's half of a start: cgroups, clone, barriers, until init runs.
 
+use crate::android::{crash, reasons::Before};
 use crate::cgroup::{Group, find::Hierarchies};
 use crate::config::{Config, HookKind};
 use crate::error::{Error, Result};
@@ -69,6 +70,12 @@ pub struct Life<'h, 't> {
     pub is_command: bool,
     /// When init was executed.
     pub began_ms: Option<u64>,
+    /// What Android had written down about its end before it began.
+    pub before: Option<Before>,
+    /// The kernel's log, from where it was when init began.
+    pub kernel_log: Option<OwnedFd>,
+    /// It ended because something in it crashed again and again: it counts as a short one.
+    pub crashed: bool,
 }
 
 impl<'h, 't> Life<'h, 't> {
@@ -82,7 +89,15 @@ impl<'h, 't> Life<'h, 't> {
             namespaces: heapless::Vec::new(),
             is_command: false,
             began_ms: None,
+            before: None,
+            kernel_log: None,
+            crashed: false,
         }
+    }
+
+    /// For how long init has been running, in milliseconds.
+    pub fn uptime_ms(&self) -> u64 {
+        self.began_ms.map_or(0, |began| now_ms().saturating_sub(began))
     }
 }
 
@@ -210,6 +225,8 @@ impl Start {
         let pid = life.pid.unwrap_or(0);
         write_proc(config, pid)?;
         hold_namespaces(life, config);
+        life.before = Before::look(config, pid, child::dropped(config, blueprint.drop_sys_boot) >> 22 & 1 == 1);
+        life.kernel_log = crash::mark(config);
         self.rest_hook_output(host, |host| {
             hooks::run_on_host(host, HookKind::StartHost, &Moment { pid: Some(pid), ..Moment::default() })
         })?;

@@ -2,6 +2,7 @@
 //!
 //! `outcome` says what an end means, `lifecycle` what follows; both are pure. `console` relays.
 
+use crate::android::crash;
 use crate::control::answer::Order;
 use crate::control::proto::StopMode;
 use crate::prepare::console::ConsoleSide;
@@ -73,17 +74,8 @@ pub fn run(life: &mut Life<'_, '_>, side: &mut ConsoleSide<'_>, host: &mut Host<
 
 fn ended(life: &mut Life<'_, '_>, side: &mut ConsoleSide<'_>, host: &mut Host<'_>, exit: Exit) -> Outcome {
     life.pid = None;
-    let outcome = Outcome::of(exit);
     let tail = life.console.take().map(|console| console.drain(side, host));
-    if outcome.is_failure() && host.asked == Asked::Nothing && !life.is_command {
-        log::error!("init {outcome}");
-        if let Some(tail) = tail {
-            tail.log();
-        }
-    } else {
-        log::info!("init {outcome}");
-    }
-    outcome
+    crash::conclude(life, host, Outcome::of(exit), tail.as_ref())
 }
 
 /// Does what the console or its mirror is ready for.

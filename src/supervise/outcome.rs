@@ -71,6 +71,21 @@ impl fmt::Display for Outcome {
     }
 }
 
+/// An outcome and what the guest said with it, for people: `rebooted (recovery)`.
+#[derive(Clone, Copy)]
+pub struct Told<'a>(pub Outcome, pub &'a [u8]);
+
+impl fmt::Display for Told<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Told(outcome, argument) = self;
+        outcome.fmt(f)?;
+        match argument {
+            [] => Ok(()),
+            argument => write!(f, " ({})", crate::text::Shown(argument)),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

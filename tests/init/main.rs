@@ -36,9 +36,11 @@ fn run(verb: &str, args: &[&str]) {
         ("crash", []) => crash(),
 
         // reboot(2), with which a pid namespace ends by SIGHUP (restart) or SIGINT (halt, poweroff).
-        ("restart" | "restart2" | "halt" | "poweroff", []) => reboot(verb),
+        ("restart" | "halt" | "poweroff", []) => reboot(verb, ""),
+        ("restart2", []) => reboot(verb, "recovery"),
+        ("restart2", [argument]) => reboot(verb, argument),
         ("by-grandchild", [verb]) => by_grandchild(verb),
-        ("restart-times", [count]) => counted(number(count), || reboot("restart")),
+        ("restart-times", [count]) => counted(number(count), || reboot("restart", "")),
         ("exit-times", [count, code]) => counted(number(count), || std::process::exit(number(code))),
 
         // What it can see and do.
@@ -48,10 +50,14 @@ fn run(verb: &str, args: &[&str]) {
             say(&format!("read {path}: {}", outcome(fs::read_to_string(path).map(|t| t.trim().into()))))
         }
         ("write", [path, text]) => say(&format!("write {path}: {}", outcome(write(path, text)))),
+        ("rename", [from, to]) => {
+            say(&format!("rename {from}: {}", outcome(fs::rename(from, to).map(|()| "ok".into()))))
+        }
         ("remount-rw", [path]) => say(&format!("remount-rw {path}: {}", outcome(remount_rw(path)))),
         ("mknod", [path, major, minor]) => {
             say(&format!("mknod {path}: {}", outcome(mknod(path, number(major), number(minor)))))
         }
+        ("kmsg", words) => kmsg(&words.join(" ")),
         ("sethostname", [name]) => say(&format!("sethostname: {}", outcome(done(nix::unistd::sethostname(name))))),
 
         // The console.
@@ -128,6 +134,15 @@ fn mknod(path: &str, major: u64, minor: u64) -> io::Result<String> {
     done(stat::mknod(path, SFlag::S_IFCHR, Mode::S_IRUSR | Mode::S_IWUSR, stat::makedev(major, minor)))
 }
 
+/// Says something to the kernel's log, as a process of priority 14 (user, info), through a node of its own.
+fn kmsg(text: &str) {
+    let _ = mknod("/kmsg", 1, 11);
+    let written = fs::OpenOptions::new().write(true).open("/kmsg").and_then(|mut file| write!(file, "<14>{text}"));
+    if let Err(error) = written {
+        say(&format!("kmsg: {}", errno_text(&error)));
+    }
+}
+
 /// Waits and reaps, as an init should.
 fn forever() {
     loop {
@@ -142,7 +157,8 @@ fn crash() {
     unsafe { std::ptr::null_mut::<u8>().write_volatile(1) }
 }
 
-fn reboot(how: &str) {
+fn reboot(how: &str, argument: &str) {
+    let argument = std::ffi::CString::new(argument).unwrap();
     // SAFETY: the magic numbers and the command are the kernel's, the text ends with a NUL.
     let result = unsafe {
         match how {
@@ -154,7 +170,7 @@ fn reboot(how: &str) {
                 libc::LINUX_REBOOT_MAGIC1,
                 libc::LINUX_REBOOT_MAGIC2,
                 libc::LINUX_REBOOT_CMD_RESTART2,
-                c"recovery".as_ptr(),
+                argument.as_ptr(),
             ) as libc::c_int,
         }
     };
@@ -167,7 +183,7 @@ fn reboot(how: &str) {
 fn by_grandchild(how: &str) {
     if fork() {
         if fork() {
-            reboot(how);
+            reboot(how, "");
         }
         std::process::exit(0);
     }
