@@ -19,6 +19,7 @@ mod command_line;
 mod config_errors;
 mod console;
 mod console_client;
+mod crash_report;
 mod cross_tools;
 mod crowd;
 mod execute;
