@@ -16,8 +16,9 @@ use crate::sys::fds::open;
 use crate::text::{Line, PathText, Quoted, Shown};
 use core::fmt::{self, Write};
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
+use nix::fcntl::{AT_FDCWD, OFlag, renameat};
 use nix::sys::stat::Mode;
+use nix::unistd::{UnlinkatFlags, unlinkat};
 use std::os::fd::OwnedFd;
 
 /// How an end looks before anything is read.
@@ -142,10 +143,14 @@ fn write_file(path: &[u8], host: &Host<'_>, end: &End<'_>, argument: &Text, foun
         File { file: open(beside.c(), flags, Mode::from_bits_truncate(0o644))?, line: Line::new(), fault: None };
     let _ = write_json(&mut file, host, end, argument, found);
     file.flush();
-    match file.fault {
+    let done = match file.fault {
         Some(errno) => Err(errno),
-        None => nix::fcntl::renameat(nix::fcntl::AT_FDCWD, beside.c(), nix::fcntl::AT_FDCWD, place.c()),
+        None => renameat(AT_FDCWD, beside.c(), AT_FDCWD, place.c()),
+    };
+    if done.is_err() {
+        let _ = unlinkat(AT_FDCWD, beside.c(), UnlinkatFlags::NoRemoveDir);
     }
+    done
 }
 
 fn write_json(out: &mut dyn Write, host: &Host<'_>, end: &End<'_>, argument: &Text, found: &Found) -> fmt::Result {
