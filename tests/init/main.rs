@@ -5,6 +5,7 @@
 //! to `/report`; the test reads both from the host. When the steps are used up it exits with 0.
 #![allow(unsafe_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod guard;
 mod report;
 
 use nix::mount::{MsFlags, mount};
@@ -53,6 +54,11 @@ fn run(verb: &str, args: &[&str]) {
             say(&format!("mknod {path}: {}", outcome(mknod(path, number(major), number(minor)))))
         }
         ("sethostname", [name]) => say(&format!("sethostname: {}", outcome(done(nix::unistd::sethostname(name))))),
+
+        // Mounts, and what they may uncover.
+        ("try" | "try-sys" | "mount" | "bind" | "unmount" | "namespace" | "fsopen" | "keyctl" | "restart-for", _) => {
+            guard::run(verb, args)
+        }
 
         // The console.
         ("print", words) => println!("{}", words.join(" ")),
