@@ -3,7 +3,9 @@
 //!
 //! The one letter that these tests let a guest write to sysrq-trigger is `h`, the help text in the kernel's log.
 
-use crate::support::Guest;
+use crate::support::kernel::{self, Is, Kernel};
+use crate::support::{Guest, emulated};
+use std::path::Path;
 
 const PROC: &str = "lxc.mount.entry = proc proc proc nodev,noexec,nosuid 0 0";
 
@@ -92,4 +94,116 @@ fn protect_masks_hold_on_binds_and_against_unmounts() {
     assert!(said.contains("remount-rw /proc/sys/vm: Operation not permitted\n"), "{said}");
     assert!(said.contains("bind /tmp /mnt: ok\nunmount /mnt: ok\nremount-rw /proc: ok\n"), "{said}");
     assert!(said.contains("fsopen proc: Function not implemented\nfsopen tmpfs: ok\n"), "{said}");
+}
+
+#[test]
+fn protect_without_notifications_masks_follow_the_mounts() {
+    if !kernel::available("protect_without_notifications") {
+        return;
+    }
+    // Before Linux 5.7: no seccomp(2) at all, or none of its flags.
+    for rule in [&[][..], &[Is::Value(0, 1)]] {
+        let mut guest = protected("followed").config("monopod.keyctl = enosys");
+        guest.set_kernel(Kernel::new().answer(libc::SYS_seccomp, rule, libc::EINVAL));
+        let before = helps();
+        let ended = guest.run(
+            "try /proc , mount proc /proc , await /proc , bind /proc/sys /tmp/d/sys , await /tmp/d , mount proc /tmp/proc , await /tmp/proc , keyctl",
+        );
+        assert_eq!(ended.code, Some(0), "{ended}");
+        assert_eq!(guest.results().matches(": refused\n").count(), 4, "{ended}{}", guest.results());
+        assert!(guest.results().contains("keyctl : Function not implemented\n"), "{}", guest.results());
+        assert_eq!(ended.stderr.matches("no seccomp notifications").count(), 1, "{ended}");
+        assert_eq!(helps(), before);
+        guest.assert_nothing_left();
+    }
+}
+
+#[test]
+fn keyctl_is_not_there_if_the_config_says_so() {
+    let guest = Guest::new("keyctl");
+    let ended = guest.run("keyctl");
+    assert_eq!(guest.results(), "keyctl : ok\n", "{ended}");
+    let guest = Guest::new("no_keyctl").config("monopod.keyctl = enosys");
+    let ended = guest.run("keyctl , mount tmpfs /tmp");
+    assert_eq!(guest.results(), "keyctl : Function not implemented\nmount tmpfs /tmp: ok\n", "{ended}");
+}
+
+/// Ends by that step; its log.
+fn rebooted(label: &str, lines: &str, steps: &str) -> String {
+    let guest = Guest::new(label).config(lines).config("monopod.restart.when = never");
+    let ended = guest.run(steps);
+    let log = guest.file("log");
+    assert!(log.contains("init rebooted\n"), "{ended}");
+    guest.assert_nothing_left();
+    log
+}
+
+#[test]
+fn reboot_argument_is_heard_and_changes_nothing() {
+    let heard = |log: &str| {
+        log.lines()
+            .filter_map(|line| line.split_once("with the argument "))
+            .map(|(_, said)| said.to_owned())
+            .collect::<Vec<_>>()
+    };
+    let rule = "monopod.reboot.recovery = restart";
+    assert_eq!(heard(&rebooted("argument", rule, "restart-for recovery")), ["\"recovery\""]);
+    assert_eq!(heard(&rebooted("grandchild", rule, "by-grandchild restart2")), ["\"recovery\""]);
+    assert_eq!(
+        heard(&rebooted("long", rule, &format!("restart-for {}", "x".repeat(300)))),
+        [format!("\"{}\"", "x".repeat(127))]
+    );
+    // What is no text is shown as none.
+    assert_eq!(heard(&rebooted("bytes", rule, "restart-for a\u{1b}[2J\u{e9}")), ["\"a?[2J??\""]);
+    // Of another pid namespace; without an argument; nobody listens.
+    let nested = "restart-for nested fastboot , restart";
+    let none: [String; 0] = [];
+    assert_eq!(heard(&rebooted("nested", rule, nested)), none);
+    assert_eq!(heard(&rebooted("unheard", "", "restart-for recovery")), none);
+}
+
+#[test]
+fn reboot_argument_is_heard_of_an_init_that_may_gain_nothing() {
+    let config = "monopod.reboot.recovery = restart\nlxc.no_new_privs = 1\nlxc.cap.keep = sys_boot";
+    assert!(rebooted("rights", config, "restart-for recovery").contains("with the argument \"recovery\""));
+}
+
+#[test]
+fn protect_attached_programs_are_not_under_the_filter() {
+    if emulated("protect_attached", "attach is for this machine's programs") {
+        return;
+    }
+    let guest = protected("attached").config("monopod.keyctl = enosys");
+    let running = guest.start("say up , forever");
+    guest.wait_said("up");
+    let ended = guest.client("attach", &["--", "/init", "keyctl", ",", "try", "/proc"]);
+    assert_eq!(ended.code, Some(0), "{ended}");
+    assert_eq!(guest.results(), "up\nkeyctl : ok\ntry /proc: refused\n", "{ended}");
+    assert_eq!(guest.client("stop", &["-k"]).code, Some(0));
+    running.wait();
+    guest.assert_nothing_left();
+}
+
+#[test]
+fn warn_only_a_config_that_leaves_the_trigger_writable_is_spoken_of() {
+    let warned = |lines: &str| Guest::new("warn").config(lines).run("exit 0").stderr.contains("sysrq-trigger");
+    assert_eq!(warned(PROC), Path::new("/proc/sysrq-trigger").exists());
+    for lines in [
+        "lxc.mount.auto = proc:mixed",
+        &format!("{PROC}\nmonopod.protect = 0"),
+        &format!("{PROC}\nmonopod.protect = 1"),
+    ] {
+        assert!(!warned(lines), "{lines}");
+    }
+}
+
+#[test]
+fn protect_debugfs_and_tracefs_are_read_only_where_the_guest_mounts_them() {
+    let guest = protected("debugfs");
+    let ended = guest.run("mount debugfs /tmp/d , write /tmp/d/x x , mount tracefs /tmp/t , write /tmp/t/x x");
+    for path in ["/tmp/d", "/tmp/t"] {
+        let said = guest.results();
+        let refused = format!(" {path}: ok\nwrite {path}/x: Read-only file system\n");
+        assert!(said.contains(&refused) || said.contains(&format!(" {path}: No such device\n")), "{said}{ended}");
+    }
 }

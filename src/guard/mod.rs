@@ -4,7 +4,8 @@
 //! and reboots with an argument; `helper` answers each in a process of its own. Where the kernel has no such filter (before
 //! Linux 5.7), init's table of mounts is watched and the masks put on what it has mounted, after the fact.
 
-use crate::config::Config;
+use crate::config::own::Danger;
+use crate::config::{AutoProc, Config, MountEntry};
 use crate::prepare::host::{Host, Source};
 use crate::spawn::barrier::{Report, Step};
 use crate::sys::clone::{Fork, fork};
@@ -15,8 +16,9 @@ use filter::Wanted;
 use helper::Job;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
+use nix::mount::MsFlags;
 use nix::sys::epoll::EpollFlags;
-use nix::unistd::{pipe2, read};
+use nix::unistd::{AccessFlags, pipe2, read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 pub mod filter;
@@ -78,7 +80,11 @@ impl Guard {
             .and_then(|path| crate::sys::fds::open(path.c(), OFlag::O_RDONLY, nix::sys::stat::Mode::empty()))
             .and_then(|table| host.watch(&table, Source::Mounts, EpollFlags::EPOLLPRI).map(|()| table));
         match table {
-            Ok(table) => self.table = Some(table),
+            Ok(table) => {
+                self.table = Some(table);
+                // The child does not wait for us.
+                self.scan(init, host);
+            }
             Err(errno) => log::error!("guard: the guest's mounts cannot be watched: {}", errno.desc()),
         }
     }
@@ -193,6 +199,23 @@ impl Helper {
                 }
             }
         }
+    }
+}
+
+/// Says so where a config, which does not say that it wants that, leaves the guest what kills every process of the host.
+pub fn warn(config: &Config<'_>) {
+    let own = &config.own;
+    let decided = own.protect.on.is_some() || own.protects() || own.protect.allowed >> Danger::Sysrq as u8 & 1 == 1;
+    let writable = |entry: &MountEntry<'_>| {
+        entry.fstype == c"proc" && !MsFlags::from_bits_retain(entry.options.flags as _).contains(MsFlags::MS_RDONLY)
+    };
+    if !decided
+        && (config.mount_auto.proc == AutoProc::Rw || config.mounts.iter().any(writable))
+        && nix::unistd::access(c"/proc/sysrq-trigger", AccessFlags::F_OK).is_ok()
+    {
+        log::warn!(
+            "the guest can write the host's /proc/sysrq-trigger; monopod.protect = 1 keeps it from that (0: be silent)"
+        );
     }
 }
 

@@ -18,15 +18,9 @@ pub fn run(verb: &str, args: &[&str]) {
             done(mount(Some(*source), *target, None::<&str>, flags, None::<&str>))
         }
         // Writes what the kernel would refuse by itself, were it not read-only; `h` is harmless.
-        ("try", [proc]) => {
-            let tries = [
-                ("sysrq-trigger", "h"),
-                ("sys/kernel/panic", "x"),
-                ("sys/vm/swappiness", "x"),
-                ("sys/fs/file-max", "x"),
-            ];
-            tried(proc, &tries)
-        }
+        ("try", [proc]) => tried(proc, &TRIES),
+        // The same, until it is so.
+        ("await", [proc]) => await_refused(proc),
         ("try-sys", [sys]) => tried(sys, &[("power/pm_freeze_timeout", "x")]),
         ("unmount", [target]) => done(umount2(*target, MntFlags::empty())),
         // A mount namespace of its own, as Android gives to each app.
@@ -48,6 +42,19 @@ pub fn run(verb: &str, args: &[&str]) {
         }
     };
     say(&format!("{verb} {}: {}", args.join(" "), outcome(answer)));
+}
+
+const TRIES: [(&str, &str); 4] =
+    [("sysrq-trigger", "h"), ("sys/kernel/panic", "x"), ("sys/vm/swappiness", "x"), ("sys/fs/file-max", "x")];
+
+fn await_refused(proc: &str) -> std::io::Result<String> {
+    for _ in 0..2_000 {
+        if tried(proc, &TRIES)? == "refused" {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    tried(proc, &TRIES)
 }
 
 /// Which files are there and not read-only.
