@@ -207,3 +207,28 @@ fn protect_debugfs_and_tracefs_are_read_only_where_the_guest_mounts_them() {
         assert!(said.contains(&refused) || said.contains(&format!(" {path}: No such device\n")), "{said}{ended}");
     }
 }
+
+#[test]
+fn protect_masks_hold_for_32_bit_callers_propagated_mounts_and_a_crowd() {
+    let said = all_refused(
+        &protected("others"),
+        "mount-32 proc /tmp/32 , try /tmp/32 , beside /tmp/beside , crowd 30 , clone-tree /proc , clone-tree /tmp",
+    );
+    assert!(said.starts_with("mount-32 proc /tmp/32: ok\n") || cfg!(not(target_arch = "x86_64")), "{said}");
+    assert!(said.contains("beside: true refused\nbeside /tmp/beside: ok\n"), "{said}");
+    assert!(said.contains("crowd 30: 30\n"), "{said}");
+    assert!(said.contains("clone-tree /proc: Function not implemented\nclone-tree /tmp: ok\n"), "{said}");
+}
+
+#[test]
+fn protect_memory_that_cannot_be_read_keeps_nobody_waiting_but_its_owner() {
+    let guest = protected("unreadable");
+    let running = guest.start("unreadable , say never");
+    guest.wait_said("waiting");
+    // The call waits for its helper, and the helper for the memory.
+    guest.wait_running();
+    assert_eq!(guest.results(), "waiting\n");
+    assert_eq!(guest.client("stop", &["-k"]).code, Some(0));
+    running.wait();
+    guest.assert_nothing_left();
+}

@@ -122,11 +122,13 @@ fn decide(job: &Job<'_>) -> nix::Result<Answer> {
             None => Ok(Answer::GoOn),
         },
         Some(Call::OpenTree) => {
-            if may_be_dangerous(text(pid, b)?.c()) {
-                Err(Errno::ENOSYS)
-            } else {
-                Ok(Answer::GoOn)
-            }
+            let path = text(pid, b)?;
+            let dangerous = match path.c().to_bytes() {
+                // What is open already.
+                [] => masks::is_dangerous(&descriptor_of(pid, a as i32)?),
+                _ => may_be_dangerous(path.c()),
+            };
+            if dangerous { Err(Errno::ENOSYS) } else { Ok(Answer::GoOn) }
         }
         Some(Call::Mount) => {
             let flags = plain_flags(d);
@@ -220,6 +222,12 @@ impl Caller {
 fn of(pid: i32, name: &str, flags: OFlag) -> nix::Result<OwnedFd> {
     let path = PathText::format(format_args!("/proc/{pid}/{name}")).map_err(|_| Errno::ENAMETOOLONG)?;
     open(path.c(), flags, Mode::empty())
+}
+
+/// What a descriptor of the caller's refers to.
+fn descriptor_of(pid: i32, number: i32) -> nix::Result<OwnedFd> {
+    let path = PathText::format(format_args!("/proc/{pid}/fd/{number}")).map_err(|_| Errno::ENAMETOOLONG)?;
+    open(path.c(), OFlag::O_PATH, Mode::empty())
 }
 
 fn is_same(one: &FileStat, other: &FileStat) -> bool {

@@ -1,10 +1,29 @@
 //! Steps that mount, and ask the kernel for what the guard hears of.
 
-use crate::{done, errno_text, forever, fork, outcome, say, write};
+use crate::{done, errno_text, forever, fork, number, outcome, say, write};
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use std::ffi::CString;
 use std::fs;
+
+/// The steps' names.
+pub const STEPS: [&str; 15] = [
+    "await",
+    "beside",
+    "bind",
+    "clone-tree",
+    "crowd",
+    "fsopen",
+    "keyctl",
+    "mount",
+    "mount-32",
+    "namespace",
+    "restart-for",
+    "try",
+    "try-sys",
+    "unmount",
+    "unreadable",
+];
 
 /// One step; its outcome is said.
 pub fn run(verb: &str, args: &[&str]) {
@@ -22,6 +41,15 @@ pub fn run(verb: &str, args: &[&str]) {
         // The same, until it is so.
         ("await", [proc]) => await_refused(proc),
         ("try-sys", [sys]) => tried(sys, &[("power/pm_freeze_timeout", "x")]),
+        // As a 32-bit program calls it.
+        ("mount-32", [kind, target]) => mount_32(kind, target),
+        // A procfs, tried in another mount namespace that it propagates to.
+        ("beside", [target]) => beside(target),
+        // So many at once.
+        ("crowd", [count]) => crowd(number(count)),
+        // A filesystem's name in memory that nobody can read before somebody lets them.
+        ("unreadable", []) => unreadable(),
+        ("clone-tree", [path]) => clone_tree(path),
         ("unmount", [target]) => done(umount2(*target, MntFlags::empty())),
         // A mount namespace of its own, as Android gives to each app.
         ("namespace", []) => done(nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS)),
@@ -110,4 +138,100 @@ fn nested(argument: &str) -> std::io::Result<String> {
     }
     let ended = nix::sys::wait::wait()?;
     Ok(format!("{}", matches!(ended, nix::sys::wait::WaitStatus::Signaled(_, nix::sys::signal::Signal::SIGHUP, _))))
+}
+
+#[cfg(target_arch = "x86_64")]
+fn mount_32(kind: &str, target: &str) -> std::io::Result<String> {
+    let _ = fs::create_dir_all(target);
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_32BIT;
+    // SAFETY: an anonymous mapping of one page, below 4 GiB.
+    let page = unsafe { libc::mmap(std::ptr::null_mut(), 4096, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
+    let page = page.cast::<u8>();
+    // SAFETY: both texts fit into the page, each with its NUL.
+    let (kind_at, target_at) = unsafe {
+        page.copy_from(kind.as_ptr(), kind.len());
+        page.add(64).copy_from(target.as_ptr(), target.len());
+        (page as u32, page.add(64) as u32)
+    };
+    let mut result = 21i32;
+    // SAFETY: the kernel reads the texts; rbx, which the compiler keeps for itself, is put back.
+    unsafe {
+        std::arch::asm!(
+            "xchg rbx, {kind}", "int 0x80", "xchg rbx, {kind}",
+            kind = inout(reg) u64::from(kind_at) => _,
+            inout("eax") result,
+            in("ecx") target_at,
+            in("edx") kind_at,
+            in("esi") 0,
+            in("edi") 0,
+            out("r8") _, out("r9") _, out("r10") _, out("r11") _,
+        );
+    }
+    if result < 0 { Err(std::io::Error::from_raw_os_error(-result)) } else { Ok("ok".into()) }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn mount_32(_: &str, _: &str) -> std::io::Result<String> {
+    Err(std::io::Error::from_raw_os_error(libc::ENOSYS))
+}
+
+fn beside(target: &str) -> std::io::Result<String> {
+    let (ready, ready_in) = nix::unistd::pipe()?;
+    let (mounted, mounted_in) = nix::unistd::pipe()?;
+    fs::create_dir_all(target)?;
+    if fork() {
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS)?;
+        nix::unistd::write(&ready_in, b"r")?;
+        nix::unistd::read(&mounted, &mut [0])?;
+        let seen = fs::exists(format!("{target}/sys/kernel"))?;
+        say(&format!("beside: {seen} {}", tried(target, &TRIES)?));
+        std::process::exit(0);
+    }
+    nix::unistd::read(&ready, &mut [0])?;
+    let made = made("proc", target, MsFlags::empty(), None);
+    nix::unistd::write(&mounted_in, b"m")?;
+    nix::sys::wait::wait()?;
+    made
+}
+
+fn crowd(count: u32) -> std::io::Result<String> {
+    for index in 0..count {
+        if fork() {
+            let target = format!("/tmp/{index}");
+            let made = made("proc", &target, MsFlags::empty(), None).is_ok();
+            std::process::exit(i32::from(!made || tried(&target, &TRIES).unwrap() != "refused"));
+        }
+    }
+    let mut well = 0;
+    while let Ok(ended) = nix::sys::wait::wait() {
+        well += u32::from(matches!(ended, nix::sys::wait::WaitStatus::Exited(_, 0)));
+    }
+    Ok(format!("{well}"))
+}
+
+fn clone_tree(path: &str) -> std::io::Result<String> {
+    const CLONE: i32 = 1;
+    use std::os::fd::AsRawFd;
+    let directory = fs::File::open(path)?;
+    // SAFETY: the kernel reads the C string.
+    let tree = unsafe { libc::syscall(428, directory.as_raw_fd(), c"".as_ptr(), libc::AT_EMPTY_PATH | CLONE) };
+    done(Errno::result(tree).map(drop))
+}
+
+/// Memory whose every reader waits, by userfaultfd(2), for what never comes.
+fn unreadable() -> std::io::Result<String> {
+    const UFFDIO_API: u32 = 0xc018_aa3f;
+    const UFFDIO_REGISTER: u32 = 0xc020_aa00;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    // SAFETY: the structures are the kernel's (their first members are what goes in); the page is mapped and never touched here.
+    unsafe {
+        let fd = Errno::result(libc::syscall(libc::SYS_userfaultfd, libc::O_CLOEXEC))? as i32;
+        let mut api = [0xaau64, 0, 0];
+        Errno::result(libc::ioctl(fd, UFFDIO_API as _, &mut api))?;
+        let page = libc::mmap(std::ptr::null_mut(), 4096, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0);
+        let mut register = [page as u64, 4096, 1, 0];
+        Errno::result(libc::ioctl(fd, UFFDIO_REGISTER as _, &mut register))?;
+        say("waiting");
+        done(Errno::result(libc::mount(c"x".as_ptr(), c"/tmp".as_ptr(), page.cast(), 0, std::ptr::null())).map(drop))
+    }
 }

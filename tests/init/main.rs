@@ -56,11 +56,7 @@ fn run(verb: &str, args: &[&str]) {
         ("sethostname", [name]) => say(&format!("sethostname: {}", outcome(done(nix::unistd::sethostname(name))))),
 
         // Mounts, and what they may uncover.
-        (
-            "try" | "await" | "try-sys" | "mount" | "bind" | "unmount" | "namespace" | "fsopen" | "keyctl"
-            | "restart-for",
-            _,
-        ) => guard::run(verb, args),
+        (verb, args) if guard::STEPS.contains(&verb) => guard::run(verb, args),
 
         // The console.
         ("print", words) => println!("{}", words.join(" ")),
