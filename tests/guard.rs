@@ -82,6 +82,21 @@ fn protect_masks_hold_on_what_the_guest_mounts() {
 }
 
 #[test]
+fn protect_mounts_are_the_callers_own() {
+    let said = all_refused(
+        &protected("callers"),
+        "mount proc /proc hidepid=2,gid=3009 , read /proc/mounts , read /proc/1/comm , mount sysfs /tmp/sys ,
+        read /tmp/sys/class/net/lo/type , jail /tmp/jail , try /tmp/jail/proc , stranger /tmp",
+    );
+    assert!(said.contains("gid=3009") && said.contains("read /proc/1/comm: init\n"), "{said}");
+    // The caller's own root, pid and network namespace.
+    assert!(said.contains("read /tmp/sys/class/net/lo/type: 772\n"), "{said}");
+    assert!(said.contains("jail /tmp/jail: 1\n"), "{said}");
+    // Masks hide something, and then the kernel gives no fresh one to a user namespace.
+    assert!(said.contains("stranger /tmp: Operation not permitted\n"), "{said}");
+}
+
+#[test]
 fn protect_masks_hold_on_binds_and_against_unmounts() {
     let said = all_refused(
         &protected("binds"),

@@ -6,13 +6,14 @@
 
 use crate::config::own::Danger;
 use crate::config::{AutoProc, Config, MountEntry};
+use crate::error::{Error, Result};
 use crate::prepare::host::{Host, Source};
 use crate::spawn::barrier::{Report, Step};
 use crate::sys::clone::{Fork, fork};
 use crate::sys::process::{self, Exit};
 use crate::sys::{rights, seccomp};
 use crate::text::{PathText, Shown};
-use filter::Wanted;
+use filter::{Call, Wanted};
 use helper::Job;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -44,23 +45,35 @@ pub struct Guard {
     again: bool,
 }
 
-/// A process that answers a call, or (no id) masks what init has mounted.
+/// What a helper is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Work {
+    /// Masks what init has mounted.
+    Scan,
+    /// Answers the call of that id, which may end in an error.
+    Call(u64),
+    /// Hears what a reboot says, which happens whatever becomes of the helper.
+    Reboot(u64),
+}
+
+/// A helper at work.
 struct Helper {
     pid: i32,
-    id: Option<u64>,
+    work: Work,
 }
 
 impl Guard {
     /// The child has its filter, whose listener this is, or cannot have one, and says why.
-    pub fn begin(&mut self, listener: Option<OwnedFd>, why: i32, init: i32, host: &mut Host<'_>) {
+    pub fn begin(&mut self, listener: Option<OwnedFd>, why: i32, init: i32, host: &mut Host<'_>) -> Result<()> {
+        let failed = |what: &'static str| move |errno: Errno| Error::os("guard", errno, format_args!("{what}"));
         let wanted = Wanted::of(&host.config.own);
         if let Some(listener) = listener {
-            let words = if wanted.reboots { pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).ok() } else { None };
-            if let Err(errno) = host.watch(&listener, Source::Guard, EpollFlags::EPOLLIN) {
-                log::error!("guard: {}", errno.desc());
+            if wanted.reboots {
+                self.words = Some(pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).map_err(failed("pipe"))?);
             }
-            (self.listener, self.words) = (Some(listener), words);
-            return;
+            host.watch(&listener, Source::Guard, EpollFlags::EPOLLIN).map_err(failed("epoll_ctl"))?;
+            self.listener = Some(listener);
+            return Ok(());
         }
         let why = Errno::from_raw(why).desc();
         if wanted.reboots {
@@ -69,7 +82,7 @@ impl Guard {
             );
         }
         if !wanted.mounts {
-            return;
+            return Ok(());
         }
         log::warn!(
             "guard: no seccomp notifications ({why}): what the guest mounts is protected a moment later, and only in its \
@@ -78,15 +91,12 @@ impl Guard {
         let table = PathText::format(format_args!("/proc/{init}/mountinfo"))
             .map_err(|_| Errno::ENAMETOOLONG)
             .and_then(|path| crate::sys::fds::open(path.c(), OFlag::O_RDONLY, nix::sys::stat::Mode::empty()))
-            .and_then(|table| host.watch(&table, Source::Mounts, EpollFlags::EPOLLPRI).map(|()| table));
-        match table {
-            Ok(table) => {
-                self.table = Some(table);
-                // The child does not wait for us.
-                self.scan(init, host);
-            }
-            Err(errno) => log::error!("guard: the guest's mounts cannot be watched: {}", errno.desc()),
-        }
+            .map_err(failed("the guest's mountinfo"))?;
+        host.watch(&table, Source::Mounts, EpollFlags::EPOLLPRI).map_err(failed("epoll_ctl"))?;
+        self.table = Some(table);
+        // The child does not wait for us.
+        self.scan(init, host);
+        Ok(())
     }
 
     /// A call waits for its answer.
@@ -104,14 +114,14 @@ impl Guard {
         };
         let words = self.words.as_ref().map(|(_, input)| input.as_fd());
         let job = Job { listener: listener.as_fd(), call, init, own: &host.config.own, words };
+        let reboot = filter::call_of(call.arch, call.number) == Some(Call::Reboot);
+        let work = if reboot { Work::Reboot(call.id) } else { Work::Call(call.id) };
         match fork() {
             Ok(Fork::Child) => helper::answer(&job),
-            Ok(Fork::Parent(pid)) => {
-                let _ = self.helpers.push(Helper { pid, id: Some(call.id) });
-            }
+            Ok(Fork::Parent(pid)) => drop(self.helpers.push(Helper { pid, work })),
             Err(errno) => {
-                log::warn!("guard: {}", errno.desc());
-                let _ = seccomp::answer(listener.as_fd(), call.id, errno as i32);
+                log::warn!("guard: fork: {}", errno.desc());
+                work.give_up(listener.as_fd(), errno);
             }
         }
         if self.helpers.is_full() {
@@ -122,14 +132,14 @@ impl Guard {
 
     /// init has mounted or unmounted something.
     pub fn scan(&mut self, init: i32, host: &Host<'_>) {
-        if self.helpers.iter().any(|helper| helper.id.is_none()) {
+        if self.helpers.iter().any(|helper| helper.work == Work::Scan) {
             self.again = true;
             return;
         }
         match fork() {
             Ok(Fork::Child) => helper::scan(init, &host.config.own),
-            Ok(Fork::Parent(pid)) => drop(self.helpers.push(Helper { pid, id: None })),
-            Err(errno) => log::warn!("guard: {}", errno.desc()),
+            Ok(Fork::Parent(pid)) => drop(self.helpers.push(Helper { pid, work: Work::Scan })),
+            Err(errno) => log::error!("guard: the guest's mounts are not protected: fork: {}", errno.desc()),
         }
     }
 
@@ -140,7 +150,7 @@ impl Guard {
         self.helpers.retain(|helper| match process::try_wait(helper.pid) {
             Ok(None) => true,
             ended => {
-                scanned |= helper.id.is_none();
+                scanned |= helper.work == Work::Scan;
                 helper.ended(ended.ok().flatten(), listener);
                 false
             }
@@ -183,19 +193,30 @@ impl Guard {
     }
 }
 
+impl Work {
+    /// Nobody else will answer the call.
+    fn give_up(self, listener: BorrowedFd<'_>, errno: Errno) {
+        let _ = match self {
+            Work::Scan => Ok(()),
+            Work::Call(id) => seccomp::answer(listener, id, errno as i32),
+            Work::Reboot(id) => seccomp::go_on(listener, id),
+        };
+    }
+}
+
 impl Helper {
     /// A call whose helper could not answer is answered here.
     fn ended(&self, exit: Option<Exit>, listener: Option<BorrowedFd<'_>>) {
-        match (exit, self.id) {
+        match (exit, self.work) {
             (Some(Exit::Code(helper::ANSWERED)), _) => {}
-            (Some(Exit::Code(code)), None) => {
+            (Some(Exit::Code(code)), Work::Scan) => {
                 log::error!("guard: the guest's mounts are not protected: {}", Errno::from_raw(code).desc());
             }
-            (Some(Exit::Code(_)), Some(_)) => log::info!("guard: refused what would uncover a protected file"),
-            (_, id) => {
+            (Some(Exit::Code(_)), _) => log::info!("guard: refused what would uncover a protected file"),
+            (_, work) => {
                 log::warn!("guard: a look at the guest's mounts took too long");
-                if let (Some(listener), Some(id)) = (listener, id) {
-                    let _ = seccomp::answer(listener, id, Errno::ETIMEDOUT as i32);
+                if let Some(listener) = listener {
+                    work.give_up(listener, Errno::ETIMEDOUT);
                 }
             }
         }
@@ -232,7 +253,11 @@ pub fn install(config: &Config<'_>, barrier: BorrowedFd<'_>) -> Result<(), Repor
                 let word = Report { value: 0, ..report(Errno::UnknownErrno) }.as_warning();
                 return rights::send(barrier, &word.to_bytes(), &[listener.as_fd()]).map_err(report);
             }
-            Err(errno) => crate::spawn::child::tell(barrier, report(errno).as_warning()),
+            // This kernel has no such thing, something around us forbids it, or listens itself.
+            Err(errno @ (Errno::ENOSYS | Errno::EINVAL | Errno::EBUSY | Errno::EPERM | Errno::EACCES)) => {
+                crate::spawn::child::tell(barrier, report(errno).as_warning());
+            }
+            Err(errno) => return Err(report(errno)),
         }
     }
     if wanted.no_keyctl {

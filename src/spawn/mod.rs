@@ -261,7 +261,7 @@ impl Start {
                     }
                     if report.step == Step::Filter && report.warning {
                         let listener = if report.value == 0 { life.ttys.pop() } else { None };
-                        life.guard.begin(listener, report.value, life.pid.unwrap_or(0), host);
+                        life.guard.begin(listener, report.value, life.pid.unwrap_or(0), host)?;
                         continue;
                     }
                     let init = blueprint.argv.first().copied().unwrap_or(c"");

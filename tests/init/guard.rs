@@ -7,18 +7,20 @@ use std::ffi::CString;
 use std::fs;
 
 /// The steps' names.
-pub const STEPS: [&str; 15] = [
+pub const STEPS: [&str; 17] = [
     "await",
     "beside",
     "bind",
     "clone-tree",
     "crowd",
     "fsopen",
+    "jail",
     "keyctl",
     "mount",
     "mount-32",
     "namespace",
     "restart-for",
+    "stranger",
     "try",
     "try-sys",
     "unmount",
@@ -49,6 +51,9 @@ pub fn run(verb: &str, args: &[&str]) {
         ("crowd", [count]) => crowd(number(count)),
         // A filesystem's name in memory that nobody can read before somebody lets them.
         ("unreadable", []) => unreadable(),
+        // By its own name for it, in a chroot and a pid namespace of its own; then in a user namespace.
+        ("jail", [root]) => jail(root),
+        ("stranger", [target]) => stranger(target),
         ("clone-tree", [path]) => clone_tree(path),
         ("unmount", [target]) => done(umount2(*target, MntFlags::empty())),
         // A mount namespace of its own, as Android gives to each app.
@@ -234,4 +239,39 @@ fn unreadable() -> std::io::Result<String> {
         say("waiting");
         done(Errno::result(libc::mount(c"x".as_ptr(), c"/tmp".as_ptr(), page.cast(), 0, std::ptr::null())).map(drop))
     }
+}
+
+/// The outcome of what a child does.
+fn in_child(act: impl FnOnce() -> std::io::Result<String>) -> std::io::Result<String> {
+    let (output, input) = nix::unistd::pipe()?;
+    if fork() {
+        nix::unistd::write(&input, outcome(act()).as_bytes())?;
+        std::process::exit(0);
+    }
+    drop(input);
+    let mut said = String::new();
+    std::io::Read::read_to_string(&mut fs::File::from(output), &mut said)?;
+    nix::sys::wait::wait()?;
+    Ok(said)
+}
+
+fn jail(root: &str) -> std::io::Result<String> {
+    fs::create_dir_all(format!("{root}/proc"))?;
+    in_child(|| {
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWPID)?;
+        in_child(|| {
+            nix::unistd::chroot(root)?;
+            std::env::set_current_dir("/")?;
+            made("proc", "proc", MsFlags::empty(), None)?;
+            Ok(fs::read_link("/proc/self")?.to_string_lossy().into_owned())
+        })
+    })
+}
+
+fn stranger(target: &str) -> std::io::Result<String> {
+    use nix::sched::CloneFlags;
+    in_child(|| {
+        nix::sched::unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID)?;
+        in_child(|| made("proc", target, MsFlags::empty(), None))
+    })
 }
