@@ -246,9 +246,7 @@ pub fn install(config: &Config<'_>, barrier: BorrowedFd<'_>) -> Result<(), Repor
     let wanted = Wanted::of(&config.own);
     let report = |errno| Report::new(Step::Filter, 0, errno);
     if wanted.listens() {
-        let listener =
-            if seccomp::has_notifications() { seccomp::listen(&filter::program(wanted)) } else { Err(Errno::ENOSYS) };
-        match listener {
+        match seccomp::listen(&filter::program(wanted)) {
             Ok(listener) => {
                 let word = Report { value: 0, ..report(Errno::UnknownErrno) }.as_warning();
                 return rights::send(barrier, &word.to_bytes(), &[listener.as_fd()]).map_err(report);

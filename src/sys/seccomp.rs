@@ -46,23 +46,28 @@ fn call(operation: u32, flags: u32, argument: *const libc::c_void) -> nix::Resul
     check(unsafe { libc::syscall(libc::SYS_seccomp, operation, flags, argument) })
 }
 
-fn knows(flags: u32) -> bool {
-    // Flags are looked at before the program, which is not there.
-    call(SET_MODE_FILTER, flags, core::ptr::null()) == Err(Errno::EFAULT)
+/// EINVAL: the kernel does not know one of these flags. It looks at them before the program, which is not there.
+fn know(flags: u32) -> nix::Result<()> {
+    match call(SET_MODE_FILTER, flags, core::ptr::null()) {
+        Err(Errno::EFAULT) => Ok(()),
+        Err(errno) => Err(errno),
+        Ok(_) => Err(Errno::EINVAL),
+    }
 }
 
-/// Whether calls can be heard of and let go on: Linux 5.7, with seccomp.
-pub fn has_notifications() -> bool {
+/// Whether calls can be heard of and let go on, which is so from Linux 5.7 on; else why not.
+pub fn has_notifications() -> nix::Result<()> {
     let mut sizes = [0u16; 3];
+    know(NEW_LISTENER | TSYNC_ESRCH)?;
     // The kernel writes three numbers of 16 bits.
-    knows(NEW_LISTENER | TSYNC_ESRCH)
-        && call(GET_NOTIF_SIZES, 0, sizes.as_mut_ptr().cast()).is_ok()
-        && sizes.iter().all(|size| usize::from(*size) <= ROOM * 8)
+    call(GET_NOTIF_SIZES, 0, sizes.as_mut_ptr().cast())?;
+    if sizes.iter().all(|size| usize::from(*size) <= ROOM * 8) { Ok(()) } else { Err(Errno::EINVAL) }
 }
 
 /// Installs a filter on this thread, for good and for all its children, and returns its listener. EBUSY: there is one already.
 pub fn listen(program: &[Instruction]) -> nix::Result<OwnedFd> {
-    let killable = if knows(NEW_LISTENER | WAIT_KILLABLE) { WAIT_KILLABLE } else { 0 };
+    has_notifications()?;
+    let killable = know(NEW_LISTENER | WAIT_KILLABLE).map_or(0, |()| WAIT_KILLABLE);
     let program = Program::of(program);
     let fd = call(SET_MODE_FILTER, NEW_LISTENER | killable, (&raw const program).cast())?;
     // SAFETY: the kernel has just made this descriptor for us.
