@@ -65,6 +65,7 @@ enum Answer {
 }
 
 /// Looks at the call, answers it and ends.
+#[inline(never)] // its frame is the helper's alone
 pub fn answer(job: &Job<'_>) -> ! {
     limit_time();
     let (errno, code) = match decide(job) {
@@ -81,6 +82,7 @@ pub fn answer(job: &Job<'_>) -> ! {
 }
 
 /// Masks what is mounted in init's mount namespace now, and ends.
+#[inline(never)] // as above
 pub fn scan(init: i32, own: &Own<'_>) -> ! {
     limit_time();
     let all = || {
