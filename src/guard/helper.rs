@@ -25,7 +25,7 @@ use crate::text::{Line, PathText};
 use core::ffi::CStr;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::stat::{FileStat, Mode, fstat, stat};
 use nix::unistd::{chdir, chroot, fchdir};
@@ -113,7 +113,7 @@ fn decide(job: &Job<'_>) -> nix::Result<Answer> {
             hear_reboot(job);
             Ok(Answer::GoOn)
         }
-        Some(Call::Unmount) => keep(job, a),
+        Some(Call::Unmount) => unmount(job),
         Some(Call::SetAttributes) => match text(pid, b) {
             Ok(path) if path.c().to_bytes().starts_with(b"/") => keep(job, b),
             _ => Ok(Answer::GoOn),
@@ -309,42 +309,51 @@ impl Place {
     }
 }
 
-/// Lets a call go on unless what it acts on is a mask.
-fn keep(job: &Job<'_>, address: u64) -> nix::Result<Answer> {
+/// Goes where the caller is and opens the path at `address`, if that lies on one of the filesystems; else None: the kernel
+/// does what is to be done, or refuses it by itself.
+fn look_up(job: &Job<'_>, address: u64) -> nix::Result<Option<(Path, Caller, OwnedFd)>> {
     let pid = job.call.pid;
     let path = text(pid, address)?;
     if !may_be_dangerous(path.c()) {
-        return Ok(Answer::GoOn);
+        return Ok(None);
     }
     let caller = Caller::of(pid)?;
     if !caller.has(SYS_ADMIN) {
-        return Ok(Answer::GoOn);
+        return Ok(None);
     }
     let path = as_the_caller(path, &caller)?;
     Place::of(job)?.enter()?;
-    // What cannot be opened the kernel refuses by itself.
-    let Ok(found) = open(path.c(), OFlag::O_PATH, Mode::empty()) else { return Ok(Answer::GoOn) };
-    Ok(if masks::is_mask(&found) { Answer::Refuse } else { Answer::GoOn })
+    let found = open(path.c(), OFlag::O_PATH, Mode::empty()).ok().filter(masks::is_dangerous);
+    Ok(found.map(|found| (path, caller, found)))
+}
+
+/// Lets a call go on unless what it acts on is a mask.
+fn keep(job: &Job<'_>, address: u64) -> nix::Result<Answer> {
+    let found = look_up(job, address)?;
+    Ok(if found.is_some_and(|(.., found)| masks::is_mask(&found)) { Answer::Refuse } else { Answer::GoOn })
+}
+
+/// A mask stays; what has masks goes with them, which the kernel would call busy.
+fn unmount(job: &Job<'_>) -> nix::Result<Answer> {
+    let [path, flags, ..] = job.call.args;
+    let flags = MntFlags::from_bits_retain(flags as i32);
+    match look_up(job, path)? {
+        Some((.., found)) if masks::is_mask(&found) => Ok(Answer::Refuse),
+        Some((path, _, found)) if !flags.intersects(MntFlags::MNT_DETACH | MntFlags::MNT_EXPIRE) => {
+            drop(found);
+            umount2(path.c(), flags | MntFlags::MNT_DETACH).map(|()| Answer::Done)
+        }
+        _ => Ok(Answer::GoOn),
+    }
 }
 
 /// A bind of a part of these filesystems takes along what is mounted below, the masks.
 fn carry(job: &Job<'_>) -> nix::Result<Answer> {
     let Notification { pid, args: [source, target, ..], .. } = job.call;
-    let source = text(pid, source)?;
-    if !may_be_dangerous(source.c()) {
-        return Ok(Answer::GoOn);
-    }
-    let caller = Caller::of(pid)?;
-    if !caller.has(SYS_ADMIN) {
-        return Ok(Answer::GoOn);
-    }
-    let source = as_the_caller(source, &caller)?;
-    let target = as_the_caller(text(pid, target)?, &caller)?;
-    Place::of(job)?.enter()?;
-    let Ok(found) = open(source.c(), OFlag::O_PATH, Mode::empty()) else { return Ok(Answer::GoOn) };
-    if !masks::is_dangerous(&found) {
-        return Ok(Answer::GoOn);
-    }
+    let target = text(pid, target)?;
+    let Some((source, caller, found)) = look_up(job, source)? else { return Ok(Answer::GoOn) };
+    drop(found);
+    let target = as_the_caller(target, &caller)?;
     attach_tree(copy_tree(source.c())?.as_fd(), target.c())?;
     Ok(Answer::Done)
 }
