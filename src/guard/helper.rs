@@ -28,6 +28,7 @@ use nix::fcntl::OFlag;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::stat::{FileStat, Mode, fstat, stat};
+use nix::sys::uio::pread;
 use nix::unistd::{chdir, chroot, fchdir};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -163,16 +164,33 @@ fn plain_flags(flags: u64) -> MsFlags {
 /// The filesystem that is named there, if it needs masks. Without a name nothing is mounted.
 fn kind_at(job: &Job<'_>, address: u64) -> nix::Result<Option<Kind>> {
     let mut buffer = [0u8; 16];
-    match seccomp::read_text(job.call.pid, address, &mut buffer) {
+    match read_text(job.call.pid, address, &mut buffer) {
         Ok(name) => Ok(Kind::named(name).filter(|kind| masks::wanted_in(*kind, job.own))),
         Err(Errno::ENAMETOOLONG) => Ok(None),
         Err(errno) => Err(errno),
     }
 }
 
+/// Reads the text at `address` of process `pid` into `buffer`, up to its NUL. ENAMETOOLONG: there is none in as many bytes.
+///
+/// Not by process_vm_readv(2): a 32-bit supervisor could not name the addresses of a 64-bit guest.
+fn read_text(pid: i32, address: u64, buffer: &mut [u8]) -> nix::Result<&[u8]> {
+    let offset = i64::try_from(address).map_err(|_| Errno::EFAULT)?;
+    let got = match pread(of(pid, "mem", OFlag::O_RDONLY)?, buffer, offset) {
+        // Nothing is mapped there.
+        Ok(0) | Err(Errno::EIO) => return Err(Errno::EFAULT),
+        other => other?,
+    };
+    let text = buffer.get(..got).unwrap_or(&[]);
+    match memchr::memchr(0, text) {
+        Some(end) => Ok(text.get(..end).unwrap_or(&[])),
+        None => Err(if got < buffer.len() { Errno::EFAULT } else { Errno::ENAMETOOLONG }),
+    }
+}
+
 fn text(pid: i32, address: u64) -> nix::Result<Path> {
     let mut buffer = [0u8; PATH_BYTES];
-    Path::of(&[seccomp::read_text(pid, address, &mut buffer)?]).map_err(|_| Errno::ENAMETOOLONG)
+    Path::of(&[read_text(pid, address, &mut buffer)?]).map_err(|_| Errno::ENAMETOOLONG)
 }
 
 /// Whether a path may lie on one of the filesystems: what is decided without walking it, because most paths do not.
@@ -250,7 +268,7 @@ fn hear_reboot(job: &Job<'_>) {
     let Some(words) = job.words.filter(|_| right && ends_it() == Ok(true)) else { return };
     let mut buffer = [0u8; REBOOT_ARGUMENT];
     // The kernel reads nothing of it in a pid namespace, so it may be anything.
-    let said = match seccomp::read_text(pid, address, &mut buffer) {
+    let said = match read_text(pid, address, &mut buffer) {
         Ok(text) => text.len(),
         Err(Errno::ENAMETOOLONG) => REBOOT_ARGUMENT - 1,
         Err(_) => 0,
@@ -433,6 +451,17 @@ fn mount_inside(wish: &Wish, place: &Place, own: &Own<'_>) -> nix::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn read_text_stops_at_its_end_and_knows_one_that_is_too_long() {
+        let own = nix::unistd::getpid().as_raw();
+        let text = c"recovery";
+        let mut buffer = [0u8; 16];
+        assert_eq!(read_text(own, text.as_ptr() as u64, &mut buffer), Ok(&b"recovery"[..]));
+        let mut buffer = [0u8; 8];
+        assert_eq!(read_text(own, text.as_ptr() as u64, &mut buffer), Err(Errno::ENAMETOOLONG));
+        assert_eq!(read_text(own, 8, &mut buffer), Err(Errno::EFAULT));
+    }
 
     #[test]
     fn may_be_dangerous_looks_at_whole_components() {

@@ -147,38 +147,3 @@ pub fn is_waiting(listener: BorrowedFd<'_>, id: u64) -> bool {
     // The kernel reads one number of 64 bits.
     control(listener, ID_VALID, &raw mut id).is_ok()
 }
-
-/// Reads the text at `address` of process `pid` into `buffer`, up to its NUL. ENAMETOOLONG: there is none in as many bytes.
-pub fn read_text(pid: i32, address: u64, buffer: &mut [u8]) -> nix::Result<&[u8]> {
-    const PAGE: usize = 4096;
-    let address = usize::try_from(address).map_err(|_| Errno::EFAULT)?;
-    // What lies behind the page need not be there.
-    let first = (PAGE - address % PAGE).min(buffer.len());
-    let local = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
-    let remote = [(address, first), (address.wrapping_add(first), buffer.len() - first)]
-        .map(|(base, length)| libc::iovec { iov_base: base as *mut libc::c_void, iov_len: length });
-    // SAFETY: the kernel writes at most `buffer.len()` bytes into the buffer; the other addresses are of the other process.
-    let got =
-        check(unsafe { libc::process_vm_readv(pid, &raw const local, 1, remote.as_ptr(), 2, 0) } as libc::c_long)?;
-    let text = buffer.get(..got as usize).unwrap_or(&[]);
-    match memchr::memchr(0, text) {
-        Some(end) => Ok(text.get(..end).unwrap_or(&[])),
-        None => Err(if text.len() < buffer.len() { Errno::EFAULT } else { Errno::ENAMETOOLONG }),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn read_text_stops_at_its_end_and_knows_one_that_is_too_long() {
-        let own = nix::unistd::getpid().as_raw();
-        let text = c"recovery";
-        let mut buffer = [0u8; 16];
-        assert_eq!(read_text(own, text.as_ptr() as u64, &mut buffer), Ok(&b"recovery"[..]));
-        let mut buffer = [0u8; 8];
-        assert_eq!(read_text(own, text.as_ptr() as u64, &mut buffer), Err(Errno::ENAMETOOLONG));
-        assert_eq!(read_text(own, 8, &mut buffer), Err(Errno::EFAULT));
-    }
-}

@@ -24,7 +24,7 @@ pub const STEPS: [&str; 17] = [
     "try",
     "try-sys",
     "unmount",
-    "unreadable",
+    "unserved",
 ];
 
 /// One step; its outcome is said.
@@ -49,8 +49,8 @@ pub fn run(verb: &str, args: &[&str]) {
         ("beside", [target]) => beside(target),
         // So many at once.
         ("crowd", [count]) => crowd(number(count)),
-        // A filesystem's name in memory that nobody can read before somebody lets them.
-        ("unreadable", []) => unreadable(),
+        // A procfs where whoever looks waits.
+        ("unserved", []) => unserved(),
         // By its own name for it, in a chroot and a pid namespace of its own; then in a user namespace.
         ("jail", [root]) => jail(root),
         ("stranger", [target]) => stranger(target),
@@ -223,22 +223,16 @@ fn clone_tree(path: &str) -> std::io::Result<String> {
     done(Errno::result(tree).map(drop))
 }
 
-/// Memory whose every reader waits, by userfaultfd(2), for what never comes.
-fn unreadable() -> std::io::Result<String> {
-    const UFFDIO_API: u32 = 0xc018_aa3f;
-    const UFFDIO_REGISTER: u32 = 0xc020_aa00;
-    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-    // SAFETY: the structures are the kernel's (their first members are what goes in); the page is mapped and never touched here.
-    unsafe {
-        let fd = Errno::result(libc::syscall(libc::SYS_userfaultfd, libc::O_CLOEXEC))? as i32;
-        let mut api = [0xaau64, 0, 0];
-        Errno::result(libc::ioctl(fd, UFFDIO_API as _, &mut api))?;
-        let page = libc::mmap(std::ptr::null_mut(), 4096, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0);
-        let mut register = [page as u64, 4096, 1, 0];
-        Errno::result(libc::ioctl(fd, UFFDIO_REGISTER as _, &mut register))?;
-        say("waiting");
-        done(Errno::result(libc::mount(c"x".as_ptr(), c"/tmp".as_ptr(), page.cast(), 0, std::ptr::null())).map(drop))
-    }
+/// A filesystem that nobody serves, so that whoever looks into it waits.
+fn unserved() -> std::io::Result<String> {
+    use nix::sys::stat::{Mode, SFlag, makedev, mknod};
+    use std::os::fd::AsRawFd;
+    mknod("/tmp/fuse", SFlag::S_IFCHR, Mode::S_IRUSR | Mode::S_IWUSR, makedev(10, 229))?;
+    let device = fs::File::options().read(true).write(true).open("/tmp/fuse")?;
+    let data = format!("fd={},rootmode=40000,user_id=0,group_id=0", device.as_raw_fd());
+    done(mount(Some("x"), "/mnt", Some("fuse"), MsFlags::empty(), Some(data.as_str())))?;
+    say("waiting");
+    done(mount(Some("proc"), "/mnt/proc", Some("proc"), MsFlags::empty(), None::<&str>))
 }
 
 /// The outcome of what a child does.
