@@ -258,6 +258,7 @@ fn prepare_and_run<'t>(
     // A kernel before 3.17 has no such files.
     let image = inside.and_then(|_| memfd::own_binary().inspect_err(|_| log::debug!("no sealed copy of us")).ok());
     let blueprint = Blueprint { source, namespaces, argv, inside, image, own_streams, environment, drop_sys_boot };
+    crate::guard::warn(config);
     crate::arm();
     let result = run_container(&blueprint, &mut side, &mut host, caller);
     drop(pidfile);

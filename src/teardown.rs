@@ -31,6 +31,7 @@ pub fn teardown(
     if let Ok(outcome) = &result {
         host.tell(News::Exit(outcome.wait_status()));
     }
+    life.guard.end(host);
     host.set_state(if result.is_ok() { State::Stopping } else { State::Aborting });
     if let Some(pid) = life.pid.take() {
         // A start that failed. The child is pid 1 of its namespace: everything in it ends with it.

@@ -25,6 +25,7 @@ mod crowd;
 mod execute;
 mod explain;
 mod faults;
+mod guard;
 mod hooks;
 mod host_untouched;
 mod identity;

@@ -4,6 +4,7 @@ use crate::android::{crash, reasons::Before};
 use crate::cgroup::{Group, find::Hierarchies};
 use crate::config::{Config, HookKind};
 use crate::error::{Error, Result};
+use crate::guard::Guard;
 use crate::hooks::{self, Moment, Output};
 use crate::prepare::console::ConsoleSide;
 use crate::prepare::host::{Event, Host, Source, now_ms};
@@ -64,6 +65,8 @@ pub struct Life<'h, 't> {
     pub console: Option<Console>,
     /// Masters of its ttys, until it runs and they may be lent.
     pub ttys: heapless::Vec<OwnedFd, { rights::MOST }>,
+    /// What it asks the kernel for and we hear of.
+    pub guard: Guard,
     /// Its namespaces, held for the stop hook.
     pub namespaces: heapless::Vec<(&'static str, OwnedFd), 8>,
     /// Its init runs one command and ends with that one's code, which is nothing to report.
@@ -86,6 +89,7 @@ impl<'h, 't> Life<'h, 't> {
             pid: None,
             console: None,
             ttys: heapless::Vec::new(),
+            guard: Guard::default(),
             namespaces: heapless::Vec::new(),
             is_command: false,
             began_ms: None,
@@ -110,6 +114,7 @@ pub fn spawn<'t>(
     host: &mut Host<'t>,
 ) -> Result<()> {
     host.set_state(State::Starting);
+    host.reboot_argument.clear();
     life.is_command = blueprint.inside.is_some();
     hooks::run_on_host(host, HookKind::PreStart, &Moment::default())?;
     life.group.create(host.config)?;
@@ -271,6 +276,11 @@ impl Start {
                     if report.step == Step::Ready {
                         return Ok(Heard::Ready);
                     }
+                    if report.step == Step::Filter && report.warning {
+                        let listener = if report.value == 0 { life.ttys.pop() } else { None };
+                        life.guard.begin(listener, report.value, life.pid.unwrap_or(0), host)?;
+                        continue;
+                    }
                     let init = blueprint.argv.first().copied().unwrap_or(c"");
                     let error = report.describe(host.config, init, life.group.place(report.item));
                     if !report.warning {
@@ -304,7 +314,7 @@ impl Start {
                 }
                 // A start hook may write to the console.
                 Event::Ready(source) => supervise::relay(life, side, host, source),
-                Event::Child => {}
+                Event::Child => life.guard.reap(life.pid.unwrap_or(0), host),
             }
         }
     }

@@ -43,7 +43,10 @@ pub fn run(life: &mut Life<'_, '_>, side: &mut ConsoleSide<'_>, host: &mut Host<
         look = look_again_at.is_some();
         let patience = life.console.as_ref().and_then(|console| console.deadline(host));
         match host.next([patience, kill_at, look_again_at].into_iter().flatten().min()) {
-            Event::Child => look = true,
+            Event::Child => {
+                look = true;
+                life.guard.reap(pid, host);
+            }
             Event::Ready(source) => relay(life, side, host, source),
             Event::Signal(libc::SIGWINCH) => {
                 if let Some(console) = &life.console {
@@ -74,12 +77,18 @@ pub fn run(life: &mut Life<'_, '_>, side: &mut ConsoleSide<'_>, host: &mut Host<
 
 fn ended(life: &mut Life<'_, '_>, side: &mut ConsoleSide<'_>, host: &mut Host<'_>, exit: Exit) -> Outcome {
     life.pid = None;
+    life.guard.end(host);
     let tail = life.console.take().map(|console| console.drain(side, host));
     crash::conclude(life, host, Outcome::of(exit), tail.as_ref())
 }
 
-/// Does what the console or its mirror is ready for.
+/// Does what the console, its mirror or the guard is ready for.
 pub fn relay(life: &mut Life<'_, '_>, side: &mut ConsoleSide<'_>, host: &mut Host<'_>, source: Source) {
+    match (source, life.pid) {
+        (Source::Guard, Some(pid)) => life.guard.serve(pid, host),
+        (Source::Mounts, Some(pid)) => life.guard.scan(pid, host),
+        _ => {}
+    }
     let Some(console) = life.console.as_mut() else { return };
     match source {
         Source::Console => console.read_guest(side, host),

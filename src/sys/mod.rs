@@ -21,6 +21,7 @@ pub mod probe;
 pub mod process;
 pub mod pty;
 pub mod rights;
+pub mod seccomp;
 pub mod signals;
 pub mod socket;
 pub mod stack;

@@ -5,6 +5,7 @@
 //! to `/report`; the test reads both from the host. When the steps are used up it exits with 0.
 #![allow(unsafe_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod guard;
 mod report;
 
 use nix::mount::{MsFlags, mount};
@@ -59,6 +60,9 @@ fn run(verb: &str, args: &[&str]) {
         }
         ("kmsg", words) => kmsg(&words.join(" ")),
         ("sethostname", [name]) => say(&format!("sethostname: {}", outcome(done(nix::unistd::sethostname(name))))),
+
+        // Mounts, and what they may uncover.
+        (verb, args) if guard::STEPS.contains(&verb) => guard::run(verb, args),
 
         // The console.
         ("print", words) => println!("{}", words.join(" ")),
