@@ -1,2 +1,4 @@
 //! What only Android guests need. Everything here is asked for by `monopod.preset = android` or a key of its own, and does
 //! nothing otherwise.
+
+pub mod properties;

@@ -26,6 +26,7 @@ pub mod mounts;
 mod nics;
 pub mod own;
 pub mod print;
+pub mod readiness;
 #[cfg(test)]
 mod tests;
 #[cfg(feature = "tools")]
