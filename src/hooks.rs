@@ -1,4 +1,4 @@
-//! Hooks: pre-start, pre-mount, mount, autodev, start-host, start, stop, post-stop.
+//! Hooks: pre-start, pre-mount, mount, autodev, start-host, start, ready, stop, post-stop.
 //!
 //! Each runs with a fresh environment (LXC leaks the last life's), stdin on /dev/null, its output in our log, in a process
 //! group of its own, and with a deadline. On the host the supervisor keeps answering clients meanwhile; in the container the
@@ -123,74 +123,118 @@ pub fn run_on_host(host: &mut Host<'_>, kind: HookKind, moment: &Moment<'_>) -> 
 }
 
 fn run_one(host: &mut Host<'_>, hook: &Hook<'_>, moment: &Moment<'_>) -> Result<()> {
-    let config = host.config;
-    let os = |what: &'static str| move |errno: Errno| Error::os("hook", errno, format_args!("{what}"));
-    let (output, input) = pipe2(OFlag::O_CLOEXEC).map_err(os("pipe"))?;
-    nix::fcntl::fcntl(&output, nix::fcntl::FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(os("fcntl"))?;
-    let supervisor = getpid();
-    let pid = match fork().map_err(os("fork"))? {
-        Fork::Child => {
-            // A hook of the host dies with the supervisor; one in the container dies with its pid namespace.
-            let _ = process::set_parent_death_signal(libc::SIGKILL);
-            if getppid() != supervisor {
-                process::exit_now(126);
+    let mut running = Running::begin(host, hook, moment)?;
+    let ended = attend(host, &mut running);
+    running.finish(host, ended)
+}
+
+/// A hook of the host that runs.
+pub struct Running<'t> {
+    hook: Hook<'t>,
+    pid: i32,
+    output: OwnedFd,
+    lines: Output,
+    /// When it is killed.
+    pub deadline: Option<u64>,
+}
+
+impl<'t> Running<'t> {
+    /// Starts it. Its output comes as `Source::Hook`, so there is never more than one.
+    pub fn begin(host: &mut Host<'_>, hook: &Hook<'t>, moment: &Moment<'_>) -> Result<Self> {
+        let os = |what: &'static str| move |errno: Errno| Error::os("hook", errno, format_args!("{what}"));
+        let (output, input) = pipe2(OFlag::O_CLOEXEC).map_err(os("pipe"))?;
+        nix::fcntl::fcntl(&output, nix::fcntl::FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(os("fcntl"))?;
+        let supervisor = getpid();
+        let pid = match fork().map_err(os("fork"))? {
+            Fork::Child => {
+                // A hook of the host dies with the supervisor; one in the container dies with its pid namespace.
+                let _ = process::set_parent_death_signal(libc::SIGKILL);
+                if getppid() != supervisor {
+                    process::exit_now(126);
+                }
+                become_hook(&host.scene(), hook, moment, input.as_fd())
             }
-            become_hook(&host.scene(), hook, moment, input.as_fd())
+            Fork::Parent(pid) => pid,
+        };
+        // Both sides set it, so that it holds whoever comes first.
+        let _ = setpgid(Pid::from_raw(pid), Pid::from_raw(pid));
+        drop(input);
+        host.watch(&output, Source::Hook, EpollFlags::EPOLLIN).map_err(os("epoll_ctl"))?;
+        let limit = host.config.timeouts.hook_ms;
+        let deadline = (limit > 0).then(|| now_ms() + limit);
+        Ok(Running { hook: *hook, pid, output, lines: Output::new(hook.kind), deadline })
+    }
+
+    /// Reads its output.
+    pub fn read(&mut self, host: &Host<'_>) {
+        if !self.lines.read(self.output.as_fd()) {
+            host.forget(&self.output);
         }
-        Fork::Parent(pid) => pid,
-    };
-    // Both sides set it, so that it holds whoever comes first.
-    let _ = setpgid(Pid::from_raw(pid), Pid::from_raw(pid));
-    drop(input);
-    host.watch(&output, Source::Hook, EpollFlags::EPOLLIN).map_err(os("epoll_ctl"))?;
-    let mut lines = Output::new(hook.kind);
-    let ended = attend(host, hook.kind, pid, &output, &mut lines);
-    host.forget(&output);
-    lines.read(output.as_fd());
-    lines.finish();
-    let place = config.place(hook.at);
-    let what = format_args!("{}: {} {}", place, hook.kind.name(), shown(hook.command)).to_owned_line();
-    match ended {
-        Ended::By(Exit::Code(0)) => Ok(()),
-        Ended::By(Exit::Code(code)) => {
-            Err(Error::new("hook", format_args!("{what} exited with code {code}{}", lines.last_words())))
-        }
-        Ended::By(Exit::Signal(signal)) => {
-            Err(Error::new("hook", format_args!("{what} was killed by signal {signal}{}", lines.last_words())))
-        }
-        Ended::TooLate => Err(Error::new(
-            "hook",
-            format_args!("{what} was killed: not done after {} ms (monopod.timeout.hook)", config.timeouts.hook_ms),
-        )),
-        Ended::Asked => Err(Error::new("hook", format_args!("{what} was killed: the start was called off"))),
-        Ended::ChildGone => {
-            Err(Error::new("hook", format_args!("{what} was killed: the container's process ended meanwhile")))
+    }
+
+    /// How it has ended, if it has.
+    pub fn ended(&self) -> Option<Ended> {
+        process::try_wait(self.pid).ok().flatten().map(Ended::By)
+    }
+
+    /// Kills its whole group.
+    pub fn kill(&self) {
+        let _ = process::kill(-self.pid, libc::SIGKILL);
+        let _ = process::wait(self.pid);
+    }
+
+    /// The end: what it was, as an error if it was none that a hook should have.
+    pub fn finish(mut self, host: &Host<'_>, ended: Ended) -> Result<()> {
+        let config = host.config;
+        let (hook, lines) = (&self.hook, &mut self.lines);
+        host.forget(&self.output);
+        lines.read(self.output.as_fd());
+        lines.finish();
+        let place = config.place(hook.at);
+        let what = format_args!("{}: {} {}", place, hook.kind.name(), shown(hook.command)).to_owned_line();
+        match ended {
+            Ended::By(Exit::Code(0)) => Ok(()),
+            Ended::By(Exit::Code(code)) => {
+                Err(Error::new("hook", format_args!("{what} exited with code {code}{}", lines.last_words())))
+            }
+            Ended::By(Exit::Signal(signal)) => {
+                Err(Error::new("hook", format_args!("{what} was killed by signal {signal}{}", lines.last_words())))
+            }
+            Ended::TooLate => Err(Error::new(
+                "hook",
+                format_args!("{what} was killed: not done after {} ms (monopod.timeout.hook)", config.timeouts.hook_ms),
+            )),
+            Ended::Asked => Err(Error::new("hook", format_args!("{what} was killed: the start was called off"))),
+            Ended::ChildGone => {
+                Err(Error::new("hook", format_args!("{what} was killed: the container's process ended meanwhile")))
+            }
         }
     }
 }
 
-enum Ended {
+/// Why a hook runs no more.
+pub enum Ended {
+    /// It ended.
     By(Exit),
+    /// It was killed when its time was over.
     TooLate,
+    /// It was killed because the start was called off.
     Asked,
+    /// It was killed because the container's process had ended.
     ChildGone,
 }
 
 /// Waits for the hook's end; its whole group is killed if it is late, or if the start that it belongs to is called off.
-fn attend(host: &mut Host<'_>, kind: HookKind, pid: i32, output: &OwnedFd, lines: &mut Output) -> Ended {
-    let limit = host.config.timeouts.hook_ms;
-    let deadline = (limit > 0).then(|| now_ms() + limit);
-    let starting = matches!(kind, HookKind::PreStart | HookKind::StartHost);
+fn attend(host: &mut Host<'_>, running: &mut Running<'_>) -> Ended {
+    let starting = matches!(running.hook.kind, HookKind::PreStart | HookKind::StartHost);
     loop {
-        if let Ok(Some(exit)) = process::try_wait(pid) {
-            return Ended::By(exit);
+        if let Some(ended) = running.ended() {
+            return ended;
         }
-        let early = match host.next(deadline) {
+        let early = match host.next(running.deadline) {
             Event::Child => continue,
             Event::Ready(Source::Hook) => {
-                if !lines.read(output.as_fd()) {
-                    host.forget(output);
-                }
+                running.read(host);
                 continue;
             }
             Event::Ready(Source::Barrier) => Ended::ChildGone,
@@ -210,8 +254,7 @@ fn attend(host: &mut Host<'_>, kind: HookKind, pid: i32, output: &OwnedFd, lines
                 Ended::Asked
             }
         };
-        let _ = process::kill(-pid, libc::SIGKILL);
-        let _ = process::wait(pid);
+        running.kill();
         return early;
     }
 }
@@ -308,6 +351,7 @@ fn type_word(kind: HookKind) -> &'static CStr {
         HookKind::PostStop => c"LXC_HOOK_TYPE=post-stop",
         HookKind::Clone => c"LXC_HOOK_TYPE=clone",
         HookKind::Destroy => c"LXC_HOOK_TYPE=destroy",
+        HookKind::Ready => c"LXC_HOOK_TYPE=ready",
     }
 }
 

@@ -32,6 +32,9 @@ pub const FAILED: i32 = 255;
 /// Exit code when the restart budget is spent.
 pub const GAVE_UP: i32 = 254;
 
+/// What a caller is told who waits until the container is ready.
+const EARLY: core::fmt::Arguments<'static> = format_args!("the container ended before it was ready");
+
 /// What the command line asks for.
 pub struct Options<'a> {
     /// `-n`
@@ -221,7 +224,11 @@ fn container<'t>(
             Ok(FAILED)
         }
         Ok(code) => {
-            caller.failed(*code, None);
+            match caller.awaits_ready() {
+                // Who waits for a ready container must not take a halt for one.
+                true => caller.failed(if *code == 0 { FAILED } else { *code }, Some(&Error::new("ready", EARLY))),
+                false => caller.failed(*code, None),
+            };
             result
         }
         _ => result,
@@ -278,9 +285,8 @@ fn run_container<'t>(
     loop {
         let mut life = Life::new(host.hierarchies, host.config.name);
         let result = spawn::spawn(&mut life, blueprint, side, host).map(|()| {
-            caller.running();
             lives = lives.saturating_add(1);
-            supervise::run(&mut life, side, host)
+            supervise::run(&mut life, side, host, caller)
         });
         let outcome = result.as_ref().ok().copied();
         let next = match teardown::teardown(life, result, side, host) {
@@ -293,6 +299,11 @@ fn run_container<'t>(
                 }
             },
         };
+        match (host.ready_error.take(), next) {
+            (Some(error), Next::Leave { code: FAILED }) => return Err(error),
+            (Some(error), _) => log::error!("{error}"),
+            (None, _) => {}
+        }
         let after_ms = match next {
             Next::Leave { code } => return leave(host.asked, outcome, code),
             Next::GiveUp => {

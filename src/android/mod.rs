@@ -1,4 +1,9 @@
 //! What only Android guests need. Everything here is asked for by `monopod.preset = android` or a key of its own, and does
 //! nothing otherwise.
 
+pub mod areas;
 pub mod properties;
+
+#[cfg(test)]
+#[path = "../../tests/init/area.rs"]
+mod area;

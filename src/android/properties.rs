@@ -143,12 +143,8 @@ fn copy(words: Words<'_>, at: usize, length: usize, value: &mut Value) -> Option
 }
 
 #[cfg(test)]
-#[path = "../../tests/init/area.rs"]
-mod area;
-
-#[cfg(test)]
 mod tests {
-    use super::area::Area;
+    use super::super::area::Area;
     use super::*;
 
     fn reader(bytes: &[u8]) -> impl Fn(usize) -> Option<u32> {

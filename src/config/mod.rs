@@ -266,6 +266,8 @@ pub enum HookKind {
     StartHost,
     /// In the container, right before exec.
     Start,
+    /// `monopod.hook.ready`: on the host, when the guest is ready.
+    Ready,
     /// On the host, when init has ended.
     Stop,
     /// On the host, when everything is cleaned up.

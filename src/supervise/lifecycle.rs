@@ -71,6 +71,7 @@ impl Lifecycle {
     /// Whether `outcome` calls for a restart at all; hooks are told so (LXC_TARGET) before `ended` decides when.
     pub fn wants_restart(&self, outcome: Outcome, asked: Asked) -> bool {
         let by_policy = match self.policy.when {
+            _ if outcome == (Outcome::NotReady { again: false }) => false,
             RestartWhen::Never => false,
             RestartWhen::Reboot => outcome == Outcome::Reboot,
             RestartWhen::Failure => outcome == Outcome::Reboot || outcome.is_failure(),
@@ -189,18 +190,19 @@ mod tests {
 
     #[test]
     fn ended_each_policy_restarts_what_it_says() {
-        use Outcome::{Exit, Halt, Reboot, Signal};
-        let outcomes = [Reboot, Halt, Exit(0), Exit(7), Signal(9)];
+        use Outcome::{Exit, Halt, NotReady, Reboot, Signal};
+        let late = |again| NotReady { again };
+        let outcomes = [Reboot, Halt, Exit(0), Exit(7), Signal(9), late(true), late(false)];
         let table = [
-            (RestartWhen::Reboot, [true, false, false, false, false]),
-            (RestartWhen::Failure, [true, false, false, true, true]),
-            (RestartWhen::Always, [true, true, true, true, true]),
-            (RestartWhen::Never, [false, false, false, false, false]),
+            (RestartWhen::Reboot, [true, false, false, false, false, false, false]),
+            (RestartWhen::Failure, [true, false, false, true, true, true, false]),
+            (RestartWhen::Always, [true, true, true, true, true, true, false]),
+            (RestartWhen::Never, [false; 7]),
         ];
         for (when, expected) in table {
             let life = Lifecycle::new(Restart { when, ..POLICY });
             assert_eq!(outcomes.map(|outcome| life.wants_restart(outcome, Asked::Nothing)), expected);
-            assert_eq!(outcomes.map(|outcome| life.wants_restart(outcome, Asked::Stop)), [false; 5]);
+            assert_eq!(outcomes.map(|outcome| life.wants_restart(outcome, Asked::Stop)), [false; 7]);
         }
     }
 
