@@ -36,6 +36,7 @@ mod mounts;
 mod notify;
 mod old_kernels;
 mod pid1;
+mod ready;
 mod supervisor_death;
 mod tools;
 mod update_config;

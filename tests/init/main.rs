@@ -5,6 +5,8 @@
 //! to `/report`; the test reads both from the host. When the steps are used up it exits with 0.
 #![allow(unsafe_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod area;
+mod ready;
 mod report;
 
 use nix::mount::{MsFlags, mount};
@@ -66,6 +68,7 @@ fn run(verb: &str, args: &[&str]) {
         ("orphans", [count]) => orphans(number(count)),
         ("kill-all", []) => kill_all(),
         ("eat", [bytes]) => eat(number(bytes)),
+        ("ready", args) => ready::run(args),
         _ => {
             eprintln!("init: no such step: {verb} {args:?}");
             std::process::exit(99)
