@@ -1,5 +1,6 @@
 //! `monopod.ready`: when a guest is ready, who is told, and what follows when it is not.
 
+use crate::support::kernel::Kernel;
 use crate::support::{DEADLINE, Guest, Running, wait_for, wait_until};
 use std::fs;
 use std::os::unix::net::UnixDatagram;
@@ -61,6 +62,19 @@ fn conditions_come_true_one_after_the_other_in_both_layouts() {
         stop(&guest);
         guest.assert_nothing_left();
     }
+}
+
+#[test]
+fn kernel_3_10_is_enough() {
+    let mut guest = Guest::new("ready_old").config(BOOT);
+    guest.set_kernel(Kernel::of_3_10());
+    let running = guest.start(&boot("directory"));
+    guest.wait_said("up");
+    ["1", "2", "3"].into_iter().for_each(|name| step(&guest, name));
+    wait_ready(&guest);
+    assert_eq!(guest.sandbox.processes(), [running.pid()]);
+    stop(&guest);
+    guest.assert_nothing_left();
 }
 
 #[test]
