@@ -19,6 +19,7 @@ use crate::sys::process::{self, Exit};
 use crate::sys::{fds, signals};
 use crate::text::{Arena, Line, PathText, Shown, shown};
 use core::ffi::CStr;
+use core::fmt::Write;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::epoll::EpollFlags;
@@ -190,25 +191,20 @@ impl<'t> Running<'t> {
         host.forget(&self.output);
         lines.read(self.output.as_fd());
         lines.finish();
-        let place = config.place(hook.at);
-        let what = format_args!("{}: {} {}", place, hook.kind.name(), shown(hook.command)).to_owned_line();
-        match ended {
-            Ended::By(Exit::Code(0)) => Ok(()),
-            Ended::By(Exit::Code(code)) => {
-                Err(Error::new("hook", format_args!("{what} exited with code {code}{}", lines.last_words())))
+        let mut why = Line::<300>::new();
+        let _ = match ended {
+            Ended::By(Exit::Code(0)) => return Ok(()),
+            Ended::By(Exit::Code(code)) => write!(why, "exited with code {code}{}", lines.last_words()),
+            Ended::By(Exit::Signal(signal)) => write!(why, "was killed by signal {signal}{}", lines.last_words()),
+            Ended::TooLate => {
+                let limit = config.timeouts.hook_ms;
+                write!(why, "was killed: not done after {limit} ms (monopod.timeout.hook)")
             }
-            Ended::By(Exit::Signal(signal)) => {
-                Err(Error::new("hook", format_args!("{what} was killed by signal {signal}{}", lines.last_words())))
-            }
-            Ended::TooLate => Err(Error::new(
-                "hook",
-                format_args!("{what} was killed: not done after {} ms (monopod.timeout.hook)", config.timeouts.hook_ms),
-            )),
-            Ended::Asked => Err(Error::new("hook", format_args!("{what} was killed: the start was called off"))),
-            Ended::ChildGone => {
-                Err(Error::new("hook", format_args!("{what} was killed: the container's process ended meanwhile")))
-            }
-        }
+            Ended::Asked => why.write_str("was killed: the start was called off"),
+            Ended::ChildGone => why.write_str("was killed: the container's process ended meanwhile"),
+        };
+        let (place, kind) = (config.place(hook.at), hook.kind.name());
+        Err(Error::new("hook", format_args!("{place}: {kind} {} {why}", shown(hook.command))))
     }
 }
 
@@ -451,21 +447,9 @@ impl Output {
     pub fn last_words(&self) -> Line<250> {
         let mut words = Line::new();
         if !self.last.bytes().is_empty() {
-            let _ = core::fmt::Write::write_fmt(&mut words, format_args!(": {}", Shown(self.last.bytes())));
+            let _ = write!(words, ": {}", Shown(self.last.bytes()));
         }
         words
-    }
-}
-
-trait ToOwnedLine {
-    fn to_owned_line(&self) -> Line<300>;
-}
-
-impl ToOwnedLine for core::fmt::Arguments<'_> {
-    fn to_owned_line(&self) -> Line<300> {
-        let mut line = Line::new();
-        let _ = core::fmt::Write::write_fmt(&mut line, *self);
-        line
     }
 }
 

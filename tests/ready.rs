@@ -1,8 +1,9 @@
 //! `monopod.ready`: when a guest is ready, who is told, and what follows when it is not.
 
 use crate::support::kernel::Kernel;
-use crate::support::{DEADLINE, Guest, Running, wait_for, wait_until};
+use crate::support::{DEADLINE, Guest, Running, sandbox, wait_for, wait_until};
 use std::fs;
+use std::io::Read;
 use std::os::unix::net::UnixDatagram;
 
 /// Android's own conditions, those of the preset and the end of the boot.
@@ -130,6 +131,27 @@ fn background_start_ends_when_the_guest_is_ready() {
     assert!(guest.results().contains("booted") || info(&guest).contains("Ready:          yes"));
     stop(&guest);
     guest.assert_nothing_left();
+}
+
+#[test]
+fn ready_fd_gets_its_line_when_the_guest_is_ready() {
+    let guest = Guest::new("ready_fd_late").config("monopod.ready = file:/tmp/1").options(&["--ready-fd", "7"]);
+    let (mut ours, theirs) = std::io::pipe().unwrap();
+    let mut command = guest.start_command("say up , forever");
+    sandbox::inherit(&mut command, &theirs, 7);
+    let running = Running::new(&guest, command);
+    drop(theirs);
+    let reader = std::thread::spawn(move || {
+        let mut text = String::new();
+        ours.read_to_string(&mut text).map(|_| text).unwrap()
+    });
+    wait_waits_for(&guest, "file /tmp/1");
+    assert!(!reader.is_finished());
+    step(&guest, "1");
+    // To its end: the watcher does not hold it.
+    assert_eq!(reader.join().unwrap(), "\n");
+    stop(&guest);
+    running.wait();
 }
 
 #[test]

@@ -7,7 +7,6 @@
 use super::properties::{self, Value};
 use crate::rootfs::beneath::{FdPath, Root};
 use crate::sys::fds;
-use crate::text::PathText;
 use core::ffi::CStr;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
@@ -39,9 +38,7 @@ pub struct Areas(OwnedFd);
 impl Areas {
     /// Those of the guest whose first process is `init`, while that lives.
     pub fn open(init: i32) -> nix::Result<Areas> {
-        let root = PathText::format(format_args!("/proc/{init}/root")).map_err(|_| Errno::ENAMETOOLONG)?;
-        let root: PathText = root;
-        Areas::beneath(&Root::open(root.c())?)
+        Areas::beneath(&Root::of(init)?)
     }
 
     /// Those in a root directory.

@@ -26,22 +26,22 @@ impl<'t> Condition<'t> {
 
     /// Reads a word.
     pub fn parse(word: &'t [u8]) -> Option<Self> {
-        let path = |prefix: &[u8]| word.strip_prefix(prefix).filter(|path| is_path(path));
-        Some(match word {
-            b"coldboot" => Condition::Coldboot,
-            b"property_service" => Condition::Socket(b"/dev/socket/property_service"),
-            b"boot_completed" => Condition::Property(b"sys.boot_completed", Some(b"1")),
-            _ => match (path(b"file:"), path(b"socket:")) {
-                (Some(path), _) => Condition::File(path),
-                (_, Some(path)) => Condition::Socket(path),
-                _ => {
-                    let property = word.strip_prefix(b"property:")?;
-                    let mut parts = property.splitn(2, |byte| *byte == b'=');
-                    let name = parts.next().filter(|name| !name.is_empty())?;
-                    Condition::Property(name, parts.next())
-                }
-            },
-        })
+        let (kind, name) = match word {
+            b"coldboot" => return Some(Condition::Coldboot),
+            b"property_service" => return Some(Condition::Socket(b"/dev/socket/property_service")),
+            b"boot_completed" => return Some(Condition::Property(b"sys.boot_completed", Some(b"1"))),
+            _ => cut(word, b':'),
+        };
+        let name = name?;
+        match kind {
+            b"file" if is_path(name) => Some(Condition::File(name)),
+            b"socket" if is_path(name) => Some(Condition::Socket(name)),
+            b"property" => {
+                let (name, value) = cut(name, b'=');
+                (!name.is_empty()).then_some(Condition::Property(name, value))
+            }
+            _ => None,
+        }
     }
 
     /// The path that shows it.
@@ -76,6 +76,14 @@ impl fmt::Display for Condition<'_> {
             Some(value) => write!(f, "={}", Shown(value)),
             None => Ok(()),
         }
+    }
+}
+
+/// What stands before the first `at`, and behind it if there is one.
+fn cut(text: &[u8], at: u8) -> (&[u8], Option<&[u8]>) {
+    match memchr::memchr(at, text) {
+        Some(place) => (text.get(..place).unwrap_or(text), text.get(place + 1..)),
+        None => (text, None),
     }
 }
 

@@ -212,11 +212,9 @@ impl Container<'_> {
             if met {
                 return Ok(true);
             }
-            let rest = deadline.map_or(POLL, |end| end.saturating_duration_since(Instant::now()));
-            if rest.is_zero() {
+            if !pause(deadline) {
                 return Ok(false);
             }
-            std::thread::sleep(rest.min(POLL));
         }
     }
 
@@ -231,11 +229,9 @@ impl Container<'_> {
                 Err(Failure::NotRunning | Failure::Closed) => {}
                 Err(other) => return Err(other),
             }
-            let rest = deadline.map_or(POLL, |end| end.saturating_duration_since(Instant::now()));
-            if rest.is_zero() {
+            if !pause(deadline) {
                 return Ok(false);
             }
-            std::thread::sleep(rest.min(POLL));
         }
     }
 
@@ -294,6 +290,13 @@ impl Container<'_> {
         }
         Ok(Answer { result: header.number, data: header.data, body, fd })
     }
+}
+
+/// Waits a moment for a container that is not there. False when the deadline has passed.
+fn pause(deadline: Option<Instant>) -> bool {
+    let rest = deadline.map_or(POLL, |end| end.saturating_duration_since(Instant::now()));
+    std::thread::sleep(rest.min(POLL));
+    !rest.is_zero()
 }
 
 /// The outcome of `Container::watch`.

@@ -515,7 +515,7 @@ mod tests {
 
     #[test]
     fn message_round_trip_and_long_name_is_cut() {
-        for news in [News::State(State::Running), News::Exit(0x0700), News::Exit(9)] {
+        for news in [News::State(State::Running), News::Exit(0x0700), News::Exit(9), News::Ready] {
             let bytes = message(news, &[b'n'; 300]);
             assert_eq!(parse_message(&bytes), Some(news));
             assert_eq!(message_name(&bytes), [b'n'; 255]);

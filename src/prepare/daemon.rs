@@ -73,6 +73,7 @@ impl Caller {
         self.tell(code, error)
     }
 
+    #[inline(never)]
     fn tell(&mut self, code: i32, error: Option<&Error>) -> bool {
         let Some(answer) = self.answer.take() else { return false };
         let mut message = Line::<ANSWER>::new();

@@ -105,10 +105,8 @@ impl Watcher {
     }
 
     fn holds(&mut self, condition: &Condition<'_>) -> nix::Result<bool> {
-        let root = PathText::format(format_args!("/proc/{}/root", self.init)).map_err(|_| Errno::ENAMETOOLONG)?;
-        let root: PathText = root;
         // Opened anew each time: init may have changed its root.
-        let root = Root::open(root.c())?;
+        let root = Root::of(self.init)?;
         if let Some(path) = condition.path() {
             self.watch_way(&root, path)?;
             let wanted = if matches!(condition, Condition::Socket(_)) { SFlag::S_IFSOCK } else { SFlag::empty() };
