@@ -156,16 +156,13 @@ impl<'t> Watch<'t> {
         let Some(watcher) = &self.watcher else { return };
         let Ok(Some(exit)) = process::try_wait(watcher.pid) else { return };
         host.forget(&watcher.progress);
-        let count = watcher.count().unwrap_or(0);
+        advance(host, watcher.count().unwrap_or(0));
         self.watcher = None;
         match exit {
             Exit::Code(0) => self.ready(host, caller),
             // The guest has just gone: that is told by its end.
             Exit::Code(libc::ESRCH | libc::ENOENT) => {}
-            Exit::Code(errno) => {
-                advance(host, count);
-                self.fail(host, caller, Some(Cause::Os(Errno::from_raw(errno))));
-            }
+            Exit::Code(errno) => self.fail(host, caller, Some(Cause::Os(Errno::from_raw(errno)))),
             Exit::Signal(signal) => self.fail(host, caller, Some(Cause::Killed(signal))),
         }
     }

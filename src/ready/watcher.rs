@@ -50,6 +50,8 @@ fn alone(progress: OwnedFd) -> nix::Result<OwnedFd> {
     let number = progress.as_raw_fd();
     fds::close_range(3, number - 1)?;
     fds::close_range(number + 1, i32::MAX)?;
+    // What a guest does to the reader is no crash that anybody has to look into.
+    let _ = nix::sys::prctl::set_dumpable(false);
     signals::set_default(libc::SIGBUS);
     Ok(progress)
 }
@@ -77,14 +79,12 @@ struct Reader {
 
 impl Watcher {
     fn new(init: i32) -> nix::Result<Watcher> {
-        let mounts = PathText::format(format_args!("/proc/{init}/mountinfo")).map_err(|_| Errno::ENAMETOOLONG)?;
-        let mounts: PathText = mounts;
         let mut mask = SigSet::empty();
         mask.add(Signal::SIGCHLD);
         Ok(Watcher {
             init,
             names: Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?,
-            mounts: fds::open(mounts.c(), OFlag::O_RDONLY, Mode::empty())?,
+            mounts: mounts(init)?,
             // Blocked like every signal, as in the supervisor.
             children: SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?,
             reader: None,
@@ -105,7 +105,8 @@ impl Watcher {
     }
 
     fn holds(&mut self, condition: &Condition<'_>) -> nix::Result<bool> {
-        // Opened anew each time: init may have changed its root.
+        // Both opened anew each time: init may have another root, or be in another mount namespace, as Android's is.
+        self.mounts = mounts(self.init)?;
         let root = Root::of(self.init)?;
         if let Some(path) = condition.path() {
             self.watch_way(&root, path)?;
@@ -206,6 +207,12 @@ impl Watcher {
         while let Ok(Some(_)) = self.children.read_signal() {}
         Ok(())
     }
+}
+
+/// The mounts of a process, which tell poll(2) of every change from now on.
+fn mounts(init: i32) -> nix::Result<OwnedFd> {
+    let path: PathText = PathText::format(format_args!("/proc/{init}/mountinfo")).map_err(|_| Errno::ENAMETOOLONG)?;
+    fds::open(path.c(), OFlag::O_RDONLY, Mode::empty())
 }
 
 /// Whether `path` is there, of the kind `wanted` if that is one. A link is not there: nobody knows where it leads.
