@@ -298,6 +298,32 @@ fn guest_that_ends_before_it_is_ready_was_no_good_start() {
 }
 
 #[test]
+fn kernel_that_cannot_watch_is_told_of_at_once() {
+    for (policy, code) in [("ignore", 0), ("stop", 255)] {
+        let guest = Guest::new("ready_no_inotify").options(&["-d"]);
+        let mut guest = guest.config(&format!("monopod.ready = file:/there\nmonopod.ready.failed = {policy}"));
+        guest.set_kernel(Kernel::new().answer(libc::SYS_inotify_init1, &[], libc::ENOSYS));
+        let ended = guest.run("forever");
+        assert_eq!(ended.code, Some(code), "{policy}{ended}");
+        assert!(ended.stderr.contains("ready: watch for file /there: Function not implemented"), "{ended}");
+        guest.client("stop", &["-k"]);
+        guest.assert_nothing_left();
+    }
+}
+
+#[test]
+fn guest_that_ends_at_once_is_told_by_its_own_end() {
+    let guest =
+        Guest::new("ready_instant").config("monopod.ready = file:/never property:a.b\nmonopod.ready.failed = stop");
+    for round in 0..20 {
+        let ended = guest.run("exit 7");
+        assert_eq!(ended.code, Some(7), "round {round}{ended}");
+    }
+    assert!(!guest.file("log").contains("watch for"), "{}", guest.logs());
+    guest.assert_nothing_left();
+}
+
+#[test]
 fn wait_for_ready_ends_with_the_container() {
     let guest = Guest::new("ready_wait").config("monopod.ready = file:/never");
     let running = guest.start("say up , forever");

@@ -161,7 +161,7 @@ impl<'t> Watch<'t> {
         match exit {
             Exit::Code(0) => self.ready(host, caller),
             // The guest has just gone: that is told by its end.
-            Exit::Code(libc::ESRCH | libc::ENOENT) => {}
+            Exit::Code(libc::ESRCH) => {}
             Exit::Code(errno) => self.fail(host, caller, Some(Cause::Os(Errno::from_raw(errno)))),
             Exit::Signal(signal) => self.fail(host, caller, Some(Cause::Killed(signal))),
         }

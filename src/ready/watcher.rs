@@ -31,8 +31,8 @@ const HEADER: usize = 128;
 
 /// Watches the guest whose first process is `init` for all `conditions`. After each it writes a byte to `progress`.
 ///
-/// The exit code is 0 when all have come true, else the errno of what went wrong. The descriptors of the supervisor are
-/// closed, but for `progress`.
+/// The exit code is 0 when all have come true, else the errno of what went wrong; ESRCH: the guest has gone. The descriptors
+/// of the supervisor are closed, but for `progress`.
 pub fn run(init: i32, text: &[u8], progress: OwnedFd, supervisor: nix::unistd::Pid) -> ! {
     let _ = process::set_parent_death_signal(libc::SIGKILL);
     if nix::unistd::getppid() != supervisor {
@@ -107,7 +107,7 @@ impl Watcher {
     fn holds(&mut self, condition: &Condition<'_>) -> nix::Result<bool> {
         // Both opened anew each time: init may have another root, or be in another mount namespace, as Android's is.
         self.mounts = mounts(self.init)?;
-        let root = Root::of(self.init)?;
+        let root = Root::of(self.init).map_err(gone)?;
         if let Some(path) = condition.path() {
             self.watch_way(&root, path)?;
             let wanted = if matches!(condition, Condition::Socket(_)) { SFlag::S_IFSOCK } else { SFlag::empty() };
@@ -212,7 +212,15 @@ impl Watcher {
 /// The mounts of a process, which tell poll(2) of every change from now on.
 fn mounts(init: i32) -> nix::Result<OwnedFd> {
     let path: PathText = PathText::format(format_args!("/proc/{init}/mountinfo")).map_err(|_| Errno::ENAMETOOLONG)?;
-    fds::open(path.c(), OFlag::O_RDONLY, Mode::empty())
+    fds::open(path.c(), OFlag::O_RDONLY, Mode::empty()).map_err(gone)
+}
+
+/// What /proc says of a process that has just ended.
+fn gone(errno: Errno) -> Errno {
+    match errno {
+        Errno::ENOENT | Errno::EINVAL => Errno::ESRCH,
+        other => other,
+    }
 }
 
 /// Whether `path` is there, of the kind `wanted` if that is one. A link is not there: nobody knows where it leads.
