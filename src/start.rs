@@ -35,6 +35,9 @@ pub const FAILED: i32 = 255;
 /// Exit code when the restart budget is spent.
 pub const GAVE_UP: i32 = 254;
 
+/// What a caller is told who waits until the container is ready.
+const EARLY: core::fmt::Arguments<'static> = format_args!("the container ended before it was ready");
+
 /// What the command line asks for.
 pub struct Options<'a> {
     /// `-n`
@@ -224,7 +227,11 @@ fn container<'t>(
             Ok(FAILED)
         }
         Ok(code) => {
-            caller.failed(*code, None);
+            match caller.awaits_ready() {
+                // Who waits for a ready container must not take a halt for one.
+                true => caller.failed(if *code == 0 { FAILED } else { *code }, Some(&Error::new("ready", EARLY))),
+                false => caller.failed(*code, None),
+            };
             result
         }
         _ => result,
@@ -279,9 +286,8 @@ fn run_container<'t>(
         host.reboot_argument.clear();
         let mut life = Life::new(host.hierarchies, host.config.name);
         let result = spawn::spawn(&mut life, blueprint, side, host).map(|()| {
-            caller.running();
             lives = lives.saturating_add(1);
-            supervise::run(&mut life, side, host)
+            supervise::run(&mut life, side, host, caller)
         });
         let outcome = result.as_ref().ok().copied();
         let next = match teardown::teardown(life, result, side, host) {
@@ -294,6 +300,11 @@ fn run_container<'t>(
                 }
             },
         };
+        match (host.ready_error.take(), next) {
+            (Some(error), Next::Leave { code: FAILED }) => return Err(error),
+            (Some(error), _) => log::error!("{error}"),
+            (None, _) => {}
+        }
         let after_ms = match next {
             Next::Leave { code } => return leave(host, outcome, code),
             Next::HostReboot { with_argument } => return reboot_host(host, with_argument, Outcome::Reboot.code()),

@@ -17,7 +17,7 @@ fn helps() -> usize {
 
 /// False, with the skip said, where nothing can be heard of: before Linux 5.7, and under qemu-user.
 #[must_use]
-fn available(test: &str) -> bool {
+pub fn available(test: &str) -> bool {
     const NEW_LISTENER: i32 = 8;
     const TSYNC_ESRCH: i32 = 16;
     if emulated(test, "its system calls are not the kernel's") {
@@ -196,7 +196,7 @@ fn rebooted(label: &str, lines: &str, steps: &str) -> String {
     let guest = Guest::new(label).config(lines).config("monopod.restart.when = never");
     let ended = guest.run(steps);
     let log = guest.file("log");
-    assert!(log.contains("init rebooted\n"), "{ended}");
+    assert!(log.contains("init rebooted"), "{ended}");
     guest.assert_nothing_left();
     log
 }
@@ -212,7 +212,7 @@ fn reboot_argument_is_heard_and_changes_nothing() {
             .map(|(_, said)| said.to_owned())
             .collect::<Vec<_>>()
     };
-    let rule = "monopod.reboot.recovery = restart";
+    let rule = "monopod.reboot.other = restart";
     assert_eq!(heard(&rebooted("argument", rule, "restart-for recovery")), ["\"recovery\""]);
     assert_eq!(heard(&rebooted("grandchild", rule, "by-grandchild restart2")), ["\"recovery\""]);
     assert_eq!(
@@ -233,7 +233,7 @@ fn reboot_argument_is_heard_of_an_init_that_may_gain_nothing() {
     if !available("reboot_argument_is_heard_of_an_init_that_may_gain_nothing") {
         return;
     }
-    let config = "monopod.reboot.recovery = restart\nlxc.no_new_privs = 1\nlxc.cap.keep = sys_boot";
+    let config = "monopod.reboot.other = restart\nlxc.no_new_privs = 1\nlxc.cap.keep = sys_boot";
     assert!(rebooted("rights", config, "restart-for recovery").contains("with the argument \"recovery\""));
 }
 

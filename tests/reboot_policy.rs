@@ -53,6 +53,20 @@ fn rule_of_the_argument_decides_what_follows() {
 }
 
 #[test]
+fn rule_hears_what_the_guest_says_with_the_call_itself() {
+    if !crate::guard::available("rule_hears_what_the_guest_says_with_the_call_itself") {
+        return;
+    }
+    let guest = guest("reboot_heard", "monopod.reboot.fastboot = stop\nmonopod.reboot.recovery = stop");
+    // What it wrote down says something else.
+    let ended = guest.run(&format!("say life , write /{BOOTSTAT} reboot,recovery , restart-for other"));
+    assert_eq!(ended.code, Some(254), "{ended}");
+    let ended = guest.run("restart-for fastboot");
+    assert_eq!(ended.code, Some(0), "{ended}");
+    assert!(guest.file("log").contains("init rebooted (fastboot)"), "{}", guest.logs());
+}
+
+#[test]
 fn rule_hooks_are_told_the_argument_and_what_follows() {
     for (action, target) in [("stop", "stop"), ("restart", "reboot"), ("host-reboot", "stop")] {
         let mut guest = with_host_reboot("reboot_told", &format!("monopod.reboot.recovery = {action}"));

@@ -38,6 +38,7 @@ mod mounts;
 mod notify;
 mod old_kernels;
 mod pid1;
+mod ready;
 mod reboot_policy;
 mod supervisor_death;
 mod tools;

@@ -9,7 +9,7 @@ use super::own::{Binder, Danger, Exhausted, Protect, ReadyFailed, RebootAction, 
 use super::values::{self, Fault};
 use super::{
     Alive, At, AutoProc, AutoSys, CgroupSetting, Config, ConsolePath, Hook, HookKind, Kept, List, MountAuto,
-    NamedValue, Origin, Prlimit, RestartWhen, RootfsKind, lex, mounts, nics,
+    NamedValue, Origin, Prlimit, RestartWhen, RootfsKind, lex, mounts, nics, readiness,
 };
 use crate::limits;
 use crate::text::{Arena, Shown, shown};
@@ -1019,7 +1019,17 @@ pub static TABLE: &[Key] = &[
         &[],
         Kind::One(|c, g| g.put_text_at(&mut c.own.stop_command), |c, out| out.text_at(c.own.stop_command)),
     ),
-    row(c"monopod.ready", &[], Kind::One(|c, g| g.put_text_at(&mut c.own.ready), |c, out| out.text_at(c.own.ready))),
+    row(
+        c"monopod.ready",
+        &[],
+        Kind::One(
+            |c, g| {
+                g.or((), readiness::check)?;
+                g.put_text_at(&mut c.own.ready)
+            },
+            |c, out| out.text_at(c.own.ready),
+        ),
+    ),
     row(
         c"monopod.ready.failed",
         &[],

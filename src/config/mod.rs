@@ -26,6 +26,7 @@ pub mod mounts;
 mod nics;
 pub mod own;
 pub mod print;
+pub mod readiness;
 #[cfg(test)]
 mod tests;
 #[cfg(feature = "tools")]
@@ -265,6 +266,8 @@ pub enum HookKind {
     StartHost,
     /// In the container, right before exec.
     Start,
+    /// `monopod.hook.ready`: on the host, when the guest is ready.
+    Ready,
     /// On the host, when init has ended.
     Stop,
     /// On the host, when everything is cleaned up.

@@ -6,7 +6,7 @@
 use super::host::now_ms;
 use crate::config::{Alive, Config};
 use crate::rootfs::beneath::Root;
-use crate::text::{Line, PathText, number};
+use crate::text::{Line, number};
 use core::fmt::Write;
 use nix::fcntl::OFlag;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, sendto, socket};
@@ -111,9 +111,8 @@ impl Watchdog {
 }
 
 /// When the file at `path` in the guest was changed last. The guest decides what lies there: nothing is followed or opened.
-#[inline(never)] // its path is for those who use monopod.alive
 fn changed(pid: i32, path: &[u8]) -> Option<(i64, i64)> {
-    let root = Root::open(PathText::format(format_args!("/proc/{pid}/root")).ok()?.c()).ok()?;
+    let root = Root::of(pid).ok()?;
     let file = root.look_up(path, OFlag::O_PATH | OFlag::O_NOFOLLOW).ok()?;
     let stat = fstat(&file).ok()?;
     #[allow(clippy::unnecessary_cast)] // Both are 32 bits wide on some targets.

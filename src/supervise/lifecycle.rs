@@ -84,6 +84,7 @@ impl Lifecycle {
     pub fn wants_restart(&self, outcome: Outcome, asked: Asked, rule: Option<RebootAction>) -> bool {
         let by_policy = match (outcome, rule) {
             (Outcome::Reboot, Some(rule)) => rule == RebootAction::Restart,
+            (Outcome::NotReady { again: false }, _) => false,
             _ => match self.policy.when {
                 RestartWhen::Never => false,
                 RestartWhen::Reboot => outcome == Outcome::Reboot,
@@ -219,18 +220,19 @@ mod tests {
 
     #[test]
     fn ended_each_policy_restarts_what_it_says() {
-        use Outcome::{Exit, Halt, Reboot, Signal};
-        let outcomes = [Reboot, Halt, Exit(0), Exit(7), Signal(9)];
+        use Outcome::{Exit, Halt, NotReady, Reboot, Signal};
+        let late = |again| NotReady { again };
+        let outcomes = [Reboot, Halt, Exit(0), Exit(7), Signal(9), late(true), late(false)];
         let table = [
-            (RestartWhen::Reboot, [true, false, false, false, false]),
-            (RestartWhen::Failure, [true, false, false, true, true]),
-            (RestartWhen::Always, [true, true, true, true, true]),
-            (RestartWhen::Never, [false, false, false, false, false]),
+            (RestartWhen::Reboot, [true, false, false, false, false, false, false]),
+            (RestartWhen::Failure, [true, false, false, true, true, true, false]),
+            (RestartWhen::Always, [true, true, true, true, true, true, false]),
+            (RestartWhen::Never, [false; 7]),
         ];
         for (when, expected) in table {
             let life = Lifecycle::new(Restart { when, ..POLICY });
             assert_eq!(outcomes.map(|outcome| life.wants_restart(outcome, Asked::Nothing, None)), expected);
-            assert_eq!(outcomes.map(|outcome| life.wants_restart(outcome, Asked::Stop, None)), [false; 5]);
+            assert_eq!(outcomes.map(|outcome| life.wants_restart(outcome, Asked::Stop, None)), [false; 7]);
         }
     }
 

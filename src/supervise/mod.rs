@@ -3,10 +3,13 @@
 //! `outcome` says what an end means, `lifecycle` what follows; both are pure. `console` relays.
 
 use crate::android::crash;
+use crate::config::own::ReadyFailed;
 use crate::control::answer::Order;
 use crate::control::proto::StopMode;
 use crate::prepare::console::ConsoleSide;
+use crate::prepare::daemon::Caller;
 use crate::prepare::host::{Event, Host, Source, now_ms};
+use crate::ready::Watch;
 use crate::spawn::{Life, ends_us};
 use crate::sys::process::{self, Exit};
 use crate::sys::signals;
@@ -17,9 +20,15 @@ pub mod console;
 pub mod lifecycle;
 pub mod outcome;
 
-/// Supervises until init has ended, and reaps it.
-pub fn run(life: &mut Life<'_, '_>, side: &mut ConsoleSide<'_>, host: &mut Host<'_>) -> Outcome {
+/// Supervises until init has ended, and reaps it. `caller` waits until the container runs or, if that is asked for, is ready.
+pub fn run<'t>(
+    life: &mut Life<'_, 't>,
+    side: &mut ConsoleSide<'_>,
+    host: &mut Host<'t>,
+    caller: &mut Caller,
+) -> Outcome {
     let Some(pid) = life.pid else { return Outcome::Exit(0) };
+    let mut ready = Watch::begin(host, pid, caller);
     crate::sys::stack::trim();
     // When init is killed, because a stop was asked for and its time is up.
     let mut kill_at: Option<u64> = None;
@@ -33,20 +42,26 @@ pub fn run(life: &mut Life<'_, '_>, side: &mut ConsoleSide<'_>, host: &mut Host<
         let mut look_again_at = None;
         if look {
             match process::try_wait(pid) {
-                Ok(Some(exit)) => return ended(life, side, host, exit),
-                Ok(None) => {}
+                Ok(Some(exit)) => return ended(life, side, host, exit, ready),
+                Ok(None) => ready.children(host, caller),
                 // Not our child any more: nothing will ever tell us how it ended.
-                Err(nix::errno::Errno::ECHILD) => return ended(life, side, host, Exit::Signal(libc::SIGKILL)),
+                Err(nix::errno::Errno::ECHILD) => {
+                    return ended(life, side, host, Exit::Signal(libc::SIGKILL), ready);
+                }
                 Err(_) => look_again_at = Some(now_ms() + 100),
             }
         }
         look = look_again_at.is_some();
+        if ready.dooms() {
+            tell(host, pid, libc::SIGKILL);
+        }
         let patience = life.console.as_ref().and_then(|console| console.deadline(host));
-        match host.next([patience, kill_at, look_again_at].into_iter().flatten().min()) {
+        match host.next([patience, kill_at, look_again_at, ready.deadline()].into_iter().flatten().min()) {
             Event::Child => {
                 look = true;
                 life.guard.reap(pid, host);
             }
+            Event::Ready(source @ (Source::Progress | Source::Hook)) => ready.heard(host, source),
             Event::Ready(source) => relay(life, side, host, source),
             Event::Signal(libc::SIGWINCH) => {
                 if let Some(console) = &life.console {
@@ -70,16 +85,28 @@ pub fn run(life: &mut Life<'_, '_>, side: &mut ConsoleSide<'_>, host: &mut Host<
                     tell(host, pid, libc::SIGKILL);
                     kill_at = None;
                 }
+                ready.late(now, host, caller);
             }
         }
     }
 }
 
-fn ended(life: &mut Life<'_, '_>, side: &mut ConsoleSide<'_>, host: &mut Host<'_>, exit: Exit) -> Outcome {
+fn ended<'t>(
+    life: &mut Life<'_, 't>,
+    side: &mut ConsoleSide<'_>,
+    host: &mut Host<'t>,
+    exit: Exit,
+    mut ready: Watch<'t>,
+) -> Outcome {
     life.pid = None;
     life.guard.end(host);
+    ready.end(host);
+    let outcome = match host.config.own.ready_failed {
+        policy if ready.failed => Outcome::NotReady { again: policy == ReadyFailed::Restart },
+        _ => Outcome::of(exit),
+    };
     let tail = life.console.take().map(|console| console.drain(side, host));
-    crash::conclude(life, host, Outcome::of(exit), tail.as_ref())
+    crash::conclude(life, host, outcome, tail.as_ref())
 }
 
 /// Does what the console, its mirror or the guard is ready for.
@@ -95,7 +122,7 @@ pub fn relay(life: &mut Life<'_, '_>, side: &mut ConsoleSide<'_>, host: &mut Hos
         Source::PeerInput => console.read_mirror(side, host),
         Source::PeerOutput => console.mirror_ready(side, host),
         Source::View(index) => console.view_ready(index, host),
-        Source::Signals | Source::Barrier | Source::Hook | Source::Guard | Source::Mounts => {}
+        Source::Signals | Source::Barrier | Source::Hook | Source::Guard | Source::Mounts | Source::Progress => {}
     }
 }
 

@@ -17,6 +17,11 @@ pub enum Outcome {
     Exit(i32),
     /// init was killed.
     Signal(i32),
+    /// It was killed by us, because the guest was not ready in time (`monopod.ready.failed`).
+    NotReady {
+        /// The restart policy decides what follows; else nothing does.
+        again: bool,
+    },
 }
 
 impl Outcome {
@@ -38,6 +43,7 @@ impl Outcome {
             Outcome::Reboot => 128 + libc::SIGHUP,
             Outcome::Exit(code) => code.clamp(0, 253),
             Outcome::Signal(signal) => 128 + signal,
+            Outcome::NotReady { .. } => crate::FAILED,
         }
     }
 
@@ -48,6 +54,7 @@ impl Outcome {
             Outcome::Reboot => libc::SIGHUP,
             Outcome::Exit(code) => (code & 0xff) << 8,
             Outcome::Signal(signal) => signal,
+            Outcome::NotReady { .. } => libc::SIGKILL,
         }
     }
 
@@ -55,7 +62,7 @@ impl Outcome {
     pub fn is_failure(self) -> bool {
         match self {
             Outcome::Halt | Outcome::Reboot | Outcome::Exit(0) => false,
-            Outcome::Exit(_) | Outcome::Signal(_) => true,
+            Outcome::Exit(_) | Outcome::Signal(_) | Outcome::NotReady { .. } => true,
         }
     }
 }
@@ -67,6 +74,7 @@ impl fmt::Display for Outcome {
             Outcome::Reboot => f.write_str("rebooted"),
             Outcome::Exit(code) => write!(f, "exited with code {code}"),
             Outcome::Signal(signal) => write!(f, "was killed by signal {signal}"),
+            Outcome::NotReady { .. } => f.write_str("was not ready in time and was killed"),
         }
     }
 }

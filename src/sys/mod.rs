@@ -12,6 +12,7 @@ pub mod clone;
 pub mod crash;
 pub mod fds;
 pub mod machine;
+pub mod mapping;
 pub mod memfd;
 pub mod mounts;
 pub mod netdev;

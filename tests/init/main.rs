@@ -5,7 +5,9 @@
 //! to `/report`; the test reads both from the host. When the steps are used up it exits with 0.
 #![allow(unsafe_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod area;
 mod guard;
+mod ready;
 mod report;
 
 use nix::mount::{MsFlags, mount};
@@ -37,11 +39,9 @@ fn run(verb: &str, args: &[&str]) {
         ("crash", []) => crash(),
 
         // reboot(2), with which a pid namespace ends by SIGHUP (restart) or SIGINT (halt, poweroff).
-        ("restart" | "halt" | "poweroff", []) => reboot(verb, ""),
-        ("restart2", []) => reboot(verb, "recovery"),
-        ("restart2", [argument]) => reboot(verb, argument),
+        ("restart" | "restart2" | "halt" | "poweroff", []) => reboot(verb),
         ("by-grandchild", [verb]) => by_grandchild(verb),
-        ("restart-times", [count]) => counted(number(count), || reboot("restart", "")),
+        ("restart-times", [count]) => counted(number(count), || reboot("restart")),
         ("exit-times", [count, code]) => counted(number(count), || std::process::exit(number(code))),
 
         // What it can see and do.
@@ -76,6 +76,7 @@ fn run(verb: &str, args: &[&str]) {
         ("orphans", [count]) => orphans(number(count)),
         ("kill-all", []) => kill_all(),
         ("eat", [bytes]) => eat(number(bytes)),
+        ("ready", args) => ready::run(args),
         _ => {
             eprintln!("init: no such step: {verb} {args:?}");
             std::process::exit(99)
@@ -161,8 +162,7 @@ fn crash() {
     unsafe { std::ptr::null_mut::<u8>().write_volatile(1) }
 }
 
-fn reboot(how: &str, argument: &str) {
-    let argument = std::ffi::CString::new(argument).unwrap();
+fn reboot(how: &str) {
     // SAFETY: the magic numbers and the command are the kernel's, the text ends with a NUL.
     let result = unsafe {
         match how {
@@ -174,7 +174,7 @@ fn reboot(how: &str, argument: &str) {
                 libc::LINUX_REBOOT_MAGIC1,
                 libc::LINUX_REBOOT_MAGIC2,
                 libc::LINUX_REBOOT_CMD_RESTART2,
-                argument.as_ptr(),
+                c"recovery".as_ptr(),
             ) as libc::c_int,
         }
     };
@@ -187,7 +187,7 @@ fn reboot(how: &str, argument: &str) {
 fn by_grandchild(how: &str) {
     if fork() {
         if fork() {
-            reboot(how, "");
+            reboot(how);
         }
         std::process::exit(0);
     }
