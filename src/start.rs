@@ -283,7 +283,6 @@ fn run_container<'t>(
 ) -> Result<i32> {
     let mut lives = 0u32;
     loop {
-        host.reboot_argument.clear();
         let mut life = Life::new(host.hierarchies, host.config.name);
         let result = spawn::spawn(&mut life, blueprint, side, host).map(|()| {
             lives = lives.saturating_add(1);

@@ -209,6 +209,21 @@ fn container_with_a_rule_of_its_own_takes_the_machine_into_recovery() {
 }
 
 #[test]
+fn container_that_spends_its_budget_takes_the_machine_along_if_told_so() {
+    let steps = "write /metadata/bootstat/persist.sys.boot.reason reboot,bootloader , restart";
+    let Some(host) = Host::new("exhausted", "", steps) else { return };
+    fs::create_dir_all(host.guest.rootfs().join("metadata/bootstat")).unwrap();
+    let config = fs::read_to_string(host.config()).unwrap();
+    let more = "monopod.restart.delay = 0\nmonopod.restart.exhausted = host-reboot-arg\nmonopod.preset = android\n";
+    host.write_config(&format!("{config}{more}"));
+    let ended = host.boot().wait();
+    assert_eq!(ended.signal, REBOOT, "{ended}");
+    let line = format!("{}: asked for the machine's reboot: reboot:bootloader", host.guest.name());
+    assert!(Host::lines(&ended.stderr).contains(&line), "{ended}");
+    host.guest.assert_nothing_left();
+}
+
+#[test]
 fn supervisor_killed_is_started_again_in_the_same_cgroups() {
     let Some(host) = Host::new("supervisor_killed", "", "say life , forever") else { return };
     let running = host.boot();
