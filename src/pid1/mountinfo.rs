@@ -25,9 +25,14 @@ pub fn is_mounted(path: &CStr) -> bool {
     found
 }
 
-/// The fifth field of a line, with `\040` and its like decoded.
+/// The fifth field of a line.
 fn target(line: &[u8]) -> Option<Target> {
-    let mut rest = line.split(|byte| *byte == b' ').nth(4)?;
+    decoded(line.split(|byte| *byte == b' ').nth(4)?)
+}
+
+/// A field with `\040` and its like decoded.
+pub fn decoded(field: &[u8]) -> Option<Target> {
+    let mut rest = field;
     let mut path = Target::of(&[]).ok()?;
     while let Some((first, after)) = rest.split_first() {
         let (byte, after) = match rest {

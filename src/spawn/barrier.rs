@@ -294,7 +294,10 @@ impl Report {
             Step::BootArguments => {
                 ("cmdline", write!(out, "bind the guest's own over /proc/cmdline and /proc/bootconfig"))
             }
-            Step::Mask => ("protect", write!(out, "{}: file {item}", place(config.own.protect.at))),
+            Step::Mask => (
+                "protect",
+                write!(out, "{}: make the dangerous files of /proc and /sys read-only", place(config.own.protect.at)),
+            ),
             Step::Filter => ("seccomp", write!(out, "install the filter that hears of reboots and mounts")),
             Step::Devpts => ("devpts", write!(out, "mount devpts on /dev/pts")),
             Step::Ptmx => ("devpts", write!(out, "/dev/ptmx")),

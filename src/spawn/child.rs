@@ -7,6 +7,7 @@ use super::birth::Birth;
 use super::namespaces;
 use crate::cgroup::Group;
 use crate::config::{Config, HookKind};
+use crate::guard::{self, masks};
 use crate::hooks;
 use crate::rootfs::terminals::Terminals;
 use crate::rootfs::{self, Site};
@@ -87,7 +88,9 @@ fn become_init(plan: &Plan<'_>, barrier: BorrowedFd<'_>) -> Result<Infallible, R
     } else {
         Some(open_null().map_err(fail(Step::StandardStreams))?)
     };
+    let proc = masks::keep_proc(&config.own)?;
     let terminals = rootfs::build(&plan.site)?;
+    masks::apply_at_start(proc, &config.own)?;
     if let Some(name) = config.uts_name.filter(|_| plan.namespaces.has_uts()) {
         sethostname(std::ffi::OsStr::from_bytes(name.value.to_bytes())).map_err(fail(Step::Hostname))?;
     }
@@ -108,6 +111,7 @@ fn become_init(plan: &Plan<'_>, barrier: BorrowedFd<'_>) -> Result<Infallible, R
     if let Some(persona) = config.personality {
         process::set_personality(persona.value).map_err(fail(Step::Personality))?;
     }
+    guard::install(config, barrier)?;
     drop_capabilities(config, plan.drop_sys_boot)?;
     if config.no_new_privs {
         nix::sys::prctl::set_no_new_privs().map_err(fail(Step::NoNewPrivs))?;

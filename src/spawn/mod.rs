@@ -1,8 +1,10 @@
 //! The supervisor's half of a start: cgroups, clone, barriers, until init runs.
 
+use crate::android::{crash, reasons::Before};
 use crate::cgroup::{Group, find::Hierarchies};
 use crate::config::{Config, HookKind};
 use crate::error::{Error, Result};
+use crate::guard::Guard;
 use crate::hooks::{self, Moment, Output};
 use crate::prepare::console::ConsoleSide;
 use crate::prepare::host::{Event, Host, Source, now_ms};
@@ -63,12 +65,20 @@ pub struct Life<'h, 't> {
     pub console: Option<Console>,
     /// Masters of its ttys, until it runs and they may be lent.
     pub ttys: heapless::Vec<OwnedFd, { rights::MOST }>,
+    /// What it asks the kernel for and we hear of.
+    pub guard: Guard,
     /// Its namespaces, held for the stop hook.
     pub namespaces: heapless::Vec<(&'static str, OwnedFd), 8>,
     /// Its init runs one command and ends with that one's code, which is nothing to report.
     pub is_command: bool,
     /// When init was executed.
     pub began_ms: Option<u64>,
+    /// What Android had written down about its end before it began.
+    pub before: Option<Before>,
+    /// The kernel's log, from where it was when init began.
+    pub kernel_log: Option<OwnedFd>,
+    /// It ended because something in it crashed again and again: it counts as a short one.
+    pub crashed: bool,
 }
 
 impl<'h, 't> Life<'h, 't> {
@@ -79,10 +89,19 @@ impl<'h, 't> Life<'h, 't> {
             pid: None,
             console: None,
             ttys: heapless::Vec::new(),
+            guard: Guard::default(),
             namespaces: heapless::Vec::new(),
             is_command: false,
             began_ms: None,
+            before: None,
+            kernel_log: None,
+            crashed: false,
         }
+    }
+
+    /// For how long init has been running, in milliseconds.
+    pub fn uptime_ms(&self) -> u64 {
+        self.began_ms.map_or(0, |began| now_ms().saturating_sub(began))
     }
 }
 
@@ -95,6 +114,7 @@ pub fn spawn<'t>(
     host: &mut Host<'t>,
 ) -> Result<()> {
     host.set_state(State::Starting);
+    host.reboot_argument.clear();
     life.is_command = blueprint.inside.is_some();
     hooks::run_on_host(host, HookKind::PreStart, &Moment::default())?;
     life.group.create(host.config)?;
@@ -210,6 +230,8 @@ impl Start {
         let pid = life.pid.unwrap_or(0);
         write_proc(config, pid)?;
         hold_namespaces(life, config);
+        life.before = Before::look(config, pid, child::dropped(config, blueprint.drop_sys_boot) >> 22 & 1 == 1);
+        life.kernel_log = crash::mark(config);
         self.rest_hook_output(host, |host| {
             hooks::run_on_host(host, HookKind::StartHost, &Moment { pid: Some(pid), ..Moment::default() })
         })?;
@@ -254,6 +276,11 @@ impl Start {
                     if report.step == Step::Ready {
                         return Ok(Heard::Ready);
                     }
+                    if report.step == Step::Filter && report.warning {
+                        let listener = if report.value == 0 { life.ttys.pop() } else { None };
+                        life.guard.begin(listener, report.value, life.pid.unwrap_or(0), host)?;
+                        continue;
+                    }
                     let init = blueprint.argv.first().copied().unwrap_or(c"");
                     let error = report.describe(host.config, init, life.group.place(report.item));
                     if !report.warning {
@@ -287,7 +314,7 @@ impl Start {
                 }
                 // A start hook may write to the console.
                 Event::Ready(source) => supervise::relay(life, side, host, source),
-                Event::Child => {}
+                Event::Child => life.guard.reap(life.pid.unwrap_or(0), host),
             }
         }
     }

@@ -3,10 +3,14 @@
 //! `outcome` says what an end means, `lifecycle` what follows; both are pure. `console` relays. `stop` ends a life that somebody
 //! wants ended: by what init understands (`family`), by a `command` inside, by force; `stuck` names who does not even die.
 
+use crate::android::crash;
+use crate::config::own::ReadyFailed;
 use crate::control::answer::Order;
 use crate::control::proto::StopMode;
 use crate::prepare::console::ConsoleSide;
+use crate::prepare::daemon::Caller;
 use crate::prepare::host::{Event, Host, Source, now_ms};
+use crate::ready::Watch;
 use crate::spawn::{Life, ends_us};
 use crate::sys::process;
 use crate::sys::signals;
@@ -22,9 +26,15 @@ pub mod outcome;
 pub mod stop;
 pub mod stuck;
 
-/// Supervises until init has ended, and reaps it.
-pub fn run(life: &mut Life<'_, '_>, side: &mut ConsoleSide<'_>, host: &mut Host<'_>) -> Outcome {
+/// Supervises until init has ended, and reaps it. `caller` waits until the container runs or, if that is asked for, is ready.
+pub fn run<'t>(
+    life: &mut Life<'_, 't>,
+    side: &mut ConsoleSide<'_>,
+    host: &mut Host<'t>,
+    caller: &mut Caller,
+) -> Outcome {
     let Some(pid) = life.pid else { return Outcome::Exit(0) };
+    let mut ready = Watch::begin(host, pid, caller);
     crate::sys::stack::trim();
     let mut stop = Stop::default();
     let held = core::mem::take(&mut host.held_signals);
@@ -37,19 +47,30 @@ pub fn run(life: &mut Life<'_, '_>, side: &mut ConsoleSide<'_>, host: &mut Host<
         let mut look_again_at = None;
         if look {
             match process::try_wait(pid) {
-                Ok(Some(exit)) => return ended(life, side, host, stop, Outcome::of(exit)),
-                Ok(None) => stop.child(host, pid),
+                Ok(Some(exit)) => return ended(life, side, host, Outcome::of(exit), stop, ready),
+                Ok(None) => {
+                    stop.child(host, pid);
+                    ready.children(host, caller);
+                }
                 // Not our child any more: nothing will ever tell us how it ended.
                 Err(nix::errno::Errno::ECHILD) => {
-                    return ended(life, side, host, stop, Outcome::Signal(libc::SIGKILL));
+                    return ended(life, side, host, Outcome::Signal(libc::SIGKILL), stop, ready);
                 }
                 Err(_) => look_again_at = Some(now_ms() + 100),
             }
         }
         look = look_again_at.is_some();
+        if ready.dooms() {
+            stop.kill(host, pid);
+        }
         let patience = life.console.as_ref().and_then(|console| console.deadline(host));
-        match host.next([patience, stop.deadline(), look_again_at].into_iter().flatten().min()) {
-            Event::Child => look = true,
+        let deadlines = [patience, stop.deadline(), look_again_at, ready.deadline()];
+        match host.next(deadlines.into_iter().flatten().min()) {
+            Event::Child => {
+                look = true;
+                life.guard.reap(pid, host);
+            }
+            Event::Ready(source @ (Source::Progress | Source::Hook)) => ready.heard(host, source),
             Event::Ready(source @ (Source::StopReply | Source::StopOutput)) => stop.ready(host, pid, source),
             Event::Ready(source) => relay(life, side, host, source),
             Event::Signal(libc::SIGWINCH) => {
@@ -69,36 +90,42 @@ pub fn run(life: &mut Life<'_, '_>, side: &mut ConsoleSide<'_>, host: &mut Host<
                     console.lose_patience(now, host);
                 }
                 if stop.due(host, pid, now) {
-                    return ended(life, side, host, stop, Outcome::Stuck);
+                    return ended(life, side, host, Outcome::Stuck, stop, ready);
                 }
+                ready.late(now, host, caller);
             }
         }
     }
 }
 
-fn ended(
-    life: &mut Life<'_, '_>,
+fn ended<'t>(
+    life: &mut Life<'_, 't>,
     side: &mut ConsoleSide<'_>,
-    host: &mut Host<'_>,
-    stop: Stop,
+    host: &mut Host<'t>,
     outcome: Outcome,
+    stop: Stop,
+    mut ready: Watch<'t>,
 ) -> Outcome {
     life.pid = None;
+    life.guard.end(host);
     stop.end(host, outcome == Outcome::Stuck);
+    ready.end(host);
+    let outcome = match host.config.own.ready_failed {
+        _ if outcome == Outcome::Stuck => outcome,
+        policy if ready.failed => Outcome::NotReady { again: policy == ReadyFailed::Restart },
+        _ => outcome,
+    };
     let tail = life.console.take().map(|console| console.drain(side, host));
-    if outcome.is_failure() && host.asked == Asked::Nothing && !life.is_command {
-        log::error!("init {outcome}");
-        if let Some(tail) = tail {
-            tail.log();
-        }
-    } else {
-        log::info!("init {outcome}");
-    }
-    outcome
+    crash::conclude(life, host, outcome, tail.as_ref())
 }
 
-/// Does what the console or its mirror is ready for.
+/// Does what the console, its mirror or the guard is ready for.
 pub fn relay(life: &mut Life<'_, '_>, side: &mut ConsoleSide<'_>, host: &mut Host<'_>, source: Source) {
+    match (source, life.pid) {
+        (Source::Guard, Some(pid)) => life.guard.serve(pid, host),
+        (Source::Mounts, Some(pid)) => life.guard.scan(pid, host),
+        _ => {}
+    }
     let Some(console) = life.console.as_mut() else { return };
     match source {
         Source::Console => console.read_guest(side, host),
@@ -106,7 +133,7 @@ pub fn relay(life: &mut Life<'_, '_>, side: &mut ConsoleSide<'_>, host: &mut Hos
         Source::PeerOutput => console.mirror_ready(side, host),
         Source::View(index) => console.view_ready(index, host),
         Source::Signals | Source::Barrier | Source::Hook | Source::Guard | Source::Mounts => {}
-        Source::StopReply | Source::StopOutput => {}
+        Source::StopReply | Source::StopOutput | Source::Progress => {}
     }
 }
 

@@ -50,6 +50,17 @@ pub fn close_range(first: i32, last: i32) -> nix::Result<()> {
     }
 }
 
+/// Closes every descriptor from `first` on but those to `keep` (-1: none), for a process that the guest can look into.
+pub fn close_all_but(first: i32, keep: &mut [i32]) -> nix::Result<()> {
+    keep.sort_unstable();
+    let mut from = first;
+    for fd in keep.iter().filter(|fd| **fd >= first) {
+        close_range(from, fd - 1)?;
+        from = fd + 1;
+    }
+    close_range(from, i32::MAX)
+}
+
 /// Sets close-on-exec on a descriptor number that nobody in this program owns (one that we inherited).
 pub fn cloexec(fd: RawFd) -> nix::Result<()> {
     // SAFETY: no memory is passed.

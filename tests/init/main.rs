@@ -5,7 +5,10 @@
 //! to `/report`; the test reads both from the host. When the steps are used up it exits with 0.
 #![allow(unsafe_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod area;
+mod guard;
 mod properties;
+mod ready;
 mod report;
 
 use nix::mount::{MsFlags, mount};
@@ -49,11 +52,18 @@ fn run(verb: &str, args: &[&str]) {
             say(&format!("read {path}: {}", outcome(fs::read_to_string(path).map(|t| t.trim().into()))))
         }
         ("write", [path, text]) => say(&format!("write {path}: {}", outcome(write(path, text)))),
+        ("rename", [from, to]) => {
+            say(&format!("rename {from}: {}", outcome(fs::rename(from, to).map(|()| "ok".into()))))
+        }
         ("remount-rw", [path]) => say(&format!("remount-rw {path}: {}", outcome(remount_rw(path)))),
         ("mknod", [path, major, minor]) => {
             say(&format!("mknod {path}: {}", outcome(mknod(path, number(major), number(minor)))))
         }
+        ("kmsg", words) => kmsg(&words.join(" ")),
         ("sethostname", [name]) => say(&format!("sethostname: {}", outcome(done(nix::unistd::sethostname(name))))),
+
+        // Mounts, and what they may uncover.
+        (verb, args) if guard::STEPS.contains(&verb) => guard::run(verb, args),
 
         // The console.
         ("print", words) => println!("{}", words.join(" ")),
@@ -69,6 +79,7 @@ fn run(verb: &str, args: &[&str]) {
         ("signal-init", [signal]) => signal_init(number(signal)),
         ("properties", [reply]) => properties::serve(reply),
         ("eat", [bytes]) => eat(number(bytes)),
+        ("ready", args) => ready::run(args),
         _ => {
             eprintln!("init: no such step: {verb} {args:?}");
             std::process::exit(99)
@@ -129,6 +140,15 @@ fn remount_rw(path: &str) -> io::Result<String> {
 
 fn mknod(path: &str, major: u64, minor: u64) -> io::Result<String> {
     done(stat::mknod(path, SFlag::S_IFCHR, Mode::S_IRUSR | Mode::S_IWUSR, stat::makedev(major, minor)))
+}
+
+/// Says something to the kernel's log, as a process of priority 14 (user, info), through a node of its own.
+fn kmsg(text: &str) {
+    let _ = mknod("/kmsg", 1, 11);
+    let written = fs::OpenOptions::new().write(true).open("/kmsg").and_then(|mut file| write!(file, "<14>{text}"));
+    if let Err(error) = written {
+        say(&format!("kmsg: {}", errno_text(&error)));
+    }
 }
 
 /// Waits and reaps, as an init should.
