@@ -1,2 +1,8 @@
-//! What only Android guests need. Everything here is asked for by `monopod.preset = android` or a key of its own, and does
-//! nothing otherwise.
+//! What only Android guests need.
+//!
+//! `image` and `init` look at the rootfs and choose init's command line, `boot_arguments` are the androidboot words, `clean`
+//! removes what an earlier life left, `cgroups` the groups that it left, `binder` and `devices` make the nodes.
+
+pub mod devices;
+pub mod image;
+pub mod init;

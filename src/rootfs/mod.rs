@@ -5,6 +5,7 @@
 //!
 //! Everything here runs between clone and exec: no heap, no log, no unbounded wait. What fails is a `Report`.
 
+use crate::android;
 use crate::cgroup::find::Hierarchies;
 use crate::config::{AutoProc, AutoSys, Config, HookKind, RootfsKind};
 use crate::error::{Error, Result};
@@ -131,6 +132,7 @@ pub fn build(site: &Site<'_>) -> core::result::Result<Terminals, Report> {
     if config.autodev {
         dev::populate(&root, dev.as_fd())?;
     }
+    android::devices::make_all(site, &root)?;
     let terminals = terminals::open(site, &root, dev.as_fd())?;
     dev::link_standard(dev.as_fd()).map_err(fail(Step::DevLink))?;
     pivot::enter(&root).map_err(fail(Step::Pivot))?;

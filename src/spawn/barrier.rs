@@ -10,7 +10,7 @@
 use crate::config::{Config, HookKind};
 use crate::error::Error;
 use crate::hooks::HookFailure;
-use crate::text::{Line, shown};
+use crate::text::{Line, Shown, shown};
 use core::fmt::Write;
 use nix::errno::Errno;
 
@@ -41,6 +41,7 @@ pub enum Step {
     MountHook,
     AutodevHook,
     DeviceNode,
+    AndroidInit,
     AndroidDevice,
     Binder,
     BootArguments,
@@ -105,6 +106,7 @@ const ALL: [Step; LAST as usize + 1] = {
         MountHook,
         AutodevHook,
         DeviceNode,
+        AndroidInit,
         AndroidDevice,
         Binder,
         BootArguments,
@@ -283,11 +285,15 @@ impl Report {
                 },
             ),
             Step::DeviceNode => ("autodev", write!(out, "make device node {item}")),
+            Step::AndroidInit => ("android", write!(out, "SDK {item}")),
             Step::AndroidDevice => (
                 "device",
                 match config.own.devices.get(item) {
                     Some(entry) => write!(out, "{}: {}", place(entry.at), shown(entry.value)),
-                    None => write!(out, "monopod.devices: node {item}"),
+                    None => {
+                        let text = crate::android::devices::text_of(item, config.own.devices.len());
+                        write!(out, "monopod.devices: {}", Shown(text))
+                    }
                 },
             ),
             Step::Binder => ("binder", write!(out, "{}: monopod.binder", place(config.own.binder.at))),

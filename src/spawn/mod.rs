@@ -1,5 +1,6 @@
 //! The supervisor's half of a start: cgroups, clone, barriers, until init runs.
 
+use crate::android;
 use crate::cgroup::{Group, find::Hierarchies};
 use crate::config::{Config, HookKind};
 use crate::error::{Error, Result};
@@ -40,6 +41,8 @@ pub struct Blueprint<'t> {
     pub namespaces: namespaces::Plan,
     /// init's command line.
     pub argv: &'t [&'t CStr],
+    /// It is Android's, and the child chooses which.
+    pub chooses_init: bool,
     /// See `child::Plan`.
     pub image: Option<OwnedFd>,
     /// See there.
@@ -157,6 +160,7 @@ impl Start {
             birth: Birth { in_v2: true, in_namespaces: true },
             namespaces: blueprint.namespaces,
             argv: blueprint.argv,
+            chooses_init: blueprint.chooses_init,
             image: blueprint.image.as_ref().map(AsFd::as_fd),
             inside: blueprint.inside,
             own_streams: blueprint.own_streams,
@@ -253,6 +257,10 @@ impl Start {
                     };
                     if report.step == Step::Ready {
                         return Ok(Heard::Ready);
+                    }
+                    if report.step == Step::AndroidInit {
+                        android::init::say(report, host.config, blueprint.chooses_init, blueprint.argv);
+                        continue;
                     }
                     let init = blueprint.argv.first().copied().unwrap_or(c"");
                     let error = report.describe(host.config, init, life.group.place(report.item));

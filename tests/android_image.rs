@@ -1,0 +1,114 @@
+//! What an Android image needs at the start: its init, its nodes, its androidboot words, a clean place.
+
+use crate::support::{Guest, Report};
+use std::fs;
+
+/// A guest whose image says this SDK, if any.
+fn image(label: &str, sdk: &str, lines: &str) -> Guest {
+    let guest = Guest::new(label).config("monopod.android.init = 1").config(lines);
+    if !sdk.is_empty() {
+        let system = guest.rootfs().join("system");
+        fs::create_dir_all(&system).unwrap();
+        fs::write(system.join("build.prop"), format!("# begin\nro.build.version.sdk={sdk}\n")).unwrap();
+    }
+    guest
+}
+
+fn words(report: &Report) -> (String, Vec<&str>) {
+    (report.all("arg").join(" "), report.all("env").into_iter().filter(|word| !word.starts_with("PATH=")).collect())
+}
+
+#[test]
+fn init_not_configured_its_stage_is_the_images() {
+    for (sdk, argv, environment) in [
+        ("22", "/init", &[][..]),
+        (
+            "28",
+            "/init",
+            &["INIT_STARTED_AT=0", "INIT_SELINUX_TOOK=0", "FIRST_STAGE_STARTED_AT=0", "INIT_SECOND_STAGE=true"],
+        ),
+        ("30", "/init second_stage", &["INIT_STARTED_AT=0", "INIT_SELINUX_TOOK=0", "FIRST_STAGE_STARTED_AT=0"]),
+        ("", "/init", &[]),
+    ] {
+        let guest = image("stage", sdk, "lxc.environment = MINE=1");
+        let ended = guest.run("");
+        assert_eq!(ended.code, Some(0), "{sdk}{ended}");
+        let report = guest.report();
+        assert_eq!(words(&report), (argv.into(), [&["MINE=1"], environment].concat()), "{sdk}");
+        let log = guest.file("log");
+        match sdk {
+            "" => assert!(log.contains("no ro.build.version.sdk"), "{ended}"),
+            _ => assert!(log.contains(&format!("the image has SDK {sdk}, init is {argv}\n")), "{ended}"),
+        }
+    }
+}
+
+#[test]
+fn init_configured_or_named_on_the_command_line_is_kept_and_a_first_stage_warned_of() {
+    let guest = image("kept", "34", "lxc.autodev = 1\nlxc.cap.drop = mknod");
+    let ended = guest.run("report , exit 3");
+    assert_eq!(ended.code, Some(3), "{ended}");
+    assert!(guest.report().all("env").contains(&"container=lxc"));
+    assert!(!guest.file("log").contains("first stage"), "{ended}");
+
+    let guest = image("warned", "34", "lxc.autodev = 1\nlxc.cap.drop = mknod\nlxc.init.cmd = /init");
+    let ended = guest.run("");
+    let log = guest.file("log");
+    for fault in ["lxc.autodev = 0", "it needs CAP mknod"] {
+        assert!(log.lines().any(|line| line.contains("first stage") && line.contains(fault)), "{fault}{ended}");
+    }
+}
+
+#[test]
+fn device_entries_are_made_with_the_hosts_numbers() {
+    let guest = Guest::new("devices").config(
+        "monopod.device.entry = /dev/kmsg mode=0620 gid=1000
+        monopod.device.entry = /dev/zero as=/dev/deep/er/zero
+        monopod.device.entry = /dev/tty* as=/dev/many mode=0600
+        monopod.device.entry = /dev/none-such optional
+        monopod.devices = android",
+    );
+    let ended = guest.run("report");
+    assert_eq!(ended.code, Some(0), "{ended}");
+    let report = guest.report();
+    // The table's line for it is the later one and says the same.
+    assert_eq!(report.entry("dev", "/dev/kmsg"), "c 1:11 620 0:1000");
+    assert_eq!(report.entry("dev", "/dev/deep/er/zero"), "c 1:5 666 0:0");
+    assert!(report.entry("dev", "/dev/many/tty1").starts_with("c 4:1 600 "));
+    assert_eq!(report.find("dev", "/dev/many/tty"), None);
+    assert_eq!(report.find("dev", "/dev/none-such"), None);
+    for (host, inside, wanted) in [
+        ("/dev/net/tun", "/dev/tun", "c 10:200 660 1000:1016"),
+        ("/dev/loop0", "/dev/block/loop0", "b 7:0 600 0:"),
+        ("/dev/hwrng", "/dev/hw_random", "c 10:183 440 0:1000"),
+    ] {
+        if fs::exists(host).unwrap() {
+            assert!(report.entry("dev", inside).starts_with(wanted), "{inside}");
+        }
+    }
+}
+
+#[test]
+fn device_entry_missing_is_refused_by_its_line_and_a_bad_one_when_it_is_read() {
+    let guest = Guest::new("no_device");
+    let line = guest.next_line();
+    let guest = guest.config("monopod.device.entry = /dev/none-such");
+    let ended = guest.run("report");
+    assert_eq!(ended.code, Some(255), "{ended}");
+    assert!(ended.stderr.contains(&format!("config:{line}: /dev/none-such: No such file")), "{ended}");
+
+    let guest = Guest::new("bad_device");
+    let line = guest.next_line();
+    let ended = guest.config("monopod.device.entry = /dev/null mode=9").run("report");
+    assert_eq!(ended.code, Some(255), "{ended}");
+    assert!(ended.stderr.contains(&format!("config:{line}: ")), "{ended}");
+}
+
+#[test]
+fn device_node_of_another_kind_in_the_way_is_replaced() {
+    let guest = Guest::new("stale_node").config("lxc.autodev = 0\nmonopod.device.entry = /dev/full");
+    fs::write(guest.rootfs().join("dev/full"), "").unwrap();
+    let ended = guest.run("report");
+    assert_eq!(ended.code, Some(0), "{ended}");
+    assert!(guest.report().entry("dev", "/dev/full").starts_with("c 1:7 "));
+}
