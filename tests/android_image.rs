@@ -112,3 +112,34 @@ fn device_node_of_another_kind_in_the_way_is_replaced() {
     assert_eq!(ended.code, Some(0), "{ended}");
     assert!(guest.report().entry("dev", "/dev/full").starts_with("c 1:7 "));
 }
+
+#[test]
+fn binder_its_own_nodes_or_those_of_the_kernel_or_a_reason() {
+    let has_binderfs = fs::read_to_string("/proc/filesystems").unwrap().contains("\tbinder\n");
+    let guest = Guest::new("binder").config("monopod.binder = own\nmonopod.binder.nodes = binder mp-binder");
+    if has_binderfs {
+        let ended = guest.run("report");
+        assert_eq!(ended.code, Some(0), "{ended}");
+        let report = guest.report();
+        for name in ["binder", "mp-binder"] {
+            assert_eq!(report.entry("dev", &format!("/dev/{name}")), format!("l binderfs/{name}"));
+            assert!(report.entry("dev", &format!("/dev/binderfs/{name}")).contains(" 666 "));
+        }
+        return;
+    }
+    let ended = guest.run("report");
+    assert_eq!(ended.code, Some(255), "{ended}");
+    assert!(ended.stderr.contains("CONFIG_ANDROID_BINDERFS"), "{ended}");
+
+    for whose in ["own", "host"] {
+        let guest = Guest::new("binder_module").config(&format!("monopod.binder = {whose}"));
+        guest.sandbox.sh("
+            mount -t tmpfs misc /sys/class/misc
+            mkdir /sys/class/misc/binder
+            echo 10:57 > /sys/class/misc/binder/dev
+        ");
+        let ended = guest.run("report");
+        assert_eq!(ended.code, Some(0), "{whose}{ended}");
+        assert_eq!(guest.report().entry("dev", "/dev/binder"), "c 10:57 666 0:0");
+    }
+}

@@ -133,6 +133,7 @@ pub fn build(site: &Site<'_>) -> core::result::Result<Terminals, Report> {
         dev::populate(&root, dev.as_fd())?;
     }
     android::devices::make_all(site, &root)?;
+    android::binder::provide(site, &root, dev.as_fd())?;
     let terminals = terminals::open(site, &root, dev.as_fd())?;
     dev::link_standard(dev.as_fd()).map_err(fail(Step::DevLink))?;
     pivot::enter(&root).map_err(fail(Step::Pivot))?;

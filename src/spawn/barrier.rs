@@ -296,7 +296,14 @@ impl Report {
                     }
                 },
             ),
-            Step::Binder => ("binder", write!(out, "{}: monopod.binder", place(config.own.binder.at))),
+            Step::Binder => {
+                let lacks = if self.value == Errno::ENODEV as i32 {
+                    ": this kernel has no binder of that name (CONFIG_ANDROID_BINDERFS, CONFIG_ANDROID_BINDER_DEVICES)"
+                } else {
+                    ""
+                };
+                ("binder", write!(out, "{}: monopod.binder{lacks}", place(config.own.binder.at)))
+            }
             Step::BootArguments => {
                 ("cmdline", write!(out, "bind the guest's own over /proc/cmdline and /proc/bootconfig"))
             }

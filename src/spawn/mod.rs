@@ -101,6 +101,7 @@ pub fn spawn<'t>(
     life.is_command = blueprint.inside.is_some();
     hooks::run_on_host(host, HookKind::PreStart, &Moment::default())?;
     life.group.create(host.config)?;
+    android::binder::prepare_host(&host.config.own)?;
     let mut start = Start::clone_child(life, blueprint, side, host)?;
     let result = start.follow(life, blueprint, side, host);
     host.forget(&start.barrier);
