@@ -243,7 +243,11 @@ fn prepare_and_run<'t>(
         Taken::Ours { lock, dead } => (lock, dead),
         Taken::Busy => return Ok(already_running(config)),
     };
-    let source = rootfs::source(config, lock.directory())?;
+    let state = lock.directory();
+    if dead.is_some() {
+        android::boot_arguments::remove(state);
+    }
+    let source = rootfs::source(config, state)?;
     let namespaces = namespaces::plan(config)?;
     let Program { argv, chooses_init, inside, own_streams } = program;
     let environment = if chooses_init { android::init::environment(config) } else { init_environment(config, arena)? };
@@ -254,16 +258,28 @@ fn prepare_and_run<'t>(
     };
     clean_up_after_the_dead(&host, dead)?;
     let pidfile = pidfile.map(write_pidfile).transpose()?;
+    let boot_arguments = android::boot_arguments::write(config, state)?;
     let mut side = ConsoleSide::open(config, caller.waits())?;
     let drop_sys_boot = reboot_probe::must_drop_sys_boot();
     // A kernel before 3.17 has no such files.
     let image = inside.and_then(|_| memfd::own_binary().inspect_err(|_| log::debug!("no sealed copy of us")).ok());
-    let blueprint =
-        Blueprint { source, namespaces, argv, chooses_init, inside, image, own_streams, environment, drop_sys_boot };
+    let blueprint = Blueprint {
+        source,
+        namespaces,
+        argv,
+        chooses_init,
+        inside,
+        image,
+        own_streams,
+        environment,
+        boot_arguments,
+        drop_sys_boot,
+    };
     crate::arm();
     let result = run_container(&blueprint, &mut side, &mut host, caller);
     drop(pidfile);
     drop(side);
+    drop(blueprint);
     host.leave();
     result
 }

@@ -143,3 +143,38 @@ fn binder_its_own_nodes_or_those_of_the_kernel_or_a_reason() {
         assert_eq!(guest.report().entry("dev", "/dev/binder"), "c 10:57 666 0:0");
     }
 }
+
+#[test]
+fn boot_arguments_are_what_the_guest_reads_in_each_life() {
+    let boot = "
+        monopod.android.boot.hardware = box
+        monopod.android.boot.slot_suffix = _b
+        monopod.restart.delay = 0ms";
+    let guest = Guest::new("boot").config("lxc.mount.auto = proc:rw").config(boot);
+    guest.sandbox.sh("
+        echo 'quiet androidboot.hardware=host androidboot.serialno=1' > /run/host-cmdline
+        mount --bind /run/host-cmdline /proc/cmdline
+    ");
+    let ended = guest.run("read /proc/cmdline , write /proc/cmdline x , restart-times 1");
+    assert_eq!(ended.code, Some(0), "{ended}");
+    let life = "read /proc/cmdline: quiet androidboot.hardware=box androidboot.slot_suffix=_b\n\
+                write /proc/cmdline: Read-only file system\n";
+    assert_eq!(guest.results(), life.repeat(2), "{ended}");
+    guest.assert_nothing_left();
+
+    // Without a /proc there is nothing to be read.
+    let guest = Guest::new("no_proc").config(boot);
+    let ended = guest.run("exit 3");
+    assert_eq!(ended.code, Some(3), "{ended}");
+    assert!(guest.file("log").contains("is /proc mounted?"), "{ended}");
+    guest.assert_nothing_left();
+}
+
+#[test]
+fn boot_arguments_too_long_are_refused_by_the_line() {
+    let guest = Guest::new("long_boot").config(&format!("monopod.android.boot.a = {}", "x".repeat(3000)));
+    let line = guest.next_line();
+    let ended = guest.config(&format!("monopod.android.boot.b = {}", "x".repeat(3000))).run("exit 3");
+    assert_eq!(ended.code, Some(255), "{ended}");
+    assert!(ended.stderr.contains(&format!("config:{line}: ")), "{ended}");
+}

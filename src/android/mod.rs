@@ -4,6 +4,7 @@
 //! removes what an earlier life left, `cgroups` the groups that it left, `binder` and `devices` make the nodes.
 
 pub mod binder;
+pub mod boot_arguments;
 pub mod devices;
 pub mod image;
 pub mod init;

@@ -304,9 +304,10 @@ impl Report {
                 };
                 ("binder", write!(out, "{}: monopod.binder{lacks}", place(config.own.binder.at)))
             }
-            Step::BootArguments => {
-                ("cmdline", write!(out, "bind the guest's own over /proc/cmdline and /proc/bootconfig"))
-            }
+            Step::BootArguments => (
+                "cmdline",
+                write!(out, "bind the guest's own over /proc/cmdline and /proc/bootconfig: is /proc mounted?"),
+            ),
             Step::Mask => ("protect", write!(out, "{}: file {item}", place(config.own.protect.at))),
             Step::Filter => ("seccomp", write!(out, "install the filter that hears of reboots and mounts")),
             Step::Devpts => ("devpts", write!(out, "mount devpts on /dev/pts")),

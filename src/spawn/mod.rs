@@ -1,6 +1,6 @@
 //! The supervisor's half of a start: cgroups, clone, barriers, until init runs.
 
-use crate::android;
+use crate::android::{self, boot_arguments};
 use crate::cgroup::{Group, find::Hierarchies};
 use crate::config::{Config, HookKind};
 use crate::error::{Error, Result};
@@ -51,6 +51,8 @@ pub struct Blueprint<'t> {
     pub own_streams: bool,
     /// init's environment.
     pub environment: Vec<&'t CStr>,
+    /// What the guest reads as the kernel's command line.
+    pub boot_arguments: Option<boot_arguments::Files<'t>>,
     /// See `prepare::reboot_probe`.
     pub drop_sys_boot: bool,
 }
@@ -151,6 +153,7 @@ impl Start {
                 config,
                 scene: host.scene(),
                 source: blueprint.source,
+                boot_arguments: blueprint.boot_arguments.as_ref().map(boot_arguments::Files::directory),
                 hierarchies: host.hierarchies,
                 cgroup_namespace: blueprint.namespaces.cgroup,
                 console: side.wanted,
