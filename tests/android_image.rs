@@ -2,6 +2,8 @@
 
 use crate::support::{Guest, Report};
 use std::fs;
+use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
 
 /// A guest whose image says this SDK, if any.
 fn image(label: &str, sdk: &str, lines: &str) -> Guest {
@@ -177,4 +179,87 @@ fn boot_arguments_too_long_are_refused_by_the_line() {
     let ended = guest.config(&format!("monopod.android.boot.b = {}", "x".repeat(3000))).run("exit 3");
     assert_eq!(ended.code, Some(255), "{ended}");
     assert!(ended.stderr.contains(&format!("config:{line}: ")), "{ended}");
+}
+
+#[test]
+fn leftovers_in_the_rootfs_go_before_each_life_and_nothing_else() {
+    let guest = Guest::new("leftovers").config("lxc.autodev = 0\nmonopod.android.clean = 1");
+    let rootfs = guest.rootfs();
+    let precious = guest.dir().join("precious");
+    let dirty = ["dev/__properties__/u:object_r:x", "dev/socket/property_service", "apex/com.x/etc/file"];
+    for path in dirty.iter().map(|path| rootfs.join(path)).chain([precious.join("file"), rootfs.join("dev/mine")]) {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "x").unwrap();
+    }
+    fs::create_dir(rootfs.join("apex/com.y")).unwrap();
+    symlink(&precious, rootfs.join("dev/socket/link")).unwrap();
+    symlink("/dev/binderfs/binder", rootfs.join("dev/binder")).unwrap();
+    fs::write(rootfs.join("dev/.coldboot_done"), "").unwrap();
+    guest.sandbox.sh(&format!(
+        "mount --bind {0} {1}/apex/com.y; mount -t tmpfs x {1}/apex/com.y",
+        precious.display(),
+        rootfs.display()
+    ));
+    let ended = guest.run("exit 0");
+    assert_eq!(ended.code, Some(0), "{ended}");
+    for directory in ["dev/__properties__", "dev/socket", "apex"] {
+        assert_eq!(fs::read_dir(rootfs.join(directory)).unwrap().count(), 0, "{directory}{ended}");
+    }
+    assert!(!rootfs.join("dev/.coldboot_done").exists());
+    assert!(fs::symlink_metadata(rootfs.join("dev/binder")).is_err());
+    assert!(precious.join("file").exists() && rootfs.join("dev/mine").exists());
+    assert!(!guest.sandbox.sh("cat /proc/self/mountinfo").contains("com.y"));
+    let log = guest.file("log");
+    assert!(
+        log.contains("unmounted 2 leftovers below") && log.contains("removed 7 leftovers from the rootfs"),
+        "{ended}"
+    );
+
+    // What somebody mounted there is somebody's.
+    guest.sandbox.sh(&format!("mount --bind {} {}/apex", precious.display(), rootfs.display()));
+    assert_eq!(guest.run("exit 0").code, Some(0));
+    assert!(precious.join("file").exists());
+}
+
+#[test]
+fn leftovers_of_the_host_go_where_they_are_shared_and_no_android_lives_there() {
+    let guest = Guest::new("host_leftovers").config(
+        "lxc.autodev = 0
+        monopod.android.clean = 1
+        lxc.mount.entry = /dev/socket dev/socket none bind,create=dir 0 0",
+    );
+    let dirty = "touch /dev/socket/old /dev/__properties__/old; ln -sfn /dev/binderfs/binder /dev/binder";
+    guest.sandbox.sh(&format!(
+        "mkdir /run/dev
+        mount -t tmpfs dev /run/dev
+        for node in null zero full random urandom tty; do
+            touch /run/dev/$node
+            mount --bind /dev/$node /run/dev/$node
+        done
+        mkdir /run/dev/pts /run/dev/socket /run/dev/__properties__
+        mount --bind /dev/pts /run/dev/pts
+        mount --move /run/dev /dev
+        rmdir /run/dev
+        ln -s pts/ptmx /dev/ptmx
+        {dirty}"
+    ));
+    let ended = guest.run("exit 0");
+    assert_eq!(ended.code, Some(0), "{ended}");
+    let left = guest.sandbox.sh("cd /dev; find socket __properties__ binder 2>/dev/null || true");
+    assert_eq!(
+        left.split_whitespace().collect::<Vec<_>>(),
+        ["socket", "__properties__", "__properties__/old"],
+        "{ended}"
+    );
+
+    let socket = guest.dir().join("socket");
+    let _listener = UnixListener::bind(&socket).unwrap();
+    guest.sandbox.sh(&format!(
+        "{dirty}; touch /dev/socket/property_service; mount --bind {} /dev/socket/property_service",
+        socket.display()
+    ));
+    let ended = guest.run("exit 0");
+    assert_eq!(ended.code, Some(0), "{ended}");
+    assert!(guest.sandbox.sh("ls /dev/socket").contains("old"), "{ended}");
+    assert!(guest.file("log").contains("an Android lives"), "{ended}");
 }

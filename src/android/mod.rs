@@ -5,6 +5,7 @@
 
 pub mod binder;
 pub mod boot_arguments;
+pub mod clean;
 pub mod devices;
 pub mod image;
 pub mod init;

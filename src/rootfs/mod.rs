@@ -113,6 +113,7 @@ pub fn build(site: &Site<'_>) -> core::result::Result<Terminals, Report> {
     let boot_arguments = android::boot_arguments::open_files(site);
     mount_rootfs(site).map_err(fail(if site.source.device { Step::RootfsDevice } else { Step::Rootfs }))?;
     let root = Root::open(site.source.mountpoint).map_err(fail(Step::Rootfs))?;
+    android::clean::rootfs(site, &root);
     if config.autodev {
         dev::mount_tmpfs(&root, config)?;
     }

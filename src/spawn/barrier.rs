@@ -41,6 +41,7 @@ pub enum Step {
     MountHook,
     AutodevHook,
     DeviceNode,
+    Clean,
     AndroidInit,
     AndroidDevice,
     Binder,
@@ -106,6 +107,7 @@ const ALL: [Step; LAST as usize + 1] = {
         MountHook,
         AutodevHook,
         DeviceNode,
+        Clean,
         AndroidInit,
         AndroidDevice,
         Binder,
@@ -285,6 +287,7 @@ impl Report {
                 },
             ),
             Step::DeviceNode => ("autodev", write!(out, "make device node {item}")),
+            Step::Clean => ("clean", write!(out, "{item}")),
             Step::AndroidInit => ("android", write!(out, "SDK {item}")),
             Step::AndroidDevice => (
                 "device",

@@ -101,6 +101,7 @@ pub fn spawn<'t>(
 ) -> Result<()> {
     host.set_state(State::Starting);
     life.is_command = blueprint.inside.is_some();
+    android::clean::host(host.config);
     hooks::run_on_host(host, HookKind::PreStart, &Moment::default())?;
     life.group.create(host.config)?;
     android::binder::prepare_host(&host.config.own)?;
@@ -262,9 +263,16 @@ impl Start {
                     if report.step == Step::Ready {
                         return Ok(Heard::Ready);
                     }
-                    if report.step == Step::AndroidInit {
-                        android::init::say(report, host.config, blueprint.chooses_init, blueprint.argv);
-                        continue;
+                    match report.step {
+                        Step::AndroidInit => {
+                            android::init::say(report, host.config, blueprint.chooses_init, blueprint.argv);
+                            continue;
+                        }
+                        Step::Clean => {
+                            android::clean::say(report);
+                            continue;
+                        }
+                        _ => {}
                     }
                     let init = blueprint.argv.first().copied().unwrap_or(c"");
                     let error = report.describe(host.config, init, life.group.place(report.item));

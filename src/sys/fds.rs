@@ -103,6 +103,15 @@ pub fn standard(number: RawFd) -> BorrowedFd<'static> {
     unsafe { BorrowedFd::borrow_raw(number.clamp(0, 2)) }
 }
 
+/// readlink(2) without a heap, of `path` below `directory`: what of the text fits.
+pub fn read_link<'b>(directory: Option<BorrowedFd<'_>>, path: &CStr, buffer: &'b mut [u8]) -> nix::Result<&'b [u8]> {
+    let at = directory.map_or(libc::AT_FDCWD, |fd| fd.as_raw_fd());
+    // SAFETY: the kernel reads a C string and writes at most `len` bytes into the buffer.
+    let length = unsafe { libc::readlinkat(at, path.as_ptr(), buffer.as_mut_ptr().cast(), buffer.len()) };
+    let length = check(length as libc::c_long)?;
+    Ok(buffer.get(..length as usize).unwrap_or(&[]))
+}
+
 /// Calls `each` with the name of every directory in `directory` (but `.` and `..`), without a heap.
 ///
 /// Names are those of one getdents64(2) after the other; entries that `each` removes meanwhile do no harm.
