@@ -49,9 +49,10 @@ pub fn teardown(
         log::warn!("{error}");
     }
     let uptime_ms = life.began_ms.map_or(0, |began| now_ms().saturating_sub(began));
-    let Life { group, ttys, namespaces, .. } = life;
+    let Life { group, ttys, namespaces, others, .. } = life;
     drop((ttys, namespaces));
     group.remove();
+    others.remove_new(host.hierarchies);
     host.set_state(State::Stopped);
     let post_stop = hooks::run_on_host(host, HookKind::PostStop, &Moment { target, ..Moment::default() });
     let outcome = match result {

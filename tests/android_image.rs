@@ -263,3 +263,54 @@ fn leftovers_of_the_host_go_where_they_are_shared_and_no_android_lives_there() {
     assert!(guest.sandbox.sh("ls /dev/socket").contains("old"), "{ended}");
     assert!(guest.file("log").contains("an Android lives"), "{ended}");
 }
+
+#[test]
+fn cgroups_left_outside_go_if_they_are_androids_and_new() {
+    let guest = Guest::new("left_groups").with_cgroup_view().config(
+        "monopod.android.clean = 1
+        lxc.namespace.keep = cgroup
+        lxc.mount.entry = /sys/fs/cgroup/pids mnt none bind 0 0",
+    );
+    if !guest.busybox("cgroups_left_outside_go_if_they_are_androids_and_new") {
+        return;
+    }
+    guest.sandbox.sh("mkdir /sys/fs/cgroup/pids/system");
+    let guest = guest.config(
+        "lxc.init.cmd = /bin/sh -c \"mkdir -p /mnt/apps/uid_5/pid_6 /mnt/uid_7 /mnt/system/uid_8 /mnt/mine; echo 0 > /mnt/apps/tasks\"",
+    );
+    let ended = guest.run("");
+    assert_eq!(ended.code, Some(0), "{ended}");
+    let left = guest.sandbox.sh("cd /sys/fs/cgroup/pids; find . -type d | sort");
+    assert_eq!(left.split_whitespace().collect::<Vec<_>>(), [".", "./mine", "./system", "./system/uid_8"], "{ended}");
+}
+
+#[test]
+fn cgroups_of_v1_mounted_by_a_guest_without_a_namespace_show_its_group() {
+    let guest = Guest::new("own_v1").config("lxc.namespace.keep = cgroup");
+    if !guest.busybox("cgroups_of_v1_mounted_by_a_guest_without_a_namespace_show_its_group") {
+        return;
+    }
+    let name = guest.name().to_owned();
+    let guest = guest.config(&format!(
+        "lxc.init.cmd = /bin/sh -c \"mount -t cgroup -o cpu none /mnt && cat /mnt/lxc/{name}/tasks > /results\"",
+    ));
+    let ended = guest.run("");
+    assert_eq!(ended.code, Some(0), "{ended}");
+    assert!(guest.results().lines().any(|pid| pid == "1"), "{}{ended}", guest.results());
+    guest.assert_nothing_left();
+}
+
+#[test]
+fn cgroup_v2_of_the_guest_is_its_own_to_divide() {
+    let guest = Guest::new("own_v2");
+    if !guest.busybox("cgroup_v2_of_the_guest_is_its_own_to_divide") {
+        return;
+    }
+    let guest = guest.config(
+        "lxc.init.cmd = /bin/sh -c \"mount -t cgroup2 none /mnt && mkdir -p /mnt/uid_1/pid_2 && echo 0 > /mnt/uid_1/pid_2/cgroup.procs && cat /mnt/uid_1/pid_2/cgroup.procs > /results && : > /mnt/uid_1/cgroup.subtree_control\"",
+    );
+    let ended = guest.run("");
+    assert_eq!(ended.code, Some(0), "{ended}");
+    assert!(guest.results().lines().any(|pid| pid == "1"), "{}{ended}", guest.results());
+    guest.assert_nothing_left();
+}

@@ -5,6 +5,7 @@
 
 pub mod binder;
 pub mod boot_arguments;
+pub mod cgroups;
 pub mod clean;
 pub mod devices;
 pub mod image;

@@ -62,6 +62,8 @@ pub struct Blueprint<'t> {
 pub struct Life<'h, 't> {
     /// Its cgroups.
     pub group: Group<'h, 't>,
+    /// Android's groups that were there before it.
+    pub others: android::cgroups::Before,
     /// init, until it is reaped.
     pub pid: Option<i32>,
     /// Its console.
@@ -81,6 +83,7 @@ impl<'h, 't> Life<'h, 't> {
     pub fn new(hierarchies: &'h Hierarchies<'t>, name: &'t CStr) -> Self {
         Life {
             group: Group::new(hierarchies, name),
+            others: Default::default(),
             pid: None,
             console: None,
             ttys: heapless::Vec::new(),
@@ -103,6 +106,7 @@ pub fn spawn<'t>(
     life.is_command = blueprint.inside.is_some();
     android::clean::host(host.config);
     hooks::run_on_host(host, HookKind::PreStart, &Moment::default())?;
+    life.others = android::cgroups::Before::look(host.hierarchies, host.config);
     life.group.create(host.config)?;
     android::binder::prepare_host(&host.config.own)?;
     let mut start = Start::clone_child(life, blueprint, side, host)?;
