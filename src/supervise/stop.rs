@@ -18,7 +18,6 @@ use crate::prepare::host::{Host, Source, now_ms};
 use crate::rootfs::beneath::Root;
 use crate::supervise::lifecycle::Asked;
 use crate::sys::process::{self, Exit};
-use crate::text::PathText;
 use nix::sys::epoll::EpollFlags;
 use property_service::{Answer, Question};
 
@@ -196,7 +195,7 @@ impl Stop {
     /// Looks at init and decides.
     fn choose(&mut self, config: &Config<'_>, pid: i32, goal: Goal) {
         let own = &config.own;
-        let root = root_of(pid);
+        let root = Root::of(pid).ok();
         let init = family::look(pid, root.as_ref(), own.android);
         let is_android = init.family == family::Family::Android || own.stop_method == StopMethod::Property;
         self.sdk = own.sdk.or_else(|| root.filter(|_| is_android).and_then(|root| image::sdk(root.fd())));
@@ -238,9 +237,7 @@ impl Stop {
 
     fn set_property(&mut self, host: &mut Host<'_>, pid: i32) -> bool {
         let value: &[u8] = if self.reboots { b"reboot" } else { b"shutdown" };
-        let asked = root_of(pid)
-            .ok_or(nix::errno::Errno::ESRCH)
-            .and_then(|root| property_service::ask(&root, b"sys.powerctl", value, self.sdk));
+        let asked = Root::of(pid).and_then(|root| property_service::ask(&root, b"sys.powerctl", value, self.sdk));
         let shown = crate::text::Shown(value);
         match asked {
             Ok(question) => {
@@ -364,11 +361,6 @@ pub fn send(host: &mut Host<'_>, pid: i32, signal: i32) {
         log::warn!("signal {signal} could not be sent: {}", errno.desc());
     }
     host.thaw(signal == libc::SIGKILL);
-}
-
-/// The guest's root, as init sees it.
-fn root_of(pid: i32) -> Option<Root> {
-    Root::open(PathText::format(format_args!("/proc/{pid}/root")).ok()?.c()).ok()
 }
 
 #[cfg(test)]
