@@ -1,5 +1,6 @@
 //! `start`: from a config on disk to a running init, a supervised life, and a clean end.
 
+use crate::android;
 use crate::cgroup::{self, find};
 use crate::config::own::Exhausted;
 use crate::config::{At, Config, ConsolePath, DEFAULT, LogLevel, Sources};
@@ -79,6 +80,7 @@ pub struct Options<'a> {
 /// What init is, apart from its environment.
 struct Program<'t> {
     argv: &'t [&'t CStr],
+    chooses_init: bool,
     inside: Option<Inside>,
     own_streams: bool,
 }
@@ -135,7 +137,8 @@ fn read_and_run(options: &Options<'_>, ready: Option<OwnedFd>) -> Result<i32> {
     }
     let config: &'static Config<'static> = Box::leak(config);
     let argv: &[&CStr] = Box::leak(Box::new(init_command(config, options.command, &arena)?));
-    let program = Program { argv, inside: options.inside, own_streams: options.own_streams };
+    let chooses_init = android::init::is_ours(config, options.command);
+    let program = Program { argv, chooses_init, inside: options.inside, own_streams: options.own_streams };
     refuse_not_built(config)?;
     let pidfile = options.pidfile.map(absolute).transpose()?;
     open_log(config, options)?;
@@ -183,7 +186,8 @@ pub fn init_words<'w>(config: &'w Config<'_>, command: &[&'w CStr]) -> Result<Wo
         }
     }
     if words.is_empty() {
-        let _ = words.push(c"/sbin/init");
+        let android = android::init::is_ours(config, command);
+        let _ = words.push(if android { c"/init" } else { c"/sbin/init" });
     }
     if config.rootfs.path.is_none() && words.first() == Some(&c"/sbin/init") {
         return Err(Error::new(
@@ -249,9 +253,14 @@ fn prepare_and_run<'t>(
         Taken::Ours { lock, dead } => (lock, dead),
         Taken::Busy => return Ok(already_running(config)),
     };
-    let source = rootfs::source(config, lock.directory())?;
+    let state = lock.directory();
+    if dead.is_some() {
+        android::boot_arguments::remove(state);
+    }
+    let source = rootfs::source(config, state)?;
     let namespaces = namespaces::plan(config)?;
-    let environment = init_environment(config, arena)?;
+    let Program { argv, chooses_init, inside, own_streams } = program;
+    let environment = if chooses_init { android::init::environment(config) } else { init_environment(config, arena)? };
     let caller_environment = caller_environment(arena)?;
     let hierarchies: &'t find::Hierarchies<'t> = Box::leak(find_hierarchies(arena)?);
     let Some(mut host) = Host::open(config, lock, hierarchies, caller_environment.leak())? else {
@@ -259,17 +268,29 @@ fn prepare_and_run<'t>(
     };
     clean_up_after_the_dead(&host, dead)?;
     let pidfile = pidfile.map(write_pidfile).transpose()?;
+    let boot_arguments = android::boot_arguments::write(config, state)?;
     let mut side = ConsoleSide::open(config, caller.waits())?;
     let drop_sys_boot = reboot_probe::must_drop_sys_boot();
-    let Program { argv, inside, own_streams } = program;
     // A kernel before 3.17 has no such files.
     let image = inside.and_then(|_| memfd::own_binary().inspect_err(|_| log::debug!("no sealed copy of us")).ok());
-    let blueprint = Blueprint { source, namespaces, argv, inside, image, own_streams, environment, drop_sys_boot };
+    let blueprint = Blueprint {
+        source,
+        namespaces,
+        argv,
+        chooses_init,
+        inside,
+        image,
+        own_streams,
+        environment,
+        boot_arguments,
+        drop_sys_boot,
+    };
     crate::guard::warn(config);
     crate::arm();
     let result = run_container(&blueprint, &mut side, &mut host, caller);
     drop(pidfile);
     drop(side);
+    drop(blueprint);
     host.leave();
     result
 }

@@ -57,9 +57,10 @@ pub fn teardown(
     }
     // What crashed again and again would do so in the next life, however long that takes.
     let uptime_ms = (!life.crashed).then(|| life.uptime_ms());
-    let Life { group, ttys, namespaces, .. } = life;
+    let Life { group, ttys, namespaces, others, .. } = life;
     drop((ttys, namespaces));
     group.remove();
+    others.remove_new(host.hierarchies);
     host.set_state(State::Stopped);
     let post_stop = hooks::run_on_host(host, HookKind::PostStop, &Moment { target, argument, ..Moment::default() });
     let outcome = match result {

@@ -955,6 +955,7 @@ pub static TABLE: &[Key] = &[
                     c.own.devices.clear();
                     return Ok(());
                 }
+                crate::android::devices::parse(g.value)?;
                 let entry = g.at(g.arena.copy(g.value)?);
                 c.own.devices.push(entry).map_err(|_| Fault::Full(&("devices", limits::MOUNTS, "MOUNTS")))
             },

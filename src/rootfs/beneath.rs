@@ -36,6 +36,12 @@ impl Root {
         Root::open(path.c())
     }
 
+    /// An open directory is the rootfs.
+    pub fn at(directory: BorrowedFd<'_>) -> nix::Result<Root> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        openat(directory, c".", flags, Mode::empty()).map(|fd| Root { fd })
+    }
+
     /// The rootfs's own descriptor.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()

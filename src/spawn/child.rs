@@ -5,6 +5,7 @@
 use super::barrier::{Report, Step};
 use super::birth::Birth;
 use super::namespaces;
+use crate::android;
 use crate::cgroup::Group;
 use crate::config::{Config, HookKind};
 use crate::guard::{self, masks};
@@ -38,6 +39,8 @@ pub struct Plan<'a> {
     pub namespaces: namespaces::Plan,
     /// init's command line.
     pub argv: &'a [&'a CStr],
+    /// See there.
+    pub chooses_init: bool,
     /// Executed instead of what argv names.
     pub image: Option<BorrowedFd<'a>>,
     /// See there.
@@ -91,6 +94,7 @@ fn become_init(plan: &Plan<'_>, barrier: BorrowedFd<'_>) -> Result<Infallible, R
     let proc = masks::keep_proc(&config.own)?;
     let terminals = rootfs::build(&plan.site)?;
     masks::apply_at_start(proc, &config.own)?;
+    let choice = android::init::look(config, plan.chooses_init, plan.site.warn);
     if let Some(name) = config.uts_name.filter(|_| plan.namespaces.has_uts()) {
         sethostname(std::ffi::OsStr::from_bytes(name.value.to_bytes())).map_err(fail(Step::Hostname))?;
     }
@@ -130,7 +134,11 @@ fn become_init(plan: &Plan<'_>, barrier: BorrowedFd<'_>) -> Result<Infallible, R
     signals::reset_ignored(plan.site.scene.ignored_signals);
     signals::unblock_all().map_err(fail(Step::Exec))?;
     let errno = match (plan.inside, plan.image) {
-        (None, _) => process::exec_in_path(process::PATH, plan.argv, plan.environment),
+        (None, _) => {
+            let (argv, without) = choice.map_or((plan.argv, 0), |choice| (choice.argv, choice.without));
+            let words = plan.environment.len().saturating_sub(without);
+            process::exec_in_path(process::PATH, argv, plan.environment.get(..words).unwrap_or_default())
+        }
         (Some(inside), None) => run_inside(inside, plan),
         (Some(inside), Some(image)) => match process::exec_file(image, plan.argv, plan.environment) {
             Errno::ENOSYS => run_inside(inside, plan),

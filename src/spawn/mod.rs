@@ -1,6 +1,6 @@
 //! The supervisor's half of a start: cgroups, clone, barriers, until init runs.
 
-use crate::android::{crash, reasons::Before};
+use crate::android::{self, boot_arguments, crash, reasons::Before};
 use crate::cgroup::{Group, find::Hierarchies};
 use crate::config::{Config, HookKind};
 use crate::error::{Error, Result};
@@ -42,6 +42,8 @@ pub struct Blueprint<'t> {
     pub namespaces: namespaces::Plan,
     /// init's command line.
     pub argv: &'t [&'t CStr],
+    /// It is Android's, and the child chooses which.
+    pub chooses_init: bool,
     /// See `child::Plan`.
     pub image: Option<OwnedFd>,
     /// See there.
@@ -50,6 +52,8 @@ pub struct Blueprint<'t> {
     pub own_streams: bool,
     /// init's environment.
     pub environment: Vec<&'t CStr>,
+    /// What the guest reads as the kernel's command line.
+    pub boot_arguments: Option<boot_arguments::Files<'t>>,
     /// See `prepare::reboot_probe`.
     pub drop_sys_boot: bool,
 }
@@ -59,6 +63,8 @@ pub struct Blueprint<'t> {
 pub struct Life<'h, 't> {
     /// Its cgroups.
     pub group: Group<'h, 't>,
+    /// Android's groups that were there before it.
+    pub others: android::cgroups::Before,
     /// init, until it is reaped.
     pub pid: Option<i32>,
     /// Its console.
@@ -86,6 +92,7 @@ impl<'h, 't> Life<'h, 't> {
     pub fn new(hierarchies: &'h Hierarchies<'t>, name: &'t CStr) -> Self {
         Life {
             group: Group::new(hierarchies, name),
+            others: Default::default(),
             pid: None,
             console: None,
             ttys: heapless::Vec::new(),
@@ -116,8 +123,11 @@ pub fn spawn<'t>(
     host.set_state(State::Starting);
     host.reboot_argument.clear();
     life.is_command = blueprint.inside.is_some();
+    android::clean::host(host.config);
     hooks::run_on_host(host, HookKind::PreStart, &Moment::default())?;
+    life.others = android::cgroups::Before::look(host.hierarchies, host.config);
     life.group.create(host.config)?;
+    android::binder::prepare_host(&host.config.own)?;
     let mut start = Start::clone_child(life, blueprint, side, host)?;
     let result = start.follow(life, blueprint, side, host);
     host.forget(&start.barrier);
@@ -167,6 +177,7 @@ impl Start {
                 config,
                 scene: host.scene(),
                 source: blueprint.source,
+                boot_arguments: blueprint.boot_arguments.as_ref().map(boot_arguments::Files::directory),
                 hierarchies: host.hierarchies,
                 cgroup_namespace: blueprint.namespaces.cgroup,
                 console: side.wanted,
@@ -177,6 +188,7 @@ impl Start {
             birth: Birth { in_v2: true, in_namespaces: true },
             namespaces: blueprint.namespaces,
             argv: blueprint.argv,
+            chooses_init: blueprint.chooses_init,
             image: blueprint.image.as_ref().map(AsFd::as_fd),
             inside: blueprint.inside,
             own_streams: blueprint.own_streams,
@@ -280,6 +292,17 @@ impl Start {
                         let listener = if report.value == 0 { life.ttys.pop() } else { None };
                         life.guard.begin(listener, report.value, life.pid.unwrap_or(0), host)?;
                         continue;
+                    }
+                    match report.step {
+                        Step::AndroidInit => {
+                            android::init::say(report, host.config, blueprint.chooses_init, blueprint.argv);
+                            continue;
+                        }
+                        Step::Clean => {
+                            android::clean::say(report);
+                            continue;
+                        }
+                        _ => {}
                     }
                     let init = blueprint.argv.first().copied().unwrap_or(c"");
                     let error = report.describe(host.config, init, life.group.place(report.item));

@@ -11,13 +11,6 @@ pub fn open(path: &CStr, flags: OFlag, mode: Mode) -> nix::Result<OwnedFd> {
     nix::fcntl::openat(nix::fcntl::AT_FDCWD, path, flags | OFlag::O_CLOEXEC, mode)
 }
 
-/// readlink(2) into `buffer`, without a heap; the number of bytes. What does not fit is cut off.
-pub fn read_link(path: &CStr, buffer: &mut [u8]) -> nix::Result<usize> {
-    // SAFETY: `path` is a C string, and the kernel writes at most `buffer.len()` bytes into `buffer`.
-    let length = unsafe { libc::readlink(path.as_ptr(), buffer.as_mut_ptr().cast(), buffer.len()) };
-    check(length as libc::c_long).map(|length| length.unsigned_abs() as usize)
-}
-
 /// flock(2), exclusive, without waiting: EWOULDBLOCK when somebody else has it. It ends with the last copy of the descriptor.
 ///
 /// nix's own type for it panics where unlocking fails.
@@ -119,6 +112,15 @@ pub unsafe fn adopt(fd: RawFd) -> OwnedFd {
 pub fn standard(number: RawFd) -> BorrowedFd<'static> {
     // SAFETY: see above; -1 is never passed.
     unsafe { BorrowedFd::borrow_raw(number.clamp(0, 2)) }
+}
+
+/// readlink(2) without a heap, of `path` below `directory`: what of the text fits.
+pub fn read_link<'b>(directory: Option<BorrowedFd<'_>>, path: &CStr, buffer: &'b mut [u8]) -> nix::Result<&'b [u8]> {
+    let at = directory.map_or(libc::AT_FDCWD, |fd| fd.as_raw_fd());
+    // SAFETY: the kernel reads a C string and writes at most `len` bytes into the buffer.
+    let length = unsafe { libc::readlinkat(at, path.as_ptr(), buffer.as_mut_ptr().cast(), buffer.len()) };
+    let length = check(length as libc::c_long)?;
+    Ok(buffer.get(..length as usize).unwrap_or(&[]))
 }
 
 /// Calls `each` with the name of every directory in `directory` (but `.` and `..`), without a heap.

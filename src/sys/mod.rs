@@ -6,6 +6,7 @@
 
 #[cfg(feature = "alloc-audit")]
 pub mod audit;
+pub mod binder;
 pub mod bpf;
 pub mod caps;
 pub mod clone;

@@ -18,11 +18,16 @@ const RESOLVE_IN_ROOT: u64 = 0x10;
 
 /// Opens `path` as if `root` were `/`, refusing every symbolic link on the way (ELOOP). ENOSYS before Linux 5.6.
 pub fn open_in_root(root: BorrowedFd<'_>, path: &CStr, flags: i32) -> nix::Result<OwnedFd> {
-    let how = How {
-        flags: (flags | libc::O_CLOEXEC) as u32 as u64,
-        mode: 0,
-        resolve: RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS,
-    };
+    open_how(root, path, flags, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS)
+}
+
+/// The same with links followed, which mean what they mean where `root` is `/`.
+pub fn follow_in_root(root: BorrowedFd<'_>, path: &CStr, flags: i32) -> nix::Result<OwnedFd> {
+    open_how(root, path, flags, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
+}
+
+fn open_how(root: BorrowedFd<'_>, path: &CStr, flags: i32, resolve: u64) -> nix::Result<OwnedFd> {
+    let how = How { flags: (flags | libc::O_CLOEXEC) as u32 as u64, mode: 0, resolve };
     // SAFETY: `path` is a C string and `how` an open_how of the size passed; both outlive the call.
     let fd = check(unsafe {
         libc::syscall(libc::SYS_openat2, root.as_raw_fd(), path.as_ptr(), &how as *const How, size_of::<How>())
