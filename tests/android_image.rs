@@ -1,6 +1,6 @@
 //! What an Android image needs at the start: its init, its nodes, its androidboot words, a clean place.
 
-use crate::support::{Guest, Report};
+use crate::support::{Guest, Report, Running};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
@@ -312,5 +312,38 @@ fn cgroup_v2_of_the_guest_is_its_own_to_divide() {
     let ended = guest.run("");
     assert_eq!(ended.code, Some(0), "{ended}");
     assert!(guest.results().lines().any(|pid| pid == "1"), "{}{ended}", guest.results());
+    guest.assert_nothing_left();
+}
+
+#[test]
+fn rounds_with_leftovers_each_begins_as_the_first_and_without_a_heap() {
+    let guest = Guest::new("rounds").config(
+        "monopod.android.init = 1
+        monopod.android.clean = 1
+        monopod.android.boot.round = 1
+        monopod.devices = android
+        lxc.autodev = 0
+        lxc.namespace.keep = cgroup
+        lxc.mount.auto = proc:rw
+        monopod.restart.delay = 0ms
+        monopod.restart.budget = 20",
+    );
+    for directory in ["dev/socket", "apex"] {
+        fs::create_dir_all(guest.rootfs().join(directory)).unwrap();
+    }
+    let command = guest.start_command("write /dev/socket/old x , write /apex/old x , restart");
+    // 99 is the audit's own code: an allocation after the first clone.
+    let ended = match std::env::var_os("MONOPOD_AUDIT_BIN") {
+        Some(audit) => {
+            let mut audited = std::process::Command::new(audit);
+            audited.args(command.get_args()).stdin(std::process::Stdio::null());
+            guest.sandbox.enter(&mut audited);
+            Running::new(&guest, audited).wait()
+        }
+        None => Running::new(&guest, command).wait(),
+    };
+    assert_eq!(ended.code, Some(254), "{ended}");
+    assert_eq!(guest.file("log").matches("removed 2 leftovers from the rootfs").count(), 20, "{ended}");
+    assert_eq!(guest.results(), "write /dev/socket/old: ok\nwrite /apex/old: ok\n".repeat(21));
     guest.assert_nothing_left();
 }

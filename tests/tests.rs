@@ -7,6 +7,7 @@
 mod support;
 
 mod android_configs;
+mod android_guests;
 mod android_image;
 mod attach;
 mod attach_terminal;

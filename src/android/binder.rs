@@ -134,10 +134,12 @@ fn link(dev: BorrowedFd<'_>, name: &[u8]) -> nix::Result<()> {
 /// The same in place of whatever an earlier life has left there.
 fn relink(dev: BorrowedFd<'_>, name: &[u8]) -> nix::Result<()> {
     match link(dev, name) {
-        Err(Errno::EEXIST) => {
-            unlinkat(dev, Name::new(name)?.c(), UnlinkatFlags::NoRemoveDir)?;
-            link(dev, name)
-        }
+        Err(Errno::EEXIST) => match unlinkat(dev, Name::new(name)?.c(), UnlinkatFlags::NoRemoveDir) {
+            Ok(()) => link(dev, name),
+            // An entry of the config has mounted one there.
+            Err(Errno::EBUSY) => Ok(()),
+            Err(errno) => Err(errno),
+        },
         other => other,
     }
 }

@@ -2,9 +2,9 @@
 //! nothing otherwise.
 //!
 //! `image` and `init` look at the rootfs and choose init's command line, `boot_arguments` are the androidboot words, `clean`
-//! removes what an earlier life left, `cgroups` the groups that it left, `binder` and `devices` make the nodes. Of a running
-//! guest `areas` and `properties` read what it says, `property_service` asks it for something, `crash`, `kmsg` and `reasons`
-//! find out why it ended.
+//! removes what an earlier life left, `cgroups` the groups that it left, `binder` and `devices` make the nodes. `properties`
+//! and `areas` read what a guest says of itself, `property_service` tells it something; `reasons`, `kmsg` and `crash` are
+//! about its end.
 
 pub mod areas;
 pub mod binder;

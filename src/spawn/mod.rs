@@ -288,6 +288,11 @@ impl Start {
                     if report.step == Step::Ready {
                         return Ok(Heard::Ready);
                     }
+                    if report.step == Step::Filter && report.warning {
+                        let listener = if report.value == 0 { life.ttys.pop() } else { None };
+                        life.guard.begin(listener, report.value, life.pid.unwrap_or(0), host)?;
+                        continue;
+                    }
                     match report.step {
                         Step::AndroidInit => {
                             android::init::say(report, host.config, blueprint.chooses_init, blueprint.argv);
@@ -295,11 +300,6 @@ impl Start {
                         }
                         Step::Clean => {
                             android::clean::say(report);
-                            continue;
-                        }
-                        Step::Filter if report.warning => {
-                            let listener = if report.value == 0 { life.ttys.pop() } else { None };
-                            life.guard.begin(listener, report.value, life.pid.unwrap_or(0), host)?;
                             continue;
                         }
                         _ => {}

@@ -205,7 +205,7 @@ pub fn look(pid: i32, root: Option<&Root>, android: bool) -> Init {
     let mut words = words.split(|byte| *byte == 0);
     let called = [&name[..], words.next().unwrap_or_default(), words.next().unwrap_or_default()];
     let mut executed = [0u8; 512];
-    let executed = path("exe").and_then(|path| read_link(None, path.c(), &mut executed)).unwrap_or_default();
+    let executed = path("exe").and_then(|path| read_link(None, path.c(), &mut executed)).unwrap_or(&[]);
     let is_image = || root.is_some_and(|root| root.look_up(b"system/build.prop", OFlag::O_PATH).is_ok());
     Init::of(executed, called, status, &place, android || executed == b"/init" && is_image())
 }

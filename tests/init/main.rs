@@ -2,14 +2,21 @@
 //!
 //! It runs the steps of its command line in order, `/init STEP ARG... , STEP ARG...`, as pid 1 of a container whose root
 //! may hold nothing but this file. What a test wants to know is written to `/results` (one line a fact) or, by `report`,
-//! to `/report`; the test reads both from the host. When the steps are used up it exits with 0.
+//! to `/report`; the test reads both from the host. When the steps are used up it exits with 0. Where its root has an
+//! `/android.conf` it is an Android init instead (`android`).
 #![allow(unsafe_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod android;
 mod area;
 mod guard;
+mod host;
 mod properties;
 mod ready;
 mod report;
+
+// For its answers to std's questions about unwinding, in a build that leaves the unwinder out.
+#[cfg(unwind_stub)]
+use monopod as _;
 
 use nix::mount::{MsFlags, mount};
 use nix::sys::signal::{SigSet, Signal};
@@ -24,6 +31,9 @@ use std::time::Duration;
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(options) = android::Options::read("/android.conf") {
+        android::run(options, &words);
+    }
     if words.is_empty() || words == ["second_stage"] {
         // As Android's is called.
         return report::write("/report");
@@ -84,6 +94,10 @@ fn run(verb: &str, args: &[&str]) {
         ("properties", [reply]) => properties::serve(reply),
         ("eat", [bytes]) => eat(number(bytes)),
         ("ready", args) => ready::run(args),
+
+        // On the side of an emulated host.
+        ("set-property", [socket, name, value]) => host::set_property(socket, name, value),
+        ("without-listeners", command) => host::without_listeners(command),
         _ => {
             eprintln!("init: no such step: {verb} {args:?}");
             std::process::exit(99)
@@ -202,7 +216,7 @@ fn by_grandchild(how: &str) {
 }
 
 /// Ends this way as long as fewer than `count` such ends are on record in `/count`, then goes on with the next step.
-fn counted(count: u32, end: impl Fn()) {
+fn counted(count: u32, mut end: impl FnMut()) {
     let done: u32 = fs::read_to_string("/count").map_or(0, |text| number(text.trim()));
     if done < count {
         fs::write("/count", (done + 1).to_string()).unwrap();
