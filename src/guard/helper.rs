@@ -115,10 +115,7 @@ fn decide(job: &Job<'_>) -> nix::Result<Answer> {
             Ok(Answer::GoOn)
         }
         Some(Call::Unmount) => unmount(job),
-        Some(Call::SetAttributes) => match text(pid, b) {
-            Ok(path) if path.c().to_bytes().starts_with(b"/") => keep(job, b),
-            _ => Ok(Answer::GoOn),
-        },
+        Some(Call::SetAttributes) => set_attributes(job),
         // Programs fall back to mount(2), which is heard.
         Some(Call::Fsopen) => match kind_at(job, a)? {
             Some(_) => Err(Errno::ENOSYS),
@@ -171,16 +168,20 @@ fn kind_at(job: &Job<'_>, address: u64) -> nix::Result<Option<Kind>> {
     }
 }
 
-/// Reads the text at `address` of process `pid` into `buffer`, up to its NUL. ENAMETOOLONG: there is none in as many bytes.
+/// Reads memory of process `pid`, as much of `buffer` as is mapped. How much that was.
 ///
 /// Not by process_vm_readv(2): a 32-bit supervisor could not name the addresses of a 64-bit guest.
-fn read_text(pid: i32, address: u64, buffer: &mut [u8]) -> nix::Result<&[u8]> {
+fn read_memory(pid: i32, address: u64, buffer: &mut [u8]) -> nix::Result<usize> {
     let offset = i64::try_from(address).map_err(|_| Errno::EFAULT)?;
-    let got = match pread(of(pid, "mem", OFlag::O_RDONLY)?, buffer, offset) {
-        // Nothing is mapped there.
-        Ok(0) | Err(Errno::EIO) => return Err(Errno::EFAULT),
-        other => other?,
-    };
+    match pread(of(pid, "mem", OFlag::O_RDONLY)?, buffer, offset) {
+        Ok(0) | Err(Errno::EIO) => Err(Errno::EFAULT),
+        other => other,
+    }
+}
+
+/// Reads the text at `address` of process `pid` into `buffer`, up to its NUL. ENAMETOOLONG: there is none in as many bytes.
+fn read_text(pid: i32, address: u64, buffer: &mut [u8]) -> nix::Result<&[u8]> {
+    let got = read_memory(pid, address, buffer)?;
     let text = buffer.get(..got).unwrap_or(&[]);
     match memchr::memchr(0, text) {
         Some(end) => Ok(text.get(..end).unwrap_or(&[])),
@@ -349,6 +350,24 @@ fn look_up(job: &Job<'_>, address: u64) -> nix::Result<Option<(Path, Caller, Own
 fn keep(job: &Job<'_>, address: u64) -> nix::Result<Answer> {
     let found = look_up(job, address)?;
     Ok(if found.is_some_and(|(.., found)| masks::is_mask(&found)) { Answer::Refuse } else { Answer::GoOn })
+}
+
+/// mount_setattr(2) makes no mask writable, neither by path nor by descriptor.
+fn set_attributes(job: &Job<'_>) -> nix::Result<Answer> {
+    const CLEAR_AT: usize = 8;
+    const READ_ONLY: u8 = 1;
+    let Notification { pid, args: [descriptor, path, _, attributes, ..], .. } = job.call;
+    // The first two members of `struct mount_attr`: what is set, what is cleared.
+    let mut head = [0u8; 16];
+    read_memory(pid, attributes, &mut head)?;
+    if head.get(CLEAR_AT).is_none_or(|low| low & READ_ONLY == 0) {
+        return Ok(Answer::GoOn);
+    }
+    match text(pid, path)?.c().to_bytes() {
+        [] if masks::is_mask(&descriptor_of(pid, descriptor as i32)?) => Ok(Answer::Refuse),
+        [b'/', ..] => keep(job, path),
+        _ => Ok(Answer::GoOn),
+    }
 }
 
 /// A mask stays; what has masks goes with them, which the kernel would call busy.
