@@ -287,11 +287,16 @@ fn protect_masks_hold_for_32_bit_callers_propagated_mounts_and_a_crowd() {
     }
     let said = all_refused(
         &protected("others"),
-        "mount-32 proc /tmp/32 , try /tmp/32 , beside /tmp/beside , crowd 30 , clone-tree /proc , clone-tree /tmp",
+        "mount-32 proc /tmp/32 , try /tmp/32 , beside /tmp/beside , crowd 30 , clone-tree /proc , clone-tree /tmp ,
+        set-rw /proc/sys/kernel , set-ro /proc/sys/kernel , set-rw /proc , try /proc",
     );
     assert!(said.starts_with("mount-32 proc /tmp/32: ok\n") || cfg!(not(target_arch = "x86_64")), "{said}");
     assert!(said.contains("beside: true refused\nbeside /tmp/beside: ok\n"), "{said}");
     assert!(said.contains("crowd 30: 30\n"), "{said}");
+    // mount_setattr(2) is of Linux 5.12.
+    assert!(said.contains("set-rw /proc/sys/kernel: Operation not permitted\n"), "{said}");
+    let newer = !said.contains("set-rw /proc: Function not implemented\n");
+    assert!(!newer || said.contains("set-ro /proc/sys/kernel: ok\nset-rw /proc: ok\n"), "{said}");
     assert!(said.contains("clone-tree /proc: Function not implemented\nclone-tree /tmp: ok\n"), "{said}");
 }
 

@@ -1,8 +1,9 @@
 //! What keeps a guest from hurting the host by accident, and hears what it says when it reboots.
 //!
 //! `masks` makes dangerous files read-only at the start. `filter` has the kernel hand over the calls that could uncover them,
-//! and reboots with an argument; `helper` answers each in a process of its own. Where the kernel has no such filter (before
-//! Linux 5.7), init's table of mounts is watched and the masks put on what it has mounted, after the fact.
+//! and reboots with an argument; a `helper` answers each in a process of its own: `caller` is who makes it, `mounts` what
+//! becomes of a mount. Where the kernel has no such filter (before Linux 5.7), init's table of mounts is watched and the masks
+//! put on what it has mounted, after the fact.
 
 use crate::config::own::Danger;
 use crate::config::{AutoProc, Config, MountEntry};
@@ -22,9 +23,11 @@ use nix::sys::epoll::EpollFlags;
 use nix::unistd::{AccessFlags, pipe2, read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+mod caller;
 pub mod filter;
 mod helper;
 pub mod masks;
+mod mounts;
 
 /// Helpers at work at once; more calls wait in the kernel.
 const HELPERS: usize = 8;

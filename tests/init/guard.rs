@@ -7,7 +7,7 @@ use std::ffi::CString;
 use std::fs;
 
 /// The steps' names.
-pub const STEPS: [&str; 17] = [
+pub const STEPS: [&str; 19] = [
     "await",
     "beside",
     "bind",
@@ -20,6 +20,8 @@ pub const STEPS: [&str; 17] = [
     "mount-32",
     "namespace",
     "restart-for",
+    "set-ro",
+    "set-rw",
     "stranger",
     "try",
     "try-sys",
@@ -51,6 +53,9 @@ pub fn run(verb: &str, args: &[&str]) {
         ("crowd", [count]) => crowd(number(count)),
         // A procfs where whoever looks waits.
         ("unserved", []) => unserved(),
+        // By mount_setattr(2) and a descriptor, as libmount does it.
+        ("set-rw", [path]) => set_attributes(path, 0, 1),
+        ("set-ro", [path]) => set_attributes(path, 1, 0),
         // By its own name for it, in a chroot and a pid namespace of its own; then in a user namespace.
         ("jail", [root]) => jail(root),
         ("stranger", [target]) => stranger(target),
@@ -268,4 +273,15 @@ fn stranger(target: &str) -> std::io::Result<String> {
         nix::sched::unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID)?;
         in_child(|| made("proc", target, MsFlags::empty(), None))
     })
+}
+
+fn set_attributes(path: &str, set: u64, clear: u64) -> std::io::Result<String> {
+    use nix::fcntl::{OFlag, open};
+    use std::os::fd::AsRawFd;
+    let place = open(path, OFlag::O_PATH, nix::sys::stat::Mode::empty())?;
+    let attributes = [set, clear, 0, 0];
+    let empty = c"".as_ptr();
+    // SAFETY: the kernel reads the C string and as many bytes as it is told.
+    let result = unsafe { libc::syscall(442, place.as_raw_fd(), empty, libc::AT_EMPTY_PATH, attributes.as_ptr(), 32) };
+    done(Errno::result(result).map(drop))
 }
