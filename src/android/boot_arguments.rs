@@ -14,8 +14,9 @@ use crate::text::{PathText, shown};
 use core::ffi::CStr;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag};
-use nix::mount::MsFlags;
+use nix::mount::{MsFlags, mount};
 use nix::sys::stat::Mode;
+use nix::sys::statfs::{PROC_SUPER_MAGIC, statfs};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use std::os::fd::OwnedFd;
 
@@ -155,9 +156,29 @@ fn bind_one(root: &Root, name: &[u8], file: &OwnedFd) -> nix::Result<()> {
     let path = PathText::join(&[b"proc", name]).map_err(|_| Errno::ENAMETOOLONG)?;
     let path = path.c().to_bytes();
     mount_on(&root.target(path)?, Some(FdPath::of(file).c()), None, MsFlags::MS_BIND, None)?;
-    let quiet = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    let again = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY | quiet;
-    mount_on(&root.target(path)?, None, None, again, None)
+    mount_on(&root.target(path)?, None, None, READ_ONLY, None)
+}
+
+const READ_ONLY: MsFlags = MsFlags::MS_REMOUNT
+    .union(MsFlags::MS_BIND)
+    .union(MsFlags::MS_RDONLY)
+    .union(MsFlags::MS_NOSUID)
+    .union(MsFlags::MS_NODEV)
+    .union(MsFlags::MS_NOEXEC);
+
+/// For the guard, in the guest's mount namespace and root, when a procfs has been mounted at `place` and /proc is still the one
+/// that the guest had: what is bound over the files of that one is bound over those of the new one as well.
+pub fn carry_over(place: &CStr) -> nix::Result<()> {
+    for name in NAMES {
+        let path = |procfs: &[u8]| PathText::join(&[procfs, name]).map_err(|_| Errno::ENAMETOOLONG);
+        let (old, new) = (path(b"/proc")?, path(place.to_bytes())?);
+        let covered = |path: &CStr| statfs(path).is_ok_and(|found| found.filesystem_type() != PROC_SUPER_MAGIC);
+        if covered(old.c()) && !covered(new.c()) {
+            mount(Some(old.c()), new.c(), None::<&CStr>, MsFlags::MS_BIND, None::<&CStr>)?;
+            mount(None::<&CStr>, new.c(), None::<&CStr>, READ_ONLY, None::<&CStr>)?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

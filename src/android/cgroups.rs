@@ -4,10 +4,12 @@
 //! `lxc/NAME` into groups of its own. Those go after its end: groups by the names that Android gives them that were not
 //! there when the life began, and its `uid_N` and `pid_N`. A group with processes in it stays, whosever they are.
 
-use crate::cgroup::find::Hierarchies;
+use crate::cgroup::find::{Hierarchies, Hierarchy};
+use crate::cgroup::limit;
 use crate::config::Config;
 use crate::limits;
 use crate::sys::fds::{self, open};
+use crate::text::PathText;
 use core::ffi::CStr;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
@@ -75,6 +77,16 @@ impl Before {
         if removed > 0 {
             log::info!("clean: removed {removed} cgroups that the guest left outside of its own");
         }
+    }
+}
+
+/// Switches on every controller of v2 down to `lxc/`, so that the guest has them to pass on to its own groups; lmkd wants
+/// memory's. What cannot be had (a controller that v1 has, cpu beside realtime tasks) the guest does without.
+pub fn delegate(hierarchy: &Hierarchy<'_>) {
+    let file = PathText::join(&[hierarchy.mountpoint.to_bytes(), b"/cgroup.controllers"]);
+    let words = file.ok().and_then(|file| limit::read(file.c()).ok()).unwrap_or_default();
+    for controller in words.split(|byte| *byte == b' ').filter(|word| !word.is_empty()) {
+        let _ = limit::enable(hierarchy, controller);
     }
 }
 

@@ -7,6 +7,7 @@
 //!   born there (CLONE_INTO_CGROUP), or by writing "0" to `cgroup.procs` on older kernels.
 //! * The supervisor itself is never moved.
 
+use crate::android;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::limits;
@@ -82,6 +83,9 @@ impl<'h, 't> Group<'h, 't> {
                 Ok(made_parent) => {
                     if hierarchy.has(b"cpuset") {
                         inherit_cpuset(hierarchy, self.name)?;
+                    }
+                    if hierarchy.v2 && config.own.android {
+                        android::cgroups::delegate(hierarchy);
                     }
                     Some(self.enter_later(hierarchy, made_parent)?)
                 }
