@@ -347,3 +347,22 @@ fn rounds_with_leftovers_each_begins_as_the_first_and_without_a_heap() {
     assert_eq!(guest.results(), "write /dev/socket/old: ok\nwrite /apex/old: ok\n".repeat(21));
     guest.assert_nothing_left();
 }
+
+#[test]
+fn boot_arguments_stay_when_the_guest_mounts_its_own_proc() {
+    let test = "boot_arguments_stay_when_the_guest_mounts_its_own_proc";
+    let guest = Guest::new("own_proc").config(
+        "monopod.protect = 1
+        monopod.android.boot.hardware = box
+        lxc.mount.auto = proc:rw",
+    );
+    if !guest.busybox(test) || !crate::guard::available(test) {
+        return;
+    }
+    let guest = guest.config(
+        "lxc.init.cmd = /bin/sh -c \"mount -t proc proc /proc && mount -t proc proc /proc && cat /proc/cmdline > /results\"",
+    );
+    let ended = guest.run("");
+    assert!(guest.results().contains("androidboot.hardware=box"), "{}{ended}", guest.results());
+    guest.assert_nothing_left();
+}

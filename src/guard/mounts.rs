@@ -11,6 +11,7 @@
 use super::caller::{Caller, Path, Place, SYS_ADMIN, as_the_caller, descriptor_of, is_same, read_memory, text};
 use super::helper::{Answer, Job};
 use super::masks::{self, Kind};
+use crate::android::boot_arguments;
 use crate::config::own::Own;
 use crate::sys::clone::{Fork, fork};
 use crate::sys::fds::{self, open};
@@ -158,6 +159,9 @@ fn mount_inside(wish: &Wish, place: &Place, own: &Own<'_>) -> nix::Result<()> {
     // `..` of the root directory is what is mounted on top of it.
     chdir(c"/..")?;
     masks::apply(c".", b"/", wish.kind, own)?;
+    if wish.kind == Kind::Proc {
+        boot_arguments::carry_over(c".")?;
+    }
     let tree = copy_tree(c".")?;
     let made = fstat(&tree)?;
     place.enter_mounts()?;
