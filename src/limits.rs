@@ -37,6 +37,8 @@ pub const SYSCTLS: usize = 64;
 pub const REBOOT_ARGUMENT: usize = 128;
 /// `monopod.reboot.ARGUMENT` rules.
 pub const REBOOTS: usize = 32;
+/// Conditions of `monopod.ready`. Nobody has more than a few.
+pub const CONDITIONS: usize = 16;
 /// Network links.
 pub const NICS: usize = 16;
 /// Fields of one network link (addresses and routes may repeat).
@@ -89,3 +91,8 @@ pub const PODS: usize = 16;
 pub const MODULES: usize = 64;
 /// Bytes of text of the machine's init: its file, the kernel command line (4 KiB at most), argv of each supervisor.
 pub const INIT_TEXT_BYTES: usize = 64 * 1024;
+/// How long an error's own text may become; the rest is cut. Long enough for two paths of ordinary length.
+pub const ERROR_BYTES: usize = 480;
+/// Errors that exist at once; one more has no text. Two or three is the most that any path of the program holds. (Unit tests
+/// run side by side in one process.)
+pub const ERRORS: usize = if cfg!(test) { 254 } else { 8 };

@@ -142,7 +142,7 @@ fn write_rt(path: &CStr, value: &[u8]) -> core::result::Result<(), Errno> {
 }
 
 /// Switches one v2 controller on from the root to `lxc/`.
-fn enable(hierarchy: &Hierarchy<'_>, controller: &[u8]) -> core::result::Result<(), Errno> {
+pub fn enable(hierarchy: &Hierarchy<'_>, controller: &[u8]) -> core::result::Result<(), Errno> {
     for level in [&b"/cgroup.subtree_control"[..], b"/lxc/cgroup.subtree_control"] {
         let file = PathText::join(&[hierarchy.mountpoint.to_bytes(), level]).map_err(|_| Errno::ENAMETOOLONG)?;
         let word = PathText::join(&[b"+", controller]).map_err(|_| Errno::ENAMETOOLONG)?;

@@ -9,7 +9,7 @@ use super::own::{Binder, Danger, Exhausted, Protect, ReadyFailed, RebootAction, 
 use super::values::{self, Fault};
 use super::{
     Alive, At, AutoProc, AutoSys, CgroupSetting, Config, ConsolePath, Hook, HookKind, Kept, List, MountAuto,
-    NamedValue, Origin, Prlimit, RestartWhen, RootfsKind, lex, mounts, nics,
+    NamedValue, Origin, Prlimit, RestartWhen, RootfsKind, lex, mounts, nics, readiness,
 };
 use crate::limits;
 use crate::text::{Arena, Shown, shown};
@@ -600,7 +600,11 @@ pub static TABLE: &[Key] = &[
         c"lxc.signal.reboot",
         &["lxc.rebootsignal"],
         Kind::One(
-            |c, g| g.put(&mut c.signals.reboot, libc::SIGINT, values::signal),
+            |c, g| {
+                c.signals.reboot = g.or(libc::SIGINT, values::signal)?;
+                c.signals.reboot_set = !g.value.is_empty();
+                Ok(())
+            },
             |c, out| out.one(c.signals.reboot),
         ),
     ),
@@ -840,8 +844,8 @@ pub static TABLE: &[Key] = &[
         c"monopod.restart.budget",
         &[],
         Kind::One(
-            |c, g| g.put(&mut c.restart.budget, super::Restart::DEFAULT.budget, values::whole32),
-            |c, out| out.one(c.restart.budget),
+            |c, g| g.put(&mut c.restart.budget, None, |v| values::whole32(v).map(Some)),
+            |c, out| out.one(c.restart_policy().budget()),
         ),
     ),
     row(
@@ -856,8 +860,8 @@ pub static TABLE: &[Key] = &[
         c"monopod.restart.uptime",
         &[],
         Kind::One(
-            |c, g| g.put(&mut c.restart.uptime_ms, super::Restart::DEFAULT.uptime_ms, values::duration_ms),
-            |c, out| out.ms(c.restart.uptime_ms),
+            |c, g| g.put(&mut c.restart.uptime_ms, None, |v| values::duration_ms(v).map(Some)),
+            |c, out| out.ms(c.restart_policy().uptime_ms()),
         ),
     ),
     row(
@@ -951,6 +955,7 @@ pub static TABLE: &[Key] = &[
                     c.own.devices.clear();
                     return Ok(());
                 }
+                crate::android::devices::parse(g.value)?;
                 let entry = g.at(g.arena.copy(g.value)?);
                 c.own.devices.push(entry).map_err(|_| Fault::Full(&("devices", limits::MOUNTS, "MOUNTS")))
             },
@@ -1019,7 +1024,17 @@ pub static TABLE: &[Key] = &[
         &[],
         Kind::One(|c, g| g.put_text_at(&mut c.own.stop_command), |c, out| out.text_at(c.own.stop_command)),
     ),
-    row(c"monopod.ready", &[], Kind::One(|c, g| g.put_text_at(&mut c.own.ready), |c, out| out.text_at(c.own.ready))),
+    row(
+        c"monopod.ready",
+        &[],
+        Kind::One(
+            |c, g| {
+                g.or((), readiness::check)?;
+                g.put_text_at(&mut c.own.ready)
+            },
+            |c, out| out.text_at(c.own.ready),
+        ),
+    ),
     row(
         c"monopod.ready.failed",
         &[],

@@ -6,20 +6,24 @@
 
 #[cfg(feature = "alloc-audit")]
 pub mod audit;
+pub mod binder;
 pub mod bpf;
 pub mod caps;
 pub mod clone;
 pub mod crash;
 pub mod fds;
 pub mod machine;
+pub mod mapping;
 pub mod memfd;
 pub mod mounts;
 pub mod netdev;
+pub mod notes;
 #[cfg(feature = "tools")]
 pub mod probe;
 pub mod process;
 pub mod pty;
 pub mod rights;
+pub mod seccomp;
 pub mod signals;
 pub mod socket;
 pub mod stack;
