@@ -22,8 +22,9 @@ use nix::unistd::{UnlinkatFlags, Whence, lseek, unlinkat};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 const SHARED: [&CStr; 3] = [c"/dev/__properties__", c"/dev/socket", c"/apex"];
-/// Markers of a boot that init makes in /dev: a stale one would tell that this one is done.
-const MARKERS: [&CStr; 2] = [c".coldboot_done", c".booting"];
+/// Files that init makes in /dev: markers of a boot, of which a stale one would tell that this one is done, and the property
+/// area, which is one file up to Android 6.
+const MARKERS: [&CStr; 3] = [c".coldboot_done", c".booting", c"__properties__"];
 /// No guest nests them deeper.
 const DEPTH: u32 = 16;
 /// Entries removed from one directory tree, and mounts taken off: more was put there to keep us busy.
