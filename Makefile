@@ -70,16 +70,20 @@ out/%/monopod: FORCE $(KEEP)/%
 out/%/monopod-small: FORCE $(KEEP)/%
 	@$(call cargo-build,$*,$(file < $(KEEP)/$*),small)
 
-# $(call cargo-build,TRIPLE,prebuilt|rebuilt,WHY): WHY, if any, builds std too. RUSTC_BOOTSTRAP lets the stable toolchain do
+# The guest of the tests, for the emulated machines.
+out/%/testinit: FORCE $(KEEP)/%
+	@$(call cargo-build,$*,$(file < $(KEEP)/$*),$(filter-out prebuilt,$(file < $(KEEP)/$*)),testinit)
+
+# $(call cargo-build,TRIPLE,prebuilt|rebuilt,WHY,EXAMPLE): WHY, if any, builds std too; EXAMPLE is built in monopod's place. RUSTC_BOOTSTRAP lets the stable toolchain do
 # that, in a directory of its own, because build scripts ask for the variable.
 # In every build nothing unwinds: src/sys/unwind.rs answers for an unwinder, an empty archive keeps the real one out, and
 # the tables for it are discarded. That alone halves the binary.
 cargo-build = $(if $3,$(rebuild-tools)) mkdir -p .cache/no-unwind; printf '!<arch>\n' > .cache/no-unwind/libunwind.a; \
   CARGO_TARGET_$(call upper,$1)_RUSTFLAGS="$(strip $(flags.$1) $(flags-$2.$1) $(no-unwind) $(if $(filter small,$3),$(small-flags)))" \
-  $(if $3,RUSTC_BOOTSTRAP=1 $(env.$1)) cargo build --locked --release --target $1 \
+  $(if $3,RUSTC_BOOTSTRAP=1 $(env.$1)) cargo build --locked --release --target $1 $(if $4,--example $4) \
   $(if $(filter small,$3),--no-default-features) \
   $(if $3,$(rebuild-std),--target-dir $(TARGET_DIR)/lean); \
-  install -D -m 755 $(if $3,$(REBUILT),$(TARGET_DIR)/lean)/$1/release/monopod $@
+  install -D -m 755 $(if $3,$(REBUILT),$(TARGET_DIR)/lean)/$1/release/$(if $4,examples/$4,monopod) $@
 REBUILT       := $(TARGET_DIR)/rebuilt-std
 no-unwind     := --cfg=unwind_stub -Cforce-unwind-tables=no -Lnative=$(CURDIR)/.cache/no-unwind -Clink-arg=--no-eh-frame-hdr \
   -Clink-arg=$(CURDIR)/targets/no-unwind.ld
@@ -143,7 +147,7 @@ started:
 	else version=$$($$run $(BIN) --version); echo "started: $(BIN): $$version"; fi
 
 # Emulated machines with Debian's kernels; QEMU="arm64 v2" tries only these. With CI=1 a skip fails.
-test-qemu: $(TARGETS:%=out/%/monopod) ## boot it on aarch64, armv7 and x86_64 kernels in QEMU (QEMU="arm64 v2" for some)
+test-qemu: $(TARGETS:%=out/%/monopod) $(TARGETS:%=out/%/testinit) ## boot it on aarch64, armv7 and x86_64 kernels in QEMU (QEMU="arm64 v2" for some)
 	@$(call need-emulators)
 	@$(if $(QEMU),,CI=$(CI) tests/qemu/run.py --self-test)
 	@CI=$(CI) tests/qemu/run.py $(QEMU)

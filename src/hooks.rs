@@ -1,4 +1,4 @@
-//! Hooks: pre-start, pre-mount, mount, autodev, start-host, start, stop, post-stop.
+//! Hooks: pre-start, pre-mount, mount, autodev, start-host, start, stop, post-stop, and our own: ready and reboot.
 //!
 //! Each runs with a fresh environment (LXC leaks the last life's), stdin on /dev/null, its output in our log, in a process
 //! group of its own, and with a deadline. On the host the supervisor keeps answering clients meanwhile; in the container the
@@ -19,6 +19,7 @@ use crate::sys::process::{self, Exit};
 use crate::sys::{fds, signals};
 use crate::text::{Arena, Line, PathText, Shown, shown};
 use core::ffi::CStr;
+use core::fmt::Write;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::epoll::EpollFlags;
@@ -55,6 +56,8 @@ pub struct Moment<'a> {
     pub target: Option<&'static str>,
     /// `net:/proc/PID/fd/N` words for the stop hook.
     pub namespaces: &'a [&'a CStr],
+    /// MONOPOD_REBOOT_ARG: what the guest said when it rebooted; empty: nothing. `monopod.host.reboot` gets it as a word.
+    pub argument: &'a [u8],
 }
 
 /// Builds a hook's environment, in its own process. None: it is larger than `limits::HOOK_ENVIRONMENT` words or `arena`.
@@ -110,6 +113,9 @@ fn environment<'a>(
     if let Some(target) = moment.target {
         add(text(&[b"LXC_TARGET=", target.as_bytes()])?)?;
     }
+    if !moment.argument.is_empty() {
+        add(text(&[b"MONOPOD_REBOOT_ARG=", moment.argument])?)?;
+    }
     for word in config.environment.iter().chain(&config.environment_hooks) {
         add(word)?;
     }
@@ -122,75 +128,115 @@ pub fn run_on_host(host: &mut Host<'_>, kind: HookKind, moment: &Moment<'_>) -> 
     config.hooks(kind).try_for_each(|hook| run_one(host, hook, moment))
 }
 
-fn run_one(host: &mut Host<'_>, hook: &Hook<'_>, moment: &Moment<'_>) -> Result<()> {
-    let config = host.config;
-    let os = |what: &'static str| move |errno: Errno| Error::os("hook", errno, format_args!("{what}"));
-    let (output, input) = pipe2(OFlag::O_CLOEXEC).map_err(os("pipe"))?;
-    nix::fcntl::fcntl(&output, nix::fcntl::FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(os("fcntl"))?;
-    let supervisor = getpid();
-    let pid = match fork().map_err(os("fork"))? {
-        Fork::Child => {
-            // A hook of the host dies with the supervisor; one in the container dies with its pid namespace.
-            let _ = process::set_parent_death_signal(libc::SIGKILL);
-            if getppid() != supervisor {
-                process::exit_now(126);
+/// Runs one hook on the host.
+pub fn run_one(host: &mut Host<'_>, hook: &Hook<'_>, moment: &Moment<'_>) -> Result<()> {
+    let mut running = Running::begin(host, hook, moment)?;
+    let ended = attend(host, &mut running);
+    running.finish(host, ended)
+}
+
+/// A hook of the host that runs.
+pub struct Running<'t> {
+    hook: Hook<'t>,
+    pid: i32,
+    output: OwnedFd,
+    lines: Output,
+    /// When it is killed.
+    pub deadline: Option<u64>,
+}
+
+impl<'t> Running<'t> {
+    /// Starts it. Its output comes as `Source::Hook`, so there is never more than one.
+    pub fn begin(host: &mut Host<'_>, hook: &Hook<'t>, moment: &Moment<'_>) -> Result<Self> {
+        let os = |what: &'static str| move |errno: Errno| Error::os("hook", errno, format_args!("{what}"));
+        let (output, input) = pipe2(OFlag::O_CLOEXEC).map_err(os("pipe"))?;
+        nix::fcntl::fcntl(&output, nix::fcntl::FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(os("fcntl"))?;
+        let supervisor = getpid();
+        let pid = match fork().map_err(os("fork"))? {
+            Fork::Child => {
+                // A hook of the host dies with the supervisor; one in the container dies with its pid namespace.
+                let _ = process::set_parent_death_signal(libc::SIGKILL);
+                if getppid() != supervisor {
+                    process::exit_now(126);
+                }
+                become_hook(&host.scene(), hook, moment, input.as_fd())
             }
-            become_hook(&host.scene(), hook, moment, input.as_fd())
+            Fork::Parent(pid) => pid,
+        };
+        // Both sides set it, so that it holds whoever comes first.
+        let _ = setpgid(Pid::from_raw(pid), Pid::from_raw(pid));
+        drop(input);
+        host.watch(&output, Source::Hook, EpollFlags::EPOLLIN).map_err(os("epoll_ctl"))?;
+        let limit = host.config.timeouts.hook_ms;
+        let deadline = (limit > 0).then(|| now_ms() + limit);
+        Ok(Running { hook: *hook, pid, output, lines: Output::new(hook.kind), deadline })
+    }
+
+    /// Reads its output.
+    pub fn read(&mut self, host: &Host<'_>) {
+        if !self.lines.read(self.output.as_fd()) {
+            host.forget(&self.output);
         }
-        Fork::Parent(pid) => pid,
-    };
-    // Both sides set it, so that it holds whoever comes first.
-    let _ = setpgid(Pid::from_raw(pid), Pid::from_raw(pid));
-    drop(input);
-    host.watch(&output, Source::Hook, EpollFlags::EPOLLIN).map_err(os("epoll_ctl"))?;
-    let mut lines = Output::new(hook.kind);
-    let ended = attend(host, hook.kind, pid, &output, &mut lines);
-    host.forget(&output);
-    lines.read(output.as_fd());
-    lines.finish();
-    let place = config.place(hook.at);
-    let what = format_args!("{}: {} {}", place, hook.kind.name(), shown(hook.command)).to_owned_line();
-    match ended {
-        Ended::By(Exit::Code(0)) => Ok(()),
-        Ended::By(Exit::Code(code)) => {
-            Err(Error::new("hook", format_args!("{what} exited with code {code}{}", lines.last_words())))
-        }
-        Ended::By(Exit::Signal(signal)) => {
-            Err(Error::new("hook", format_args!("{what} was killed by signal {signal}{}", lines.last_words())))
-        }
-        Ended::TooLate => Err(Error::new(
-            "hook",
-            format_args!("{what} was killed: not done after {} ms (monopod.timeout.hook)", config.timeouts.hook_ms),
-        )),
-        Ended::Asked => Err(Error::new("hook", format_args!("{what} was killed: the start was called off"))),
-        Ended::ChildGone => {
-            Err(Error::new("hook", format_args!("{what} was killed: the container's process ended meanwhile")))
-        }
+    }
+
+    /// How it has ended, if it has.
+    pub fn ended(&self) -> Option<Ended> {
+        process::try_wait(self.pid).ok().flatten().map(Ended::By)
+    }
+
+    /// Kills its whole group.
+    pub fn kill(&self) {
+        let _ = process::kill(-self.pid, libc::SIGKILL);
+        let _ = process::wait(self.pid);
+    }
+
+    /// The end: what it was, as an error if it was none that a hook should have.
+    pub fn finish(mut self, host: &Host<'_>, ended: Ended) -> Result<()> {
+        let config = host.config;
+        let (hook, lines) = (&self.hook, &mut self.lines);
+        host.forget(&self.output);
+        lines.read(self.output.as_fd());
+        lines.finish();
+        let mut why = Line::<300>::new();
+        let _ = match ended {
+            Ended::By(Exit::Code(0)) => return Ok(()),
+            Ended::By(Exit::Code(code)) => write!(why, "exited with code {code}{}", lines.last_words()),
+            Ended::By(Exit::Signal(signal)) => write!(why, "was killed by signal {signal}{}", lines.last_words()),
+            Ended::TooLate => {
+                let limit = config.timeouts.hook_ms;
+                write!(why, "was killed: not done after {limit} ms (monopod.timeout.hook)")
+            }
+            Ended::Asked => why.write_str("was killed: the start was called off"),
+            Ended::ChildGone => why.write_str("was killed: the container's process ended meanwhile"),
+        };
+        let (place, kind) = (config.place(hook.at), hook.kind.name());
+        Err(Error::new("hook", format_args!("{place}: {kind} {} {why}", shown(hook.command))))
     }
 }
 
-enum Ended {
+/// Why a hook runs no more.
+pub enum Ended {
+    /// It ended.
     By(Exit),
+    /// It was killed when its time was over.
     TooLate,
+    /// It was killed because the start was called off.
     Asked,
+    /// It was killed because the container's process had ended.
     ChildGone,
 }
 
 /// Waits for the hook's end; its whole group is killed if it is late, or if the start that it belongs to is called off.
-fn attend(host: &mut Host<'_>, kind: HookKind, pid: i32, output: &OwnedFd, lines: &mut Output) -> Ended {
-    let limit = host.config.timeouts.hook_ms;
-    let deadline = (limit > 0).then(|| now_ms() + limit);
-    let starting = matches!(kind, HookKind::PreStart | HookKind::StartHost);
+fn attend(host: &mut Host<'_>, running: &mut Running<'_>) -> Ended {
+    let starting = matches!(running.hook.kind, HookKind::PreStart | HookKind::StartHost);
     loop {
-        if let Ok(Some(exit)) = process::try_wait(pid) {
-            return Ended::By(exit);
+        if let Some(ended) = running.ended() {
+            return ended;
         }
-        let early = match host.next(deadline) {
+        let early = match host.next(running.deadline) {
             Event::Child => continue,
             Event::Ready(Source::Hook) => {
-                if !lines.read(output.as_fd()) {
-                    host.forget(output);
-                }
+                running.read(host);
                 continue;
             }
             Event::Ready(Source::Barrier) => Ended::ChildGone,
@@ -210,8 +256,7 @@ fn attend(host: &mut Host<'_>, kind: HookKind, pid: i32, output: &OwnedFd, lines
                 Ended::Asked
             }
         };
-        let _ = process::kill(-pid, libc::SIGKILL);
-        let _ = process::wait(pid);
+        running.kill();
         return early;
     }
 }
@@ -278,9 +323,15 @@ fn become_hook(scene: &Scene<'_>, hook: &Hook<'_>, moment: &Moment<'_>, output: 
         ));
         process::exit_now(126)
     };
-    let arguments: [&CStr; 3] = [config.name, c"lxc", kind_word(hook.kind)];
-    let arguments: &[&CStr] = if config.hook_version == 0 { &arguments } else { &[] };
-    let namespaces = if config.hook_version == 0 { moment.namespaces } else { &[] };
+    let usual: [&CStr; 3] = [config.name, c"lxc", kind_word(hook.kind)];
+    let said = arena.copy(moment.argument).unwrap_or(c"");
+    let (arguments, namespaces): (&[&CStr], _) = match hook.kind {
+        // A program of the host's, not a hook: it takes the guest's word for an option if it looks like one.
+        HookKind::HostReboot if matches!(moment.argument.first(), None | Some(b'-')) => (&[], &[][..]),
+        HookKind::HostReboot => (&[said], &[][..]),
+        _ if config.hook_version == 0 => (&usual, moment.namespaces),
+        _ => (&[], &[][..]),
+    };
     let errno = exec_hook(hook.command, arguments, namespaces, &words);
     process::exit_now(if errno == Errno::ENOENT { 127 } else { 126 })
 }
@@ -308,10 +359,14 @@ fn type_word(kind: HookKind) -> &'static CStr {
         HookKind::PostStop => c"LXC_HOOK_TYPE=post-stop",
         HookKind::Clone => c"LXC_HOOK_TYPE=clone",
         HookKind::Destroy => c"LXC_HOOK_TYPE=destroy",
+        HookKind::Reboot => c"LXC_HOOK_TYPE=reboot",
+        HookKind::HostReboot => c"LXC_HOOK_TYPE=host-reboot",
+        HookKind::Ready => c"LXC_HOOK_TYPE=ready",
     }
 }
 
-fn exec_hook(command: &CStr, arguments: &[&CStr], namespaces: &[&CStr], words: &[&CStr]) -> Errno {
+/// Executes a command line of the config, by a shell if it needs one, with more words behind it. Returns only the error.
+pub fn exec_hook(command: &CStr, arguments: &[&CStr], namespaces: &[&CStr], words: &[&CStr]) -> Errno {
     let mut line: heapless::Vec<u8, { limits::LINE_BYTES + 1 }> = heapless::Vec::new();
     let _ = line.extend_from_slice(command.to_bytes());
     if is_plain(command.to_bytes()) {
@@ -337,16 +392,15 @@ fn exec_hook(command: &CStr, arguments: &[&CStr], namespaces: &[&CStr], words: &
             errno => return errno,
         }
     }
-    let mut text = match PathText::<{ 2 * limits::LINE_BYTES }>::of(&[b"exec ", command.to_bytes()]) {
+    // The words stand beside the shell's text, not in it: a guest has chosen one of them.
+    let text = match PathText::<{ limits::LINE_BYTES + 16 }>::of(&[b"exec ", command.to_bytes(), b" \"$@\""]) {
         Ok(text) => text,
         Err(_) => return Errno::E2BIG,
     };
-    for word in arguments.iter().chain(namespaces) {
-        if text.push(b" ").and_then(|()| text.push(word.to_bytes())).is_err() {
-            return Errno::E2BIG;
-        }
+    let mut argv: heapless::Vec<&CStr, 16> = heapless::Vec::new();
+    for word in [c"sh", c"-c", text.c(), c"sh"].iter().chain(arguments).chain(namespaces) {
+        let _ = argv.push(word);
     }
-    let argv = [c"sh", c"-c", text.c()];
     match process::exec(c"/bin/sh", &argv, words) {
         Errno::ENOENT => process::exec(c"/system/bin/sh", &argv, words),
         errno => errno,
@@ -361,7 +415,7 @@ pub fn is_plain(command: &[u8]) -> bool {
 
 /// A hook's output on its way to the log, line by line. Any amount is read; a line longer than the buffer is cut in pieces.
 pub struct Output {
-    kind: HookKind,
+    what: (&'static str, &'static str),
     line: Line<240>,
     last: Line<240>,
 }
@@ -369,7 +423,12 @@ pub struct Output {
 impl Output {
     /// Nothing read yet.
     pub fn new(kind: HookKind) -> Self {
-        Output { kind, line: Line::new(), last: Line::new() }
+        Output::named("hook", kind.name())
+    }
+
+    /// The same for something that is no hook; its lines begin with these words.
+    pub fn named(what: &'static str, name: &'static str) -> Self {
+        Output { what: (what, name), line: Line::new(), last: Line::new() }
     }
 
     /// Reads what is there (at most 64 KiB at once). False at the end of the output.
@@ -397,7 +456,8 @@ impl Output {
     /// Ends the present line.
     pub fn finish(&mut self) {
         if !self.line.bytes().is_empty() {
-            log::info!("hook {}: {}", self.kind.name(), Shown(self.line.bytes()));
+            let (what, name) = self.what;
+            log::info!("{what} {name}: {}", Shown(self.line.bytes()));
             core::mem::swap(&mut self.line, &mut self.last);
         }
         self.line.clear();
@@ -407,21 +467,9 @@ impl Output {
     pub fn last_words(&self) -> Line<250> {
         let mut words = Line::new();
         if !self.last.bytes().is_empty() {
-            let _ = core::fmt::Write::write_fmt(&mut words, format_args!(": {}", Shown(self.last.bytes())));
+            let _ = write!(words, ": {}", Shown(self.last.bytes()));
         }
         words
-    }
-}
-
-trait ToOwnedLine {
-    fn to_owned_line(&self) -> Line<300>;
-}
-
-impl ToOwnedLine for core::fmt::Arguments<'_> {
-    fn to_owned_line(&self) -> Line<300> {
-        let mut line = Line::new();
-        let _ = core::fmt::Write::write_fmt(&mut line, *self);
-        line
     }
 }
 

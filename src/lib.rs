@@ -10,7 +10,7 @@
 //!    `spawn/barrier` the protocol between the halves.
 //! 6. `rootfs` is what the child does to the filesystem, up to pivot_root; then it executes init.
 //! 7. `supervise` is the epoll loop until init has ended; `lifecycle` and `outcome` decide, purely, what that means.
-//! 8. `teardown` cleans up; then the next life begins at 4, or the program ends.
+//! 8. `teardown` cleans up; then the next life begins at 4, or the program ends, or `host_reboot` ends the machine.
 //!
 //! Before all of it, where there is no other init: `pid1` mounts, starts a supervisor process for each container, reaps.
 //!
@@ -33,6 +33,7 @@ pub mod error;
 pub mod execute;
 pub mod guard;
 pub mod hooks;
+pub mod host_reboot;
 pub mod limits;
 pub mod logging;
 pub mod pid1;

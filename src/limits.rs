@@ -37,6 +37,8 @@ pub const SYSCTLS: usize = 64;
 pub const REBOOT_ARGUMENT: usize = 128;
 /// `monopod.reboot.ARGUMENT` rules.
 pub const REBOOTS: usize = 32;
+/// Conditions of `monopod.ready`. Nobody has more than a few.
+pub const CONDITIONS: usize = 16;
 /// Network links.
 pub const NICS: usize = 16;
 /// Fields of one network link (addresses and routes may repeat).

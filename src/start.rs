@@ -1,8 +1,11 @@
 //! `start`: from a config on disk to a running init, a supervised life, and a clean end.
 
+use crate::android;
 use crate::cgroup::{self, find};
+use crate::config::own::Exhausted;
 use crate::config::{At, Config, ConsolePath, DEFAULT, LogLevel, Sources};
 use crate::error::{Error, Result};
+use crate::host_reboot;
 use crate::limits;
 use crate::logging;
 use crate::prepare::console::ConsoleSide;
@@ -14,10 +17,11 @@ use crate::rootfs;
 use crate::spawn::{self, Blueprint, Inside, Life, namespaces};
 use crate::supervise;
 use crate::supervise::lifecycle::{Asked, Next, last_word};
+use crate::supervise::outcome::{Outcome, Told};
 use crate::sys::fds::{self, open};
 use crate::sys::{memfd, pty};
 use crate::teardown;
-use crate::text::{Arena, Full, Line, shown};
+use crate::text::{Arena, Full, Line, Shown, shown};
 use core::ffi::CStr;
 use core::fmt::Write;
 use nix::fcntl::OFlag;
@@ -31,6 +35,9 @@ use std::os::unix::ffi::OsStrExt;
 pub const FAILED: i32 = 255;
 /// Exit code when the restart budget is spent.
 pub const GAVE_UP: i32 = 254;
+
+/// What a caller is told who waits until the container is ready.
+const EARLY: core::fmt::Arguments<'static> = format_args!("the container ended before it was ready");
 
 /// What the command line asks for.
 pub struct Options<'a> {
@@ -73,6 +80,7 @@ pub struct Options<'a> {
 /// What init is, apart from its environment.
 struct Program<'t> {
     argv: &'t [&'t CStr],
+    chooses_init: bool,
     inside: Option<Inside>,
     own_streams: bool,
 }
@@ -129,7 +137,8 @@ fn read_and_run(options: &Options<'_>, ready: Option<OwnedFd>) -> Result<i32> {
     }
     let config: &'static Config<'static> = Box::leak(config);
     let argv: &[&CStr] = Box::leak(Box::new(init_command(config, options.command, &arena)?));
-    let program = Program { argv, inside: options.inside, own_streams: options.own_streams };
+    let chooses_init = android::init::is_ours(config, options.command);
+    let program = Program { argv, chooses_init, inside: options.inside, own_streams: options.own_streams };
     refuse_not_built(config)?;
     let pidfile = options.pidfile.map(absolute).transpose()?;
     open_log(config, options)?;
@@ -177,7 +186,8 @@ pub fn init_words<'w>(config: &'w Config<'_>, command: &[&'w CStr]) -> Result<Wo
         }
     }
     if words.is_empty() {
-        let _ = words.push(c"/sbin/init");
+        let android = android::init::is_ours(config, command);
+        let _ = words.push(if android { c"/init" } else { c"/sbin/init" });
     }
     if config.rootfs.path.is_none() && words.first() == Some(&c"/sbin/init") {
         return Err(Error::new(
@@ -221,7 +231,11 @@ fn container<'t>(
             Ok(FAILED)
         }
         Ok(code) => {
-            caller.failed(*code, None);
+            match caller.awaits_ready() {
+                // Who waits for a ready container must not take a halt for one.
+                true => caller.failed(if *code == 0 { FAILED } else { *code }, Some(&Error::new("ready", EARLY))),
+                false => caller.failed(*code, None),
+            };
             result
         }
         _ => result,
@@ -239,9 +253,14 @@ fn prepare_and_run<'t>(
         Taken::Ours { lock, dead } => (lock, dead),
         Taken::Busy => return Ok(already_running(config)),
     };
-    let source = rootfs::source(config, lock.directory())?;
+    let state = lock.directory();
+    if dead.is_some() {
+        android::boot_arguments::remove(state);
+    }
+    let source = rootfs::source(config, state)?;
     let namespaces = namespaces::plan(config)?;
-    let environment = init_environment(config, arena)?;
+    let Program { argv, chooses_init, inside, own_streams } = program;
+    let environment = if chooses_init { android::init::environment(config) } else { init_environment(config, arena)? };
     let caller_environment = caller_environment(arena)?;
     let hierarchies: &'t find::Hierarchies<'t> = Box::leak(find_hierarchies(arena)?);
     let Some(mut host) = Host::open(config, lock, hierarchies, caller_environment.leak())? else {
@@ -249,16 +268,29 @@ fn prepare_and_run<'t>(
     };
     clean_up_after_the_dead(&host, dead)?;
     let pidfile = pidfile.map(write_pidfile).transpose()?;
+    let boot_arguments = android::boot_arguments::write(config, state)?;
     let mut side = ConsoleSide::open(config, caller.waits())?;
     let drop_sys_boot = reboot_probe::must_drop_sys_boot();
-    let Program { argv, inside, own_streams } = program;
     // A kernel before 3.17 has no such files.
     let image = inside.and_then(|_| memfd::own_binary().inspect_err(|_| log::debug!("no sealed copy of us")).ok());
-    let blueprint = Blueprint { source, namespaces, argv, inside, image, own_streams, environment, drop_sys_boot };
+    let blueprint = Blueprint {
+        source,
+        namespaces,
+        argv,
+        chooses_init,
+        inside,
+        image,
+        own_streams,
+        environment,
+        boot_arguments,
+        drop_sys_boot,
+    };
+    crate::guard::warn(config);
     crate::arm();
     let result = run_container(&blueprint, &mut side, &mut host, caller);
     drop(pidfile);
     drop(side);
+    drop(blueprint);
     host.leave();
     result
 }
@@ -271,16 +303,11 @@ fn run_container<'t>(
     caller: &mut Caller,
 ) -> Result<i32> {
     let mut lives = 0u32;
-    let leave = |asked, outcome, code| {
-        notify::tell(format_args!("X_MONOPOD_END={}", last_word(asked, outcome, code)));
-        Ok(code)
-    };
     loop {
         let mut life = Life::new(host.hierarchies, host.config.name);
         let result = spawn::spawn(&mut life, blueprint, side, host).map(|()| {
-            caller.running();
             lives = lives.saturating_add(1);
-            supervise::run(&mut life, side, host)
+            supervise::run(&mut life, side, host, caller)
         });
         let outcome = result.as_ref().ok().copied();
         let next = match teardown::teardown(life, result, side, host) {
@@ -293,27 +320,59 @@ fn run_container<'t>(
                 }
             },
         };
+        match (host.ready_error.take(), next) {
+            (Some(error), Next::Leave { code: FAILED }) => return Err(error),
+            (Some(error), _) => log::error!("{error}"),
+            (None, _) => {}
+        }
         let after_ms = match next {
-            Next::Leave { code } => return leave(host.asked, outcome, code),
+            Next::Leave { code } => return leave(host, outcome, code),
+            Next::HostReboot { with_argument } => return reboot_host(host, with_argument, Outcome::Reboot.code()),
             Next::GiveUp => {
-                let policy = host.config.restart;
-                log::error!("restart: given up after {} restarts in {} ms", policy.budget, policy.window_ms);
-                return leave(host.asked, outcome, GAVE_UP);
+                let policy = host.config.restart_policy();
+                log::error!("restart: given up after {} restarts in {} ms", policy.budget(), policy.window_ms);
+                return match host.config.own.exhausted {
+                    Exhausted::Stop => leave(host, outcome, GAVE_UP),
+                    Exhausted::HostReboot => reboot_host(host, false, GAVE_UP),
+                    Exhausted::HostRebootArg => reboot_host(host, true, GAVE_UP),
+                };
             }
             Next::Restart { after_ms } => after_ms,
         };
         if let Some(outcome) = outcome {
-            log::info!("restart: init {outcome}, starting again in {after_ms} ms");
+            let told = Told(outcome, host.reboot_argument.bytes());
+            log::info!("restart: init {told}, starting again in {after_ms} ms");
             host.set_next(outcome, (after_ms > 0).then(|| crate::prepare::host::now_ms() + after_ms));
         }
         if after_ms > 0 && !supervise::idle(host, after_ms) || host.asked == Asked::Stop {
-            return leave(Asked::Stop, outcome, 0);
+            host.asked = Asked::Stop;
+            return leave(host, outcome, 0);
         }
         if let Some(outcome) = outcome {
             host.set_next(outcome, None);
         }
         host.asked = Asked::Nothing;
     }
+}
+
+/// The last word to a service manager, and our exit code.
+fn leave(host: &Host<'_>, outcome: Option<Outcome>, code: i32) -> Result<i32> {
+    tell_end(last_word(host.asked, outcome, code), host.reboot_argument.bytes());
+    Ok(code)
+}
+
+/// The machine reboots.
+fn reboot_host(host: &mut Host<'_>, with_argument: bool, code: i32) -> Result<i32> {
+    let argument = host.reboot_argument.clone();
+    let argument = if with_argument { argument.bytes() } else { &[] };
+    host_reboot::run(host, argument)?;
+    tell_end("host-reboot", argument);
+    Ok(code)
+}
+
+fn tell_end(word: &str, argument: &[u8]) {
+    let argument = Shown(argument);
+    notify::tell(format_args!("X_MONOPOD_END={word}\nX_MONOPOD_ARGUMENT={argument}"));
 }
 
 #[inline(never)] // its frame would live as long as the container

@@ -216,6 +216,32 @@ pub fn shown(text: &CStr) -> Shown<'_> {
     Shown(text.to_bytes())
 }
 
+/// Shows text as a JSON string, with its quotes; a byte that is no UTF-8 becomes U+FFFD.
+pub struct Quoted<'a>(pub &'a [u8]);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use fmt::Write;
+        f.write_char('"')?;
+        for chunk in self.0.utf8_chunks() {
+            for letter in chunk.valid().chars() {
+                match letter {
+                    '"' | '\\' => {
+                        f.write_char('\\')?;
+                        f.write_char(letter)?;
+                    }
+                    control if control.is_control() => write!(f, "\\u{:04x}", u32::from(control))?,
+                    other => f.write_char(other)?,
+                }
+            }
+            for _ in chunk.invalid() {
+                f.write_char(char::REPLACEMENT_CHARACTER)?;
+            }
+        }
+        f.write_char('"')
+    }
+}
+
 /// Parses a whole decimal number: no sign, no blanks, no trailing text, no overflow.
 pub fn number(text: &[u8]) -> Option<u64> {
     if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
@@ -261,6 +287,15 @@ mod tests {
     #[test]
     fn shown_control_codes_become_question_marks() {
         assert_eq!(Shown(b"a\x1b[2Jb\xff").to_string(), "a?[2Jb?");
+    }
+
+    #[test]
+    fn quoted_is_a_json_string_whatever_the_bytes() {
+        assert_eq!(
+            Quoted(b"a\\b \"c\" \x07\n\x7f\xff").to_string(),
+            r#""a\\b \"c\" \u0007\u000a\u007f\u{fffd}""#.replace("\\u{fffd}", "\u{fffd}")
+        );
+        assert_eq!(Quoted(b"").to_string(), "\"\"");
     }
 
     #[test]

@@ -152,7 +152,12 @@ fn hundred_restarts_make_no_heap_allocation() {
         support::skip(test, "MONOPOD_AUDIT_BIN is not set (make test sets it)", true);
         return;
     };
-    let guest = Guest::new("audit").config(AT_ONCE).config("monopod.restart.budget = 100\nlxc.tty.max = 4");
+    let guest = Guest::new("audit").config(AT_ONCE).config(
+        "monopod.restart.budget = 100
+        lxc.tty.max = 4
+        monopod.ready = file:/ boot_completed
+        monopod.state.file = {dir}/state",
+    );
     let command = guest.start_command("restart");
     let mut audited = std::process::Command::new(audit);
     audited.args(command.get_args()).stdin(std::process::Stdio::null());

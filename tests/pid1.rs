@@ -183,6 +183,47 @@ fn policy_maps_each_end_to_its_action() {
 }
 
 #[test]
+fn container_with_a_rule_of_its_own_takes_the_machine_into_recovery() {
+    // The rule wins over what process 1 would do at a reboot, and over the restart that the supervisor was told not to make.
+    let cases = [
+        ("monopod.reboot.recovery = host-reboot-arg", "", REBOOT, "asked for the machine's reboot: reboot:recovery"),
+        ("monopod.reboot.* = host-reboot", "", REBOOT, "asked for the machine's reboot: reboot"),
+        ("monopod.reboot.recovery = stop", "monopod.init.on.reboot = poweroff", None, "was stopped: none"),
+        ("monopod.reboot.recovery = restart", "monopod.init.on.reboot = reboot", POWER_OFF, "halted: poweroff"),
+    ];
+    for (rule, conf, signal, line) in cases {
+        let steps = "write /metadata/bootstat/persist.sys.boot.reason reboot,recovery , restart-times 1 , poweroff";
+        let Some(host) = Host::new("own_rule", conf, steps) else { return };
+        fs::create_dir_all(host.guest.rootfs().join("metadata/bootstat")).unwrap();
+        let config = fs::read_to_string(host.config()).unwrap();
+        host.write_config(&format!("{config}{rule}\n"));
+        let running = host.boot();
+        let line = format!("{}: {line}", host.guest.name());
+        assert!(wait_for(DEADLINE, || Host::lines(&running.stderr()).contains(&line)), "{rule}{}", running.stderr());
+        if signal.is_none() {
+            sandbox::kill(host.process1(&running), libc::SIGUSR2);
+        }
+        assert_eq!(running.wait().signal, signal.or(POWER_OFF), "{rule}");
+        host.guest.assert_nothing_left();
+    }
+}
+
+#[test]
+fn container_that_spends_its_budget_takes_the_machine_along_if_told_so() {
+    let steps = "write /metadata/bootstat/persist.sys.boot.reason reboot,bootloader , restart";
+    let Some(host) = Host::new("exhausted", "", steps) else { return };
+    fs::create_dir_all(host.guest.rootfs().join("metadata/bootstat")).unwrap();
+    let config = fs::read_to_string(host.config()).unwrap();
+    let more = "monopod.restart.delay = 0\nmonopod.restart.exhausted = host-reboot-arg\nmonopod.preset = android\n";
+    host.write_config(&format!("{config}{more}"));
+    let ended = host.boot().wait();
+    assert_eq!(ended.signal, REBOOT, "{ended}");
+    let line = format!("{}: asked for the machine's reboot: reboot:bootloader", host.guest.name());
+    assert!(Host::lines(&ended.stderr).contains(&line), "{ended}");
+    host.guest.assert_nothing_left();
+}
+
+#[test]
 fn supervisor_killed_is_started_again_in_the_same_cgroups() {
     let Some(host) = Host::new("supervisor_killed", "", "say life , forever") else { return };
     let running = host.boot();

@@ -1,7 +1,7 @@
 //! What init is like, read from outside. Everything is by the host's /proc, which no guest can change.
 
 use super::{Failed, Options, failed};
-use crate::cgroup::find::Hierarchy;
+use crate::cgroup::find::path_in;
 use crate::control::client::Failure;
 use crate::limits;
 use crate::state::State;
@@ -129,17 +129,6 @@ fn cgroups(init: i32) -> Result<Vec<OwnedFd>, Failed> {
     Ok(found)
 }
 
-/// The path of a `/proc/PID/cgroup` line (`4:cpu,cpuacct:/lxc/android`) if it is about `hierarchy`. It must not lead upwards.
-fn path_in<'l>(line: &'l [u8], hierarchy: &Hierarchy<'_>) -> Option<&'l [u8]> {
-    let mut fields = line.splitn(3, |byte| *byte == b':');
-    let (_, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
-    let mine = match controllers {
-        b"" => hierarchy.v2,
-        some => some.split(|byte| *byte == b',').any(|one| hierarchy.has(one)),
-    };
-    (mine && !path.split(|byte| *byte == b'/').any(|part| part == b"..")).then_some(path)
-}
-
 /// Linux shows it in hexadecimal, to root alone.
 fn personality(init: i32) -> Option<u64> {
     let text = std::fs::read_to_string(format!("/proc/{init}/personality")).ok()?;
@@ -179,18 +168,6 @@ pub fn passwd(text: &[u8], uid: u32) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn cgroup_line_belongs_to_its_hierarchy_only() {
-        let v1 = Hierarchy { mountpoint: c"/c", controllers: c"cpu,cpuacct", v2: false, device: 1, noprefix: false };
-        let v2 = Hierarchy { mountpoint: c"/u", controllers: c"", v2: true, device: 2, noprefix: false };
-        assert_eq!(path_in(b"4:cpuacct,cpu:/lxc/a:b", &v1), Some(&b"/lxc/a:b"[..]));
-        assert_eq!(path_in(b"4:cpuset:/lxc/a", &v1), None);
-        assert_eq!(path_in(b"0::/lxc/a", &v2), Some(&b"/lxc/a"[..]));
-        assert_eq!(path_in(b"0::/lxc/a", &v1), None);
-        assert_eq!(path_in(b"0::/../../etc", &v2), None);
-        assert_eq!(path_in(b"nonsense", &v2), None);
-    }
 
     #[test]
     fn shell_of_a_user_is_found_or_not() {

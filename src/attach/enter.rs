@@ -67,13 +67,15 @@ fn become_like(
     for (flag, namespace) in &context.namespaces {
         setns(namespace, *flag).map_err(at("enter init's namespaces"))?;
     }
-    close_all_but([pid_pipe.as_raw_fd(), report.as_raw_fd(), terminal.map_or(-1, |(slave, _)| slave.as_raw_fd())])
-        .map_err(at("close descriptors"))?;
+    // Nothing of the host's but our streams: the program is visible in the container from its birth, and root there could look
+    // through /proc into what it has open.
+    let mut keep = [pid_pipe.as_raw_fd(), report.as_raw_fd(), terminal.map_or(-1, |(slave, _)| slave.as_raw_fd())];
+    fds::close_all_but(3, &mut keep).map_err(at("close descriptors"))?;
     if options.remount {
         unshare(CloneFlags::CLONE_NEWNS).map_err(at("a mount namespace of its own"))?;
     }
     if !options.elevated.capabilities {
-        drop_capabilities(context.bounding).map_err(at("drop capabilities"))?;
+        caps::keep_within(context.bounding).map_err(at("drop capabilities"))?;
         if context.no_new_privs {
             nix::sys::prctl::set_no_new_privs().map_err(at("no_new_privs"))?;
         }
@@ -102,33 +104,4 @@ fn write_label(label: &str) -> nix::Result<()> {
     let flags = nix::fcntl::OFlag::O_WRONLY;
     let file = fds::open(c"/proc/self/attr/exec", flags, nix::sys::stat::Mode::empty())?;
     nix::unistd::write(&file, label.as_bytes()).map(drop)
-}
-
-/// What init has lost is lost here, too. Nothing is inheritable, so that no exec gives anything back.
-fn drop_capabilities(bounding: u64) -> nix::Result<()> {
-    for number in (0..64).filter(|number| bounding >> number & 1 == 0) {
-        match caps::drop_bounding(number) {
-            Ok(()) => {}
-            Err(Errno::EINVAL) => break,
-            Err(errno) => return Err(errno),
-        }
-    }
-    let sets = caps::get()?;
-    caps::set(caps::Sets { inheritable: 0, ..sets })?;
-    match caps::clear_ambient() {
-        Ok(()) | Err(Errno::EINVAL) => Ok(()),
-        other => other,
-    }
-}
-
-/// Nothing of the host stays open but our streams: the program is visible in the container from its birth, and root there could
-/// look through /proc into what it has open.
-fn close_all_but(mut keep: [i32; 3]) -> nix::Result<()> {
-    keep.sort_unstable();
-    let mut from = 3;
-    for fd in keep.into_iter().filter(|fd| *fd >= 3) {
-        fds::close_range(from, fd - 1)?;
-        from = fd + 1;
-    }
-    fds::close_range(from, i32::MAX)
 }

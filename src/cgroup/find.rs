@@ -29,6 +29,17 @@ impl Hierarchy<'_> {
 /// The hierarchies of a host.
 pub type Hierarchies<'t> = heapless::Vec<Hierarchy<'t>, { limits::HIERARCHIES }>;
 
+/// The path of a `/proc/PID/cgroup` line (`4:cpu,cpuacct:/lxc/android`) if it is about `hierarchy`. It must not lead upwards.
+pub fn path_in<'l>(line: &'l [u8], hierarchy: &Hierarchy<'_>) -> Option<&'l [u8]> {
+    let mut fields = line.splitn(3, |byte| *byte == b':');
+    let (_, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
+    let mine = match controllers {
+        b"" => hierarchy.v2,
+        some => some.split(|byte| *byte == b',').any(|one| hierarchy.has(one)),
+    };
+    (mine && !path.split(|byte| *byte == b'/').any(|part| part == b"..")).then_some(path)
+}
+
 /// Why mountinfo could not be taken over.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Problem {
@@ -184,5 +195,17 @@ mod tests {
     fn find_escaped_place_is_decoded_and_garbage_ignored() {
         let found = find("garbage\n1 2 3\n40 1 0:50 / /a\\040b rw - cgroup none rw,cpuset,noprefix");
         assert_eq!(found, [("/a b".to_string(), "cpuset".to_string(), false)]);
+    }
+
+    #[test]
+    fn cgroup_line_belongs_to_its_hierarchy_only() {
+        let v1 = Hierarchy { mountpoint: c"/c", controllers: c"cpu,cpuacct", v2: false, device: 1, noprefix: false };
+        let v2 = Hierarchy { mountpoint: c"/u", controllers: c"", v2: true, device: 2, noprefix: false };
+        assert_eq!(path_in(b"4:cpuacct,cpu:/lxc/a:b", &v1), Some(&b"/lxc/a:b"[..]));
+        assert_eq!(path_in(b"4:cpuset:/lxc/a", &v1), None);
+        assert_eq!(path_in(b"0::/lxc/a", &v2), Some(&b"/lxc/a"[..]));
+        assert_eq!(path_in(b"0::/lxc/a", &v1), None);
+        assert_eq!(path_in(b"0::/../../etc", &v2), None);
+        assert_eq!(path_in(b"nonsense", &v2), None);
     }
 }

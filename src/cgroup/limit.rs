@@ -15,6 +15,9 @@ use std::os::fd::BorrowedFd;
 /// The contents of a small control file, without its newline.
 pub type Value = heapless::Vec<u8, 512>;
 
+/// How often a realtime budget is tried that does not fit yet.
+const RT_ROUNDS: u32 = 50;
+
 /// The controller of a control file: what stands before the first dot.
 pub fn controller<'a>(setting: &CgroupSetting<'a>) -> &'a [u8] {
     setting.file.to_bytes().split(|b| *b == b'.').next().unwrap_or(b"")
@@ -105,6 +108,7 @@ fn put(config: &Config<'_>, setting: &CgroupSetting<'_>, hierarchy: &Hierarchy<'
     let parent = PathText::join(&[mountpoint, b"/lxc/", file]).map_err(long)?;
     if !setting.v2 && file == b"cpu.rt_runtime_us" {
         raise_parent_rt(parent.c(), setting.value).map_err(refuse)?;
+        return write_rt(own.c(), setting.value.to_bytes()).map_err(refuse);
     }
     match write_file(own.c(), setting.value.to_bytes()) {
         // A v2 controller that nobody has switched on for this branch yet shows as a file that is not there.
@@ -125,8 +129,20 @@ fn raise_parent_rt(parent: &CStr, wanted: &CStr) -> core::result::Result<(), Err
     }
 }
 
+/// The budget of an earlier life, or of a group that the guest made in it, counts until the kernel has let go of the removed
+/// group: a little later than the next life may begin.
+fn write_rt(path: &CStr, value: &[u8]) -> core::result::Result<(), Errno> {
+    for _ in 0..RT_ROUNDS {
+        match write_file(path, value) {
+            Err(Errno::EINVAL) => super::remove::pause(),
+            other => return other,
+        }
+    }
+    Err(Errno::EINVAL)
+}
+
 /// Switches one v2 controller on from the root to `lxc/`.
-fn enable(hierarchy: &Hierarchy<'_>, controller: &[u8]) -> core::result::Result<(), Errno> {
+pub fn enable(hierarchy: &Hierarchy<'_>, controller: &[u8]) -> core::result::Result<(), Errno> {
     for level in [&b"/cgroup.subtree_control"[..], b"/lxc/cgroup.subtree_control"] {
         let file = PathText::join(&[hierarchy.mountpoint.to_bytes(), level]).map_err(|_| Errno::ENAMETOOLONG)?;
         let word = PathText::join(&[b"+", controller]).map_err(|_| Errno::ENAMETOOLONG)?;

@@ -7,6 +7,7 @@
 //!   born there (CLONE_INTO_CGROUP), or by writing "0" to `cgroup.procs` on older kernels.
 //! * The supervisor itself is never moved.
 
+use crate::android;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::limits;
@@ -83,11 +84,14 @@ impl<'h, 't> Group<'h, 't> {
                     if hierarchy.has(b"cpuset") {
                         inherit_cpuset(hierarchy, self.name)?;
                     }
+                    if hierarchy.v2 && config.own.android {
+                        android::cgroups::delegate(hierarchy);
+                    }
                     Some(self.enter_later(hierarchy, made_parent)?)
                 }
                 // Mounted read-only, or not ours to write: the container does without, unless its config needs it, which
                 // `limit::apply` then says.
-                Err(error) if matches!(error.errno(), Some(Errno::EROFS | Errno::EACCES | Errno::EPERM)) => {
+                Err(error) if error.errno().is_some_and(|errno| does_without(hierarchy, errno)) => {
                     log::warn!("{error}: the container gets no group there");
                     None
                 }
@@ -114,7 +118,12 @@ impl<'h, 't> Group<'h, 't> {
                     Err(Errno::EEXIST) => {}
                     Err(errno) => return Err(failed("mkdir", &parent, errno)),
                 },
-                Err(errno) => return Err(failed("mkdir", &own, errno)),
+                Err(errno) => {
+                    if made_parent {
+                        let _ = remove::rmdir(parent.c());
+                    }
+                    return Err(failed("mkdir", &own, errno));
+                }
             }
         }
         Err(failed("mkdir", &own, Errno::ENOENT))
@@ -188,6 +197,16 @@ impl<'h, 't> Group<'h, 't> {
     }
 }
 
+/// Whether a container does without a group where mkdir(2) gives this errno: it is not ours to make, or the hierarchy is
+/// schedtune's, which has groups of one level only.
+fn does_without(hierarchy: &Hierarchy<'_>, errno: Errno) -> bool {
+    match errno {
+        Errno::EROFS | Errno::EACCES | Errno::EPERM => true,
+        Errno::ENOMEM | Errno::ENOSPC => hierarchy.has(b"schedtune"),
+        _ => false,
+    }
+}
+
 /// Removes `lxc/` if it is empty; another container's is not.
 fn remove_parent(hierarchy: &Hierarchy<'_>) {
     if let Ok(parent) = PathText::join(&[hierarchy.mountpoint.to_bytes(), b"/lxc"]) {
@@ -239,4 +258,20 @@ fn inherit_cpuset(hierarchy: &Hierarchy<'_>, name: &CStr) -> Result<()> {
 
 fn failed(what: &str, path: &PathText, errno: Errno) -> Error {
     Error::os("cgroup", errno, format_args!("{what} {}", shown(path.c())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn does_without_only_where_groups_are_not_ours_or_only_one_level() {
+        let with = |controllers| Hierarchy { mountpoint: c"/x", controllers, v2: false, device: 0, noprefix: false };
+        for errno in [Errno::ENOMEM, Errno::ENOSPC] {
+            assert!(does_without(&with(c"schedtune"), errno));
+            assert!(!does_without(&with(c"cpuset"), errno));
+        }
+        assert!(does_without(&with(c"cpuset"), Errno::EROFS));
+        assert!(!does_without(&with(c"schedtune"), Errno::EIO));
+    }
 }

@@ -109,7 +109,7 @@ fn for_each_number(file: &OwnedFd, each: &mut dyn FnMut(i32)) {
     }
 }
 
-fn pause() {
+pub(super) fn pause() {
     let time = nix::sys::time::TimeSpec::new(0, (PAUSE_MS * 1_000_000) as _);
     let _ = clock_nanosleep(ClockId::CLOCK_MONOTONIC, ClockNanosleepFlags::empty(), &time);
 }

@@ -169,6 +169,13 @@ fn value(target: &Target<'_>, running: bool, key: &CStr) -> Option<String> {
 
 /// What our own supervisor tells beyond LXC's lines.
 fn own(lines: &mut Lines, status: &str) {
+    if let Some(ready) = field(status, "ready") {
+        let ready = Shown(ready.as_bytes());
+        match field(status, "waits_for") {
+            Some(condition) => lines.add("Ready:", format_args!("{ready}, waits for {}", Shown(condition.as_bytes()))),
+            None => lines.add("Ready:", format_args!("{ready}")),
+        }
+    }
     if let Some(restarts) = field(status, "restarts") {
         lines.add("Restarts:", format_args!("{restarts}"));
     }
@@ -184,6 +191,11 @@ fn own(lines: &mut Lines, status: &str) {
     span("next_start_ms", "Next start:", "in ");
     if let Some(exit) = field(status, "last_exit").filter(|exit| !exit.is_empty()) {
         lines.add("Last exit:", format_args!("{}", Shown(exit.as_bytes())));
+    }
+    for (key, label) in [("reboot_argument", "Reboot:"), ("last_crash", "Last crash:")] {
+        if let Some(text) = field(status, key) {
+            lines.add(label, format_args!("{}", Shown(text.as_bytes())));
+        }
     }
 }
 

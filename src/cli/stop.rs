@@ -5,6 +5,7 @@ use super::{Call, FAILED, Line, Outcome, Target, parse, seconds};
 use crate::control::client::{Container, Failure, Watch, Watched};
 use crate::control::proto::{StopMode, StopOrder, Wanted};
 use crate::state::State;
+use crate::supervise::stuck;
 use crate::text::{number, shown};
 use argh::{ArgsInfo, FromArgs};
 use core::time::Duration;
@@ -105,7 +106,16 @@ pub fn restart(call: &Call<'_>) -> Outcome {
 
 fn carry_out<T>(line: &Line<'_, T>, target: &Target<'_>, plan: &Plan) -> Outcome {
     let name = shown(target.name);
-    match stop(&target.container(), plan) {
+    let container = target.container();
+    let init = container.init_pid().ok().flatten().and_then(|pid| u64::try_from(pid).ok());
+    let alive = || stuck::namespace_of(init?);
+    let before = alive();
+    let result = match stop(&container, plan) {
+        // The supervisor may have left it behind.
+        Ok(()) if plan.wait && before.is_some() && alive() == before => Err(Failure::TimedOut),
+        other => other,
+    };
+    match result {
         Ok(()) => Ok(0),
         Err(Failure::NotRunning) => {
             line.fail(format_args!("'{name}' is not running"));
@@ -114,7 +124,7 @@ fn carry_out<T>(line: &Line<'_, T>, target: &Target<'_>, plan: &Plan) -> Outcome
         Err(Failure::TimedOut) => {
             line.fail(format_args!("'{name}' did not {} in time", verb(plan.mode)));
             #[cfg(feature = "tools")]
-            for process in super::tools::stuck::processes(&target.container()) {
+            for process in super::tools::stuck::processes(before) {
                 line.fail(format_args!("still there: {process}"));
             }
             Err(FAILED)

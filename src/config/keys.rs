@@ -9,7 +9,7 @@ use super::own::{Binder, Danger, Exhausted, Protect, ReadyFailed, RebootAction, 
 use super::values::{self, Fault};
 use super::{
     Alive, At, AutoProc, AutoSys, CgroupSetting, Config, ConsolePath, Hook, HookKind, Kept, List, MountAuto,
-    NamedValue, Origin, Prlimit, RestartWhen, RootfsKind, lex, mounts, nics,
+    NamedValue, Origin, Prlimit, RestartWhen, RootfsKind, lex, mounts, nics, readiness,
 };
 use crate::limits;
 use crate::text::{Arena, Shown, shown};
@@ -559,7 +559,14 @@ pub static TABLE: &[Key] = &[
     row(
         c"lxc.signal.reboot",
         &["lxc.rebootsignal"],
-        Kind::Signal(|c| &c.signals.reboot, |c| &mut c.signals.reboot, libc::SIGINT),
+        Kind::One(
+            |c, g| {
+                c.signals.reboot = g.or(libc::SIGINT, values::signal)?;
+                c.signals.reboot_set = !g.value.is_empty();
+                Ok(())
+            },
+            |c, out| out.one(c.signals.reboot),
+        ),
     ),
     row(
         c"lxc.signal.stop",
@@ -762,7 +769,10 @@ pub static TABLE: &[Key] = &[
     row(
         c"monopod.restart.budget",
         &[],
-        Kind::Number(|c| &c.restart.budget, |c| &mut c.restart.budget, super::Restart::DEFAULT.budget),
+        Kind::One(
+            |c, g| g.put(&mut c.restart.budget, None, |v| values::whole32(v).map(Some)),
+            |c, out| out.one(c.restart_policy().budget()),
+        ),
     ),
     row(
         c"monopod.restart.window",
@@ -772,7 +782,10 @@ pub static TABLE: &[Key] = &[
     row(
         c"monopod.restart.uptime",
         &[],
-        Kind::Time(|c| &c.restart.uptime_ms, |c| &mut c.restart.uptime_ms, super::Restart::DEFAULT.uptime_ms),
+        Kind::One(
+            |c, g| g.put(&mut c.restart.uptime_ms, None, |v| values::duration_ms(v).map(Some)),
+            |c, out| out.ms(c.restart_policy().uptime_ms()),
+        ),
     ),
     row(c"monopod.signal.halt", &[], Kind::Signal(|c| &c.signals.ours, |c| &mut c.signals.ours, libc::SIGPWR)),
     row(
@@ -836,6 +849,7 @@ pub static TABLE: &[Key] = &[
                     c.own.devices.clear();
                     return Ok(());
                 }
+                crate::android::devices::parse(g.value)?;
                 let entry = g.at(g.arena.copy(g.value)?);
                 c.own.devices.push(entry).map_err(|_| Fault::Full(&("devices", limits::MOUNTS, "MOUNTS")))
             },
@@ -888,7 +902,17 @@ pub static TABLE: &[Key] = &[
         ),
     ),
     row(c"monopod.stop.command", &[], Kind::TextAt(|c| &c.own.stop_command, |c| &mut c.own.stop_command)),
-    row(c"monopod.ready", &[], Kind::TextAt(|c| &c.own.ready, |c| &mut c.own.ready)),
+    row(
+        c"monopod.ready",
+        &[],
+        Kind::One(
+            |c, g| {
+                g.or((), readiness::check)?;
+                g.put_text_at(&mut c.own.ready)
+            },
+            |c, out| out.text_at(c.own.ready),
+        ),
+    ),
     row(
         c"monopod.ready.failed",
         &[],

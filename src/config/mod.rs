@@ -26,6 +26,7 @@ pub mod mounts;
 mod nics;
 pub mod own;
 pub mod print;
+pub mod readiness;
 #[cfg(test)]
 mod tests;
 #[cfg(feature = "tools")]
@@ -265,6 +266,8 @@ pub enum HookKind {
     StartHost,
     /// In the container, right before exec.
     Start,
+    /// `monopod.hook.ready`: on the host, when the guest is ready.
+    Ready,
     /// On the host, when init has ended.
     Stop,
     /// On the host, when everything is cleaned up.
@@ -273,6 +276,10 @@ pub enum HookKind {
     Clone,
     /// `destroy`: kept, never run by us.
     Destroy,
+    /// `monopod.hook.reboot`: on the host, when init has ended by a reboot whose rule says `hook`.
+    Reboot,
+    /// `monopod.host.reboot`: the program that reboots the host.
+    HostReboot,
 }
 
 /// `lxc.hook.KIND`
@@ -310,6 +317,8 @@ pub struct Signals {
     pub halt_set: bool,
     /// `lxc.signal.reboot`; default SIGINT.
     pub reboot: i32,
+    /// `lxc.signal.reboot` was written.
+    pub reboot_set: bool,
     /// `lxc.signal.stop`; default SIGKILL.
     pub stop: i32,
     /// `monopod.signal.halt`: what the supervisor itself takes for `stop`; default SIGPWR.
@@ -451,12 +460,13 @@ pub struct Restart {
     pub factor: u32,
     /// `monopod.restart.cap`: the longest delay. Default 60 s.
     pub cap_ms: u64,
-    /// `monopod.restart.budget`: restarts allowed inside the window; 0 = no limit, the default.
-    pub budget: u32,
+    /// `monopod.restart.budget`: restarts allowed inside the window; 0 = no limit, the default. None: as the preset says.
+    pub budget: Option<u32>,
     /// `monopod.restart.window`: the window. Default 10 min.
     pub window_ms: u64,
-    /// `monopod.restart.uptime`: a life that lasted this long resets delay and budget. Default 10 s.
-    pub uptime_ms: u64,
+    /// `monopod.restart.uptime`: a life that lasted this long resets delay and budget. Default 10 s. None: as the preset
+    /// says.
+    pub uptime_ms: Option<u64>,
 }
 
 impl Restart {
@@ -466,10 +476,32 @@ impl Restart {
         delay_ms: 1_000,
         factor: 2,
         cap_ms: 60_000,
-        budget: 0,
+        budget: None,
         window_ms: 600_000,
-        uptime_ms: 10_000,
+        uptime_ms: None,
     };
+
+    /// Restarts allowed inside the window; 0 = no limit.
+    pub const fn budget(&self) -> u32 {
+        match self.budget {
+            Some(budget) => budget,
+            None => 0,
+        }
+    }
+
+    /// How long a life is no crash.
+    pub const fn uptime_ms(&self) -> u64 {
+        match self.uptime_ms {
+            Some(uptime) => uptime,
+            None => 10_000,
+        }
+    }
+
+    /// What is not written, as an Android guest needs it: it reboots itself out of every failure, so its crash loops must
+    /// have an end, and it takes most of a minute to find out that it cannot boot.
+    pub fn for_android(self) -> Restart {
+        Restart { budget: self.budget.or(Some(5)), uptime_ms: self.uptime_ms.or(Some(60_000)), ..self }
+    }
 }
 
 /// What a service manager's watchdog is told: `monopod.alive`.
@@ -642,6 +674,7 @@ impl<'t> Config<'t> {
                 halt: libc::SIGPWR,
                 halt_set: false,
                 reboot: libc::SIGINT,
+                reboot_set: false,
                 stop: libc::SIGKILL,
                 ours: libc::SIGPWR,
             },
@@ -670,6 +703,11 @@ impl<'t> Config<'t> {
     /// `FILE:LINE` of a setting, for errors.
     pub fn place(&self, at: Origin) -> Place<'t> {
         Place { file: self.files.get(usize::from(at.file)).copied(), line: at.line }
+    }
+
+    /// The restart policy, with the preset's own defaults.
+    pub fn restart_policy(&self) -> Restart {
+        if self.own.android { self.restart.for_android() } else { self.restart }
     }
 
     /// The hooks of one kind, in order.

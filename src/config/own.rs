@@ -9,7 +9,7 @@ use core::ffi::CStr;
 /// What follows a reboot of the guest with a certain argument: `monopod.reboot.ARGUMENT`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RebootAction {
-    /// `restart`: the container starts again, if `monopod.restart.when` follows reboots. The default.
+    /// `restart`: the container starts again, whatever `monopod.restart.when` says.
     Restart,
     /// `stop`: the container stays down.
     Stop,
@@ -339,11 +339,11 @@ impl Own<'_> {
     }
 
     /// What follows a reboot with this argument (empty: none): the rule of that name, that of what stands before its first
-    /// comma, that of `*`, else a restart.
-    pub fn after_reboot(&self, argument: &[u8]) -> RebootAction {
+    /// comma, that of `*`. None: `monopod.restart.when` decides.
+    pub fn after_reboot(&self, argument: &[u8]) -> Option<RebootAction> {
         let rule = |name: &[u8]| self.reboots.iter().find(|rule| rule.argument.to_bytes() == name);
         let head = argument.split(|byte| *byte == b',').next().unwrap_or_default();
-        rule(argument).or_else(|| rule(head)).or_else(|| rule(b"*")).map_or(RebootAction::Restart, |rule| rule.action)
+        rule(argument).or_else(|| rule(head)).or_else(|| rule(b"*")).map(|rule| rule.action)
     }
 }
 
@@ -368,13 +368,13 @@ mod tests {
         for (argument, action) in rules {
             own.reboots.push(RebootRule { argument, action }).unwrap();
         }
-        assert_eq!(own.after_reboot(b"recovery"), RebootAction::HostRebootArg);
-        assert_eq!(own.after_reboot(b"userrequested,x"), RebootAction::Stop);
-        assert_eq!(own.after_reboot(b"userrequested,y"), RebootAction::Restart);
-        assert_eq!(own.after_reboot(b""), RebootAction::Restart);
+        assert_eq!(own.after_reboot(b"recovery"), Some(RebootAction::HostRebootArg));
+        assert_eq!(own.after_reboot(b"userrequested,x"), Some(RebootAction::Stop));
+        assert_eq!(own.after_reboot(b"userrequested,y"), Some(RebootAction::Restart));
+        assert_eq!(own.after_reboot(b""), None);
         own.reboots.push(RebootRule { argument: c"*", action: RebootAction::HostReboot }).unwrap();
-        assert_eq!(own.after_reboot(b"bootloader"), RebootAction::HostReboot);
-        assert_eq!(own.after_reboot(b""), RebootAction::HostReboot);
+        assert_eq!(own.after_reboot(b"bootloader"), Some(RebootAction::HostReboot));
+        assert_eq!(own.after_reboot(b""), Some(RebootAction::HostReboot));
     }
 
     #[test]

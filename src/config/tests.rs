@@ -299,6 +299,10 @@ fn bad_value_says_what_was_expected() {
     let cases = [
         ("lxc.tty.max = abc", r#"lxc.tty.max = "abc": expected a whole number"#),
         ("lxc.tty.max = 65", r#"lxc.tty.max = "65": more than 64 ttys (limits::TTYS)"#),
+        (
+            "monopod.ready = coldboot booted",
+            r#"monopod.ready = "coldboot booted": booted: none of coldboot, property_service, boot_completed, property:NAME[=VALUE], file:/PATH, socket:/PATH"#,
+        ),
         ("lxc.tty = 0x4", r#"lxc.tty = "0x4": expected a whole number"#),
         ("lxc.autodev = 2", r#"lxc.autodev = "2": expected 0 or 1"#),
         (

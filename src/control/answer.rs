@@ -10,7 +10,7 @@ use crate::limits;
 use crate::rootfs::beneath::Root;
 use crate::state::State;
 use crate::sys::socket::{self, Beside};
-use crate::text::{Line, PathText};
+use crate::text::Line;
 use core::ffi::CStr;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -217,9 +217,7 @@ fn devpts(init: i32) -> nix::Result<OwnedFd> {
     if init == 0 {
         return Err(Errno::ESRCH);
     }
-    let root = PathText::format(format_args!("/proc/{init}/root")).map_err(|_| Errno::ENAMETOOLONG)?;
-    let root: PathText = root;
-    let fd = Root::open(root.c())?.look_up(b"dev/pts", OFlag::O_PATH | OFlag::O_DIRECTORY)?;
+    let fd = Root::of(init)?.look_up(b"dev/pts", OFlag::O_PATH | OFlag::O_DIRECTORY)?;
     let kind = nix::sys::statfs::fstatfs(&fd)?.filesystem_type();
     if kind == nix::sys::statfs::DEVPTS_SUPER_MAGIC { Ok(fd) } else { Err(Errno::ENOTTY) }
 }

@@ -212,11 +212,52 @@ impl Container<'_> {
             if met {
                 return Ok(true);
             }
-            let rest = deadline.map_or(POLL, |end| end.saturating_duration_since(Instant::now()));
-            if rest.is_zero() {
+            if !pause(deadline) {
                 return Ok(false);
             }
-            std::thread::sleep(rest.min(POLL));
+        }
+    }
+
+    /// Waits until the container is ready, by its `monopod.ready`, or in a state of `wanted`; false when the deadline came first
+    /// or the container is gone. Without conditions a container is ready when it runs. One that is not there yet is waited for.
+    pub fn wait_ready(&self, wanted: Wanted, deadline: Option<Instant>) -> Result<bool, Failure> {
+        loop {
+            match self.follow() {
+                // Asked only when news are on their way, so that none is missed.
+                Ok((state, watch)) => return self.follow_ready(state, &watch, wanted, deadline),
+                Err(Failure::NotRunning | Failure::Closed) if wanted.met_by(State::Stopped) => return Ok(true),
+                Err(Failure::NotRunning | Failure::Closed) => {}
+                Err(other) => return Err(other),
+            }
+            if !pause(deadline) {
+                return Ok(false);
+            }
+        }
+    }
+
+    fn follow_ready(
+        &self,
+        state: State,
+        watch: &Watch,
+        wanted: Wanted,
+        deadline: Option<Instant>,
+    ) -> Result<bool, Failure> {
+        let status = self.status().unwrap_or_default();
+        let says = |line: &[u8]| memchr::memmem::find(&status, line).is_some();
+        let asked = says(b"\nready=");
+        let is_ready = |state: State| !asked && state.is_alive() || wanted.wants(state);
+        if says(b"\nready=yes") || is_ready(state) {
+            return Ok(true);
+        }
+        loop {
+            match watch.news(deadline) {
+                Ok(Some(News::Ready)) => return Ok(true),
+                Ok(Some(News::State(state))) if is_ready(state) => return Ok(true),
+                Ok(Some(_)) => {}
+                Ok(None) => return Ok(wanted.wants(State::Stopped)),
+                Err(Failure::TimedOut) => return Ok(false),
+                Err(other) => return Err(other),
+            }
         }
     }
 
@@ -251,6 +292,13 @@ impl Container<'_> {
     }
 }
 
+/// Waits a moment for a container that is not there. False when the deadline has passed.
+fn pause(deadline: Option<Instant>) -> bool {
+    let rest = deadline.map_or(POLL, |end| end.saturating_duration_since(Instant::now()));
+    std::thread::sleep(rest.min(POLL));
+    !rest.is_zero()
+}
+
 /// The outcome of `Container::watch`.
 pub enum Watched {
     /// The container is in a wanted state.
@@ -276,7 +324,7 @@ impl Watch {
         match self.news(deadline)? {
             None => Ok(None),
             Some(News::State(state)) => Ok(Some(state)),
-            Some(News::Exit(_)) => Err(Failure::Garbled),
+            Some(News::Exit(_) | News::Ready) => Err(Failure::Garbled),
         }
     }
 

@@ -317,6 +317,9 @@ impl StopOrder {
     }
 }
 
+/// Our own type of message.
+const READY: i32 = 1000;
+
 /// What a message to a waiter tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum News {
@@ -324,14 +327,17 @@ pub enum News {
     State(State),
     /// init ended; a wait status, as waitpid(2) has it.
     Exit(i32),
+    /// Ours: the guest is ready. Only who follows all news is told.
+    Ready,
 }
 
-/// The message to a waiter of container `name`: `{int type; char name[256]; int value}`, type 0 for a state and 2 for an exit
-/// code. A longer name than 255 bytes is cut.
+/// The message to a waiter of container `name`: `{int type; char name[256]; int value}`, type 0 for a state, 2 for an exit
+/// code, 1000 for ready. A longer name than 255 bytes is cut.
 pub fn message(news: News, name: &[u8]) -> [u8; STATE_MESSAGE_BYTES] {
     let (kind, value) = match news {
         News::State(state) => (0_i32, state as i32),
         News::Exit(status) => (2, status),
+        News::Ready => (READY, 1),
     };
     let mut bytes = [0; STATE_MESSAGE_BYTES];
     let fields = kind.to_ne_bytes().into_iter().chain(name.iter().copied().take(255));
@@ -348,6 +354,7 @@ pub fn parse_message(bytes: &[u8; STATE_MESSAGE_BYTES]) -> Option<News> {
     match i32::from_ne_bytes(*bytes.first_chunk()?) {
         0 => State::from_wire(value).map(News::State),
         2 => Some(News::Exit(value)),
+        READY => Some(News::Ready),
         _ => None,
     }
 }
@@ -508,7 +515,7 @@ mod tests {
 
     #[test]
     fn message_round_trip_and_long_name_is_cut() {
-        for news in [News::State(State::Running), News::Exit(0x0700), News::Exit(9)] {
+        for news in [News::State(State::Running), News::Exit(0x0700), News::Exit(9), News::Ready] {
             let bytes = message(news, &[b'n'; 300]);
             assert_eq!(parse_message(&bytes), Some(news));
             assert_eq!(message_name(&bytes), [b'n'; 255]);

@@ -14,8 +14,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, bind, setsockopt, sockopt};
 use std::os::fd::{AsFd, OwnedFd};
 
-/// Where supervisors send their notices, in the abstract namespace: it needs no filesystem, and ends with us.
-pub const NOTICES: &[u8] = b"monopod/init/notify";
+pub use crate::prepare::notify::PROCESS_1 as NOTICES;
 
 /// Something happened.
 #[derive(Clone, Copy, Debug)]

@@ -14,7 +14,7 @@ mod children;
 mod console;
 mod early;
 mod machine;
-mod mountinfo;
+pub mod mountinfo;
 mod pods;
 mod policy;
 mod settings;

@@ -1,19 +1,38 @@
 //! The mount points of /proc/self/mountinfo (proc_pid_mountinfo(5)).
 
 use crate::limits::PATH_BYTES;
-use crate::text::PathText;
+use crate::sys::fds::open;
+use crate::text::{Line, PathText};
 use core::ffi::CStr;
-use std::io::{BufRead, BufReader};
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
 
 /// A mount point's path, which the kernel lets be this long.
 pub type Target = PathText<PATH_BYTES>;
 
-/// Calls `each` for every mount point, in the order in which they were mounted. Without /proc for none.
+/// Calls `each` for every mount point, in the order in which they were mounted, without a heap. Without /proc for none.
+#[inline(never)] // its frame is large
 pub fn for_each(each: &mut dyn FnMut(&CStr)) {
-    let Ok(table) = std::fs::File::open("/proc/self/mountinfo") else { return };
-    for line in BufReader::new(table).split(b'\n').map_while(Result::ok) {
-        if let Some(target) = target(&line) {
-            each(target.c());
+    let Ok(table) = open(c"/proc/self/mountinfo", OFlag::O_RDONLY, Mode::empty()) else { return };
+    // Of a line what stands before its sixth field.
+    let mut line = Line::<{ 2 * PATH_BYTES }>::new();
+    let (mut chunk, mut blanks) = ([0u8; 2048], 0);
+    while let Ok(length @ 1..) = nix::unistd::read(&table, &mut chunk) {
+        for byte in chunk.get(..length).unwrap_or(&[]) {
+            match byte {
+                b'\n' => {
+                    if let Some(target) = target(line.bytes()).filter(|_| !line.truncated()) {
+                        each(target.c());
+                    }
+                    line.clear();
+                    blanks = 0;
+                }
+                _ if blanks < 5 => {
+                    blanks += u32::from(*byte == b' ');
+                    line.push(&[*byte]);
+                }
+                _ => {}
+            }
         }
     }
 }
@@ -25,9 +44,14 @@ pub fn is_mounted(path: &CStr) -> bool {
     found
 }
 
-/// The fifth field of a line, with `\040` and its like decoded.
+/// The fifth field of a line.
 fn target(line: &[u8]) -> Option<Target> {
-    let mut rest = line.split(|byte| *byte == b' ').nth(4)?;
+    decoded(line.split(|byte| *byte == b' ').nth(4)?)
+}
+
+/// A field with `\040` and its like decoded.
+pub fn decoded(field: &[u8]) -> Option<Target> {
+    let mut rest = field;
     let mut path = Target::of(&[]).ok()?;
     while let Some((first, after)) = rest.split_first() {
         let (byte, after) = match rest {

@@ -3,7 +3,7 @@
 use super::children::{Stdio, launch};
 use super::console::say;
 use super::machine::NOTICES;
-use super::policy::{Action, End, Notice, Policy, Word};
+use super::policy::{Action, Argument, End, Fall, Notice, Policy, Word};
 use super::settings::{Settings, WatchdogMode};
 use super::watchdog::silence_ms;
 use crate::config::{Restart, RestartWhen, values};
@@ -44,6 +44,7 @@ pub struct Pod<'t> {
     stop: Vec<&'t CStr>,
     stdio: Stdio,
     word: Option<Word>,
+    argument: Argument,
     silent_until_ms: u64,
     silence_ms: Option<u64>,
     started_ms: u64,
@@ -134,6 +135,7 @@ impl<'t> Pod<'t> {
             stop,
             stdio: if console { Stdio::Console } else { Stdio::Output },
             word: None,
+            argument: Argument::default(),
             silent_until_ms: u64::MAX,
             silence_ms: (settings.watchdog != WatchdogMode::Off).then(|| silence_ms(settings)),
             started_ms: 0,
@@ -184,14 +186,22 @@ impl<'t> Pod<'t> {
         if let Some(silence) = self.silence_ms.filter(|_| notice.alive || notice.ready) {
             self.silent_until_ms = now_ms() + silence;
         }
-        self.word = notice.end.or(self.word);
+        if notice.end.is_some() {
+            (self.word, self.argument) = (notice.end, notice.argument);
+        }
     }
 
     /// Its supervisor has ended. What follows for the machine; a restart is seen to.
     pub fn ended(&mut self, exit: Exit) -> Action<'t> {
         (self.pid, self.ready) = (None, false);
         let end = End::of(self.word.take(), exit);
-        let action = self.policy.after(end);
+        let action = match (end, self.argument.text()) {
+            // The machine ends with it, so nobody will free it.
+            (End::HostReboot, Some(text)) => {
+                Action::GoDown(Fall::Reboot(Some(Box::leak(text.to_owned().into_boxed_c_str()))))
+            }
+            _ => self.policy.after(end),
+        };
         say(format_args!("{}: {end}: {action}", shown(self.name)));
         match action {
             Action::Restart => self.later(match exit {
@@ -207,7 +217,7 @@ impl<'t> Pod<'t> {
     fn later(&mut self, outcome: Outcome) {
         let now = now_ms();
         let uptime = now.saturating_sub(self.started_ms);
-        if let Next::Restart { after_ms } = self.lives.ended(outcome, Asked::Nothing, uptime, now) {
+        if let Next::Restart { after_ms } = self.lives.ended(outcome, Asked::Nothing, None, Some(uptime), now) {
             self.start_at_ms = Some(now + after_ms);
         }
     }

@@ -1,6 +1,7 @@
 //! What the end of a container means for the machine. Pure.
 
 use super::settings::Which;
+use crate::limits;
 use crate::sys::process::Exit;
 use core::ffi::CStr;
 use core::fmt;
@@ -85,6 +86,8 @@ impl<'t> Policy<'t> {
             End::Reboot => self.reboot,
             End::Failed(_) => self.failure,
             End::Stopped => Action::Nothing,
+            // The container's own rule, or its spent budget's: it is nearer than ours. The argument is with the pod.
+            End::HostReboot => Action::GoDown(Fall::Reboot(None)),
             End::Died(_) => Action::Restart,
         }
     }
@@ -99,6 +102,8 @@ pub enum End {
     Reboot,
     /// Somebody stopped it.
     Stopped,
+    /// Its supervisor asks for the machine's reboot.
+    HostReboot,
     /// It could not be started, or crashed.
     Failed(Exit),
     /// The supervisor ended without a word: killed, or it found another one of this name.
@@ -112,6 +117,7 @@ impl End {
             (Some(Word::Halted), _) => End::Halted,
             (Some(Word::Reboot), _) => End::Reboot,
             (Some(Word::Stopped), _) => End::Stopped,
+            (Some(Word::HostReboot), _) => End::HostReboot,
             (Some(Word::Failed), _) | (None, Exit::Code(1 | crate::start::FAILED)) => End::Failed(exit),
             (None, _) => End::Died(exit),
         }
@@ -124,6 +130,7 @@ impl fmt::Display for End {
             End::Halted => f.write_str("halted"),
             End::Reboot => f.write_str("asked for a reboot"),
             End::Stopped => f.write_str("was stopped"),
+            End::HostReboot => f.write_str("asked for the machine's reboot"),
             End::Failed(Exit::Code(code)) => write!(f, "failed (exit code {code})"),
             End::Failed(Exit::Signal(signal)) => write!(f, "failed (signal {signal})"),
             End::Died(Exit::Code(code)) => write!(f, "supervisor died (exit code {code})"),
@@ -143,6 +150,8 @@ pub enum Word {
     Stopped,
     /// `failed`
     Failed,
+    /// `host-reboot`
+    HostReboot,
 }
 
 /// A message of sd_notify(3), as far as it matters here.
@@ -154,6 +163,32 @@ pub struct Notice {
     pub alive: bool,
     /// `X_MONOPOD_END=...`
     pub end: Option<Word>,
+    /// `X_MONOPOD_ARGUMENT=...`
+    pub argument: Argument,
+}
+
+/// What a guest said when it asked for a reboot: at most so many bytes, and a NUL behind them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Argument([u8; limits::REBOOT_ARGUMENT + 1]);
+
+impl Argument {
+    /// Cuts what is too long.
+    fn of(text: &[u8]) -> Self {
+        let mut bytes = [0; limits::REBOOT_ARGUMENT + 1];
+        bytes.iter_mut().zip(text).take(limits::REBOOT_ARGUMENT).for_each(|(to, from)| *to = *from);
+        Argument(bytes)
+    }
+
+    /// None: it said nothing.
+    pub fn text(&self) -> Option<&CStr> {
+        CStr::from_bytes_until_nul(&self.0).ok().filter(|text| !text.is_empty())
+    }
+}
+
+impl Default for Argument {
+    fn default() -> Self {
+        Argument::of(b"")
+    }
 }
 
 impl Notice {
@@ -168,7 +203,12 @@ impl Notice {
                 b"X_MONOPOD_END=reboot" => notice.end = Some(Word::Reboot),
                 b"X_MONOPOD_END=stopped" => notice.end = Some(Word::Stopped),
                 b"X_MONOPOD_END=failed" => notice.end = Some(Word::Failed),
-                _ => {}
+                b"X_MONOPOD_END=host-reboot" => notice.end = Some(Word::HostReboot),
+                line => {
+                    if let Some(text) = line.strip_prefix(b"X_MONOPOD_ARGUMENT=") {
+                        notice.argument = Argument::of(text);
+                    }
+                }
             }
         }
         notice
@@ -182,9 +222,22 @@ mod tests {
     #[test]
     fn notice_unknown_lines_are_passed_over() {
         let seen = Notice::parse(b"STATUS=all is well\nREADY=1\nX_MONOPOD_END=perhaps\nWATCHDOG=1");
-        assert_eq!(seen, Notice { ready: true, alive: true, end: None });
+        assert_eq!(seen, Notice { ready: true, alive: true, ..Notice::default() });
         assert_eq!(Notice::parse(b"\n\n=\xff"), Notice::default());
         assert_eq!(Notice::parse(b"X_MONOPOD_END=reboot").end, Some(Word::Reboot));
+    }
+
+    #[test]
+    fn notice_argument_of_any_length_is_a_text() {
+        let argument = |text: &[u8]| {
+            let notice = Notice::parse(&[b"X_MONOPOD_END=host-reboot\nX_MONOPOD_ARGUMENT=", text].concat());
+            assert_eq!(notice.end, Some(Word::HostReboot));
+            notice.argument.text().map(|text| text.to_bytes().to_vec())
+        };
+        assert_eq!(argument(b"recovery"), Some(b"recovery".to_vec()));
+        assert_eq!(argument(b""), None);
+        assert_eq!(argument(b"a\0b"), Some(b"a".to_vec()));
+        assert_eq!(argument(&[b'x'; 1000]), Some(vec![b'x'; limits::REBOOT_ARGUMENT]));
     }
 
     #[test]
@@ -207,5 +260,8 @@ mod tests {
         assert_eq!(policy.after(End::Died(Exit::Signal(9))), Action::Restart);
         assert_eq!(policy.after(End::Halted), Action::Shell);
         assert_eq!(policy.after(End::Failed(Exit::Code(255))), Action::Shell);
+        // What the container's own rule says wins.
+        let policy = Policy { reboot: Action::Nothing, failure: Action::Nothing, ..policy };
+        assert_eq!(policy.after(End::HostReboot), Action::GoDown(Fall::Reboot(None)));
     }
 }

@@ -22,6 +22,8 @@ pub struct Caller {
     answer: Option<OwnedFd>,
     /// `--ready-fd`: a service manager that waits for one line.
     ready: Option<OwnedFd>,
+    /// The container runs, and is waited for until it is ready.
+    pub waits_for_ready: bool,
 }
 
 /// Which process this is after `daemonize`.
@@ -35,7 +37,7 @@ pub enum Side {
 impl Caller {
     /// A start in the foreground: nobody waits.
     pub fn none(ready: Option<OwnedFd>) -> Self {
-        Caller { answer: None, ready }
+        Caller { answer: None, ready, waits_for_ready: false }
     }
 
     /// Whether somebody waits: then we are in the background, without a terminal.
@@ -43,12 +45,27 @@ impl Caller {
         self.answer.is_some()
     }
 
-    /// Tells the caller that the container runs, and lets it go.
+    /// Whether somebody waits who was told nothing of a container that ran.
+    pub fn awaits_ready(&self) -> bool {
+        self.waits_for_ready && self.waits()
+    }
+
+    /// Tells the caller that the container runs, or is ready where that was asked for, and lets it go.
     pub fn running(&mut self) {
+        self.write_ready();
+        self.tell(0, None);
+    }
+
+    /// The same, and what is not as it should be.
+    pub fn running_but(&mut self, error: &Error) {
+        self.write_ready();
+        self.tell(0, Some(error));
+    }
+
+    fn write_ready(&mut self) {
         if let Some(ready) = self.ready.take() {
             let _ = nix::unistd::write(&ready, b"\n");
         }
-        self.tell(0, None);
     }
 
     /// Tells the caller that the start failed. False if nobody waits, so that the error has still to be shown.
@@ -56,6 +73,7 @@ impl Caller {
         self.tell(code, error)
     }
 
+    #[inline(never)]
     fn tell(&mut self, code: i32, error: Option<&Error>) -> bool {
         let Some(answer) = self.answer.take() else { return false };
         let mut message = Line::<ANSWER>::new();
@@ -85,7 +103,7 @@ pub fn daemonize(ready: Option<OwnedFd>) -> Result<Side> {
             drop(ours);
             nix::unistd::setsid().map_err(failed("setsid"))?;
             nix::unistd::chdir(c"/").map_err(failed("chdir /"))?;
-            Ok(Side::Supervisor(Caller { answer: Some(theirs), ready }))
+            Ok(Side::Supervisor(Caller { answer: Some(theirs), ready, waits_for_ready: false }))
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::cgroup::devices::InForce;
 use crate::cgroup::find::Hierarchies;
 use crate::cgroup::freeze;
 use crate::config::Config;
+use crate::config::own::ReadyFailed;
 use crate::control::answer::{Facts, Order};
 use crate::control::lend::{Lent, VIEW};
 use crate::control::proto::News;
@@ -17,9 +18,11 @@ use crate::control::server::{BindError, Round, Server, TOKEN as CONTROL};
 use crate::error::{Error, Result};
 use crate::hooks::Scene;
 use crate::limits;
+use crate::ready::wakelock::Wakelock;
+use crate::ready::{Readiness, state_file};
 use crate::state::State;
 use crate::supervise::lifecycle::{Asked, Lifecycle};
-use crate::supervise::outcome::Outcome;
+use crate::supervise::outcome::{Outcome, Told};
 use crate::sys::signals;
 use crate::text::Line;
 use core::ffi::CStr;
@@ -36,6 +39,9 @@ pub fn now_ms() -> u64 {
     clock_gettime(ClockId::CLOCK_MONOTONIC)
         .map_or(0, |now| now.tv_sec() as u64 * 1000 + now.tv_nsec() as u64 / 1_000_000)
 }
+
+/// Bytes of the lines that say how the container is.
+const RECORD: usize = 1024;
 
 /// What an epoll event is about: the token's top byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +62,12 @@ pub enum Source {
     Guard,
     /// Mounts changed in the container.
     Mounts,
+    /// init's answer to what a stop asked of it.
+    StopReply,
+    /// Output of the stop command.
+    StopOutput,
+    /// What the guest's readiness asks for comes true.
+    Progress,
     /// A client's view of the console, by its index.
     View(usize),
 }
@@ -72,6 +84,9 @@ impl Source {
             Source::Hook => 0x07 << 56,
             Source::Guard => 0x0a << 56,
             Source::Mounts => 0x0b << 56,
+            Source::StopReply => 0x0c << 56,
+            Source::StopOutput => 0x0d << 56,
+            Source::Progress => 0x10 << 56,
             Source::View(index) => VIEW | index as u64,
         }
     }
@@ -81,7 +96,8 @@ impl Source {
             return Some(Source::View(usize::from(token as u8)));
         }
         use Source::*;
-        let all = [Signals, Console, PeerInput, PeerOutput, Barrier, Hook, Guard, Mounts];
+        let all =
+            [Signals, Console, PeerInput, PeerOutput, Barrier, Hook, Guard, Mounts, StopReply, StopOutput, Progress];
         all.into_iter().find(|source| source.token() == token)
     }
 }
@@ -133,17 +149,25 @@ pub struct Host<'t> {
     pub devices: InForce,
     /// What the guest said when it asked for its last reboot (`recovery`); empty if nothing.
     pub reboot_argument: Line<{ limits::REBOOT_ARGUMENT }>,
+    /// The last crash in one line; empty: there was none.
+    pub last_crash: Line<200>,
+    /// Why this life was not ready in time.
+    pub ready_error: Option<Error>,
     /// Where every wait is.
     pub epoll: Epoll,
     freezing: Option<Freezing>,
     signals: SignalFd,
     server: Server,
     state: State,
+    readiness: Readiness,
+    wakelock: Wakelock,
+    state_file_failed: bool,
     init_pid: i32,
     clone_flags: u64,
     since_ms: u64,
     next_start_ms: Option<u64>,
     last: Option<Outcome>,
+    last_argument: Line<{ limits::REBOOT_ARGUMENT }>,
     cgroup: Line<300>,
     watchdog: Option<Watchdog>,
     lock: Lock<'t>,
@@ -181,17 +205,23 @@ impl<'t> Host<'t> {
             hierarchies,
             environment,
             ignored_signals: super::inherited::ignored_signals(),
-            lifecycle: Lifecycle::new(config.restart),
+            lifecycle: Lifecycle::new(config.restart_policy()),
             asked: Asked::Nothing,
             held_signals: 0,
             lent: Lent::new(config),
             devices: InForce::default(),
             reboot_argument: Line::new(),
+            last_crash: Line::new(),
+            last_argument: Line::new(),
+            ready_error: None,
             freezing: None,
             epoll,
             signals,
             server,
             state: State::Stopped,
+            readiness: Readiness::Unasked,
+            wakelock: Wakelock::default(),
+            state_file_failed: false,
             init_pid: 0,
             clone_flags: 0,
             since_ms: now_ms(),
@@ -327,8 +357,8 @@ impl<'t> Host<'t> {
             return;
         }
         match freeze::set(self.hierarchies, self.config.name, false) {
-            // No freezer, no frozen container.
-            Ok(()) | Err(Errno::EOPNOTSUPP) => {}
+            // No freezer that is ours, no frozen container.
+            Ok(()) | Err(Errno::EOPNOTSUPP | Errno::EROFS) => {}
             Err(errno) => log::warn!("thaw: {}", errno.desc()),
         }
         if self.state != State::Running {
@@ -336,23 +366,88 @@ impl<'t> Host<'t> {
         }
     }
 
-    /// `key=value` lines for `monopod info`.
-    fn status(&self) -> Line<512> {
-        let mut text = Line::new();
+    /// `key=value` lines for `monopod info`: the record, and what changes all the time.
+    fn status(&self) -> Line<RECORD> {
+        let mut text = self.record();
         let now = now_ms();
-        let _ = writeln!(text, "state={}\npid={}", self.state.name(), self.init_pid);
-        let _ = writeln!(text, "restarts={}", self.lifecycle.restarts());
         if self.init_pid > 0 {
             let _ = writeln!(text, "uptime_ms={}", now.saturating_sub(self.since_ms));
-        }
-        if let Some(outcome) = self.last {
-            let _ = writeln!(text, "last_exit={outcome}");
         }
         if let Some(at) = self.next_start_ms {
             let _ = writeln!(text, "next_start_ms={}", at.saturating_sub(now));
         }
-        let _ = writeln!(text, "supervisor_pid={}\nlog_lines_lost={}", nix::unistd::getpid(), crate::logging::lost());
+        let _ = writeln!(text, "log_lines_lost={}", crate::logging::lost());
         text
+    }
+
+    /// The same, but only what somebody is told of when it changes.
+    fn record(&self) -> Line<RECORD> {
+        let mut text = Line::new();
+        let _ = writeln!(text, "state={}\npid={}", self.state.name(), self.init_pid);
+        if self.config.own.readiness().is_some() {
+            let _ = writeln!(text, "ready={}", if self.readiness == Readiness::Ready { "yes" } else { "no" });
+        }
+        if let Some(condition) = self.readiness.waits_for(self.config) {
+            let _ = writeln!(text, "waits_for={condition}");
+        }
+        let _ = writeln!(text, "restarts={}", self.lifecycle.restarts());
+        if let Some(outcome) = self.last {
+            let _ = writeln!(text, "last_exit={outcome}");
+        }
+        let argument =
+            if self.reboot_argument.bytes().is_empty() { &self.last_argument } else { &self.reboot_argument };
+        for (key, line) in [("reboot_argument", argument.bytes()), ("last_crash", self.last_crash.bytes())] {
+            if !line.is_empty() {
+                let _ = writeln!(text, "{key}={}", crate::text::Shown(line));
+            }
+        }
+        let _ = writeln!(text, "supervisor_pid={}", nix::unistd::getpid());
+        text
+    }
+
+    /// Writes the state file anew. What cannot be done is said once.
+    fn write_record(&mut self) {
+        let Some(path) = self.config.own.state_file else { return };
+        if let Err(errno) = state_file::write(path.value, self.record().bytes())
+            && !core::mem::replace(&mut self.state_file_failed, true)
+        {
+            let place = self.config.place(path.at);
+            log::warn!("{place}: monopod.state.file = {}: {}", crate::text::shown(path.value), errno.desc());
+        }
+    }
+
+    /// How ready the guest is.
+    pub fn readiness(&self) -> Readiness {
+        self.readiness
+    }
+
+    /// The guest has come nearer to being ready, or is.
+    pub fn set_readiness(&mut self, readiness: Readiness) {
+        self.readiness = readiness;
+        if readiness == Readiness::Ready {
+            notify::tell(format_args!("READY=1\nSTATUS=ready, init is process {}", self.init_pid));
+            self.wakelock.hold(self.config.own.wakelock, false);
+            self.server.tell(News::Ready, self.config.name, &self.epoll);
+        } else {
+            self.tell_what_it_waits_for();
+        }
+        self.write_record();
+    }
+
+    fn tell_what_it_waits_for(&self) {
+        if let Some(condition) = self.readiness.waits_for(self.config) {
+            let (own, init) = (nix::unistd::getpid(), self.init_pid);
+            notify::tell(format_args!("MAINPID={own}\nSTATUS=running, init is process {init}, waits for {condition}"));
+        }
+    }
+
+    /// It is not ready in time. Where that is ignored the service manager is told to wait no longer.
+    pub fn not_ready(&mut self, error: &Error) {
+        self.wakelock.hold(self.config.own.wakelock, false);
+        match self.config.own.ready_failed {
+            ReadyFailed::Ignore => notify::tell(format_args!("READY=1\nSTATUS={error}")),
+            ReadyFailed::Stop | ReadyFailed::Restart => notify::tell(format_args!("STATUS={error}")),
+        }
     }
 
     /// What hooks are made from.
@@ -371,7 +466,22 @@ impl<'t> Host<'t> {
         if !state.is_alive() {
             self.freezing = None;
         }
-        if state == State::Running && starting {
+        if !state.is_alive() {
+            self.readiness = Readiness::Unasked;
+        }
+        let own = &self.config.own;
+        let asked = own.readiness().is_some();
+        match state {
+            State::Starting => self.wakelock.hold(own.wakelock, true),
+            State::Running if asked => {}
+            State::Running | State::Stopped | State::Aborting => self.wakelock.hold(own.wakelock, false),
+            _ => {}
+        }
+        if state == State::Running && starting && asked {
+            self.since_ms = now_ms();
+            self.readiness = Readiness::Waits(0);
+            self.tell_what_it_waits_for();
+        } else if state == State::Running && starting {
             self.since_ms = now_ms();
             let (own, init) = (nix::unistd::getpid(), self.init_pid);
             notify::tell(format_args!("READY=1\nMAINPID={own}\nSTATUS=running, init is process {init}"));
@@ -379,6 +489,7 @@ impl<'t> Host<'t> {
             notify::tell(format_args!("STOPPING=1\nSTATUS=stopping"));
         }
         self.tell(News::State(state));
+        self.write_record();
     }
 
     /// Tells clients, and LXC's monitor if there is one, what is new.
@@ -410,6 +521,9 @@ impl<'t> Host<'t> {
     /// The end of the service, right before the program's: the lock's files go, everything else the kernel closes at once,
     /// so that who waits for our end finds the address and the lock free.
     pub fn leave(self: Box<Self>) {
+        if let Some(path) = self.config.own.state_file {
+            state_file::remove(path.value);
+        }
         self.lock.remove();
         core::mem::forget(self);
     }
@@ -418,10 +532,13 @@ impl<'t> Host<'t> {
     pub fn set_next(&mut self, outcome: Outcome, next_start_ms: Option<u64>) {
         if let Some(at) = next_start_ms {
             let seconds = at.saturating_sub(now_ms()).div_ceil(1_000);
-            notify::tell(format_args!("STATUS=init {outcome}, starting again in {seconds} s"));
+            let told = Told(outcome, self.reboot_argument.bytes());
+            notify::tell(format_args!("STATUS=init {told}, starting again in {seconds} s"));
         }
         self.last = Some(outcome);
+        self.last_argument = self.reboot_argument.clone();
         self.next_start_ms = next_start_ms;
+        self.write_record();
     }
 }
 

@@ -6,7 +6,7 @@
 use super::host::now_ms;
 use crate::config::{Alive, Config};
 use crate::rootfs::beneath::Root;
-use crate::text::{Line, PathText, number};
+use crate::text::{Line, number};
 use core::fmt::Write;
 use nix::fcntl::OFlag;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, sendto, socket};
@@ -22,22 +22,30 @@ pub const OURS: [&[u8]; 3] = [b"NOTIFY_SOCKET", b"WATCHDOG_USEC", b"WATCHDOG_PID
 struct Manager {
     socket: OwnedFd,
     address: UnixAddr,
+    is_process_1: bool,
 }
+
+/// Where our own process 1 hears notices, in the abstract namespace: it needs no filesystem, and ends with it.
+pub const PROCESS_1: &[u8] = b"monopod/init/notify";
 
 static MANAGER: OnceLock<Manager> = OnceLock::new();
 
 /// Finds the manager in the environment. Without one, or with an address that is none, nobody is told anything.
 pub fn open() {
     let Some(address) = std::env::var_os("NOTIFY_SOCKET") else { return };
+    let mut is_process_1 = false;
     let address = match address.as_bytes().split_first() {
-        Some((b'@', name)) => UnixAddr::new_abstract(name),
+        Some((b'@', name)) => {
+            is_process_1 = name == PROCESS_1;
+            UnixAddr::new_abstract(name)
+        }
         _ => UnixAddr::new(address.as_os_str()),
     };
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     if let Ok(address) = address
         && let Ok(socket) = socket(AddressFamily::Unix, SockType::Datagram, flags, None)
     {
-        let _ = MANAGER.set(Manager { socket, address });
+        let _ = MANAGER.set(Manager { socket, address, is_process_1 });
     }
 }
 
@@ -48,6 +56,11 @@ pub fn tell(message: core::fmt::Arguments<'_>) {
     let _ = line.write_fmt(message);
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
     let _ = sendto(manager.socket.as_raw_fd(), line.bytes(), &manager.address, flags);
+}
+
+/// Whether the manager is our own process 1.
+pub fn is_process_1() -> bool {
+    MANAGER.get().is_some_and(|manager| manager.is_process_1)
 }
 
 /// The manager's watchdog.
@@ -98,9 +111,8 @@ impl Watchdog {
 }
 
 /// When the file at `path` in the guest was changed last. The guest decides what lies there: nothing is followed or opened.
-#[inline(never)] // its path is for those who use monopod.alive
 fn changed(pid: i32, path: &[u8]) -> Option<(i64, i64)> {
-    let root = Root::open(PathText::format(format_args!("/proc/{pid}/root")).ok()?.c()).ok()?;
+    let root = Root::of(pid).ok()?;
     let file = root.look_up(path, OFlag::O_PATH | OFlag::O_NOFOLLOW).ok()?;
     let stat = fstat(&file).ok()?;
     #[allow(clippy::unnecessary_cast)] // Both are 32 bits wide on some targets.

@@ -29,6 +29,19 @@ impl Root {
         crate::sys::fds::open(path, flags, Mode::empty()).map(|fd| Root { fd })
     }
 
+    /// The root directory of a process, as it sees it now.
+    #[inline(never)] // its path is for those who look into a container that runs
+    pub fn of(pid: i32) -> nix::Result<Root> {
+        let path: PathText = PathText::format(format_args!("/proc/{pid}/root")).map_err(|_| Errno::ENAMETOOLONG)?;
+        Root::open(path.c())
+    }
+
+    /// An open directory is the rootfs.
+    pub fn at(directory: BorrowedFd<'_>) -> nix::Result<Root> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        openat(directory, c".", flags, Mode::empty()).map(|fd| Root { fd })
+    }
+
     /// The rootfs's own descriptor.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()

@@ -5,6 +5,7 @@
 //!
 //! Everything here runs between clone and exec: no heap, no log, no unbounded wait. What fails is a `Report`.
 
+use crate::android;
 use crate::cgroup::find::Hierarchies;
 use crate::config::{AutoProc, AutoSys, Config, HookKind, RootfsKind};
 use crate::error::{Error, Result};
@@ -85,6 +86,8 @@ pub struct Site<'a> {
     pub scene: Scene<'a>,
     /// The rootfs.
     pub source: Source<'a>,
+    /// Where the files of `android::boot_arguments` are, if there are any.
+    pub boot_arguments: Option<&'a CStr>,
     /// The host's hierarchies.
     pub hierarchies: &'a Hierarchies<'a>,
     /// The container has a cgroup namespace of its own.
@@ -107,8 +110,10 @@ pub fn build(site: &Site<'_>) -> core::result::Result<Terminals, Report> {
         // No rootfs: the container shares the host's files, in mounts of its own.
         return terminals::open_bare(site);
     }
+    let boot_arguments = android::boot_arguments::open_files(site);
     mount_rootfs(site).map_err(fail(if site.source.device { Step::RootfsDevice } else { Step::Rootfs }))?;
     let root = Root::open(site.source.mountpoint).map_err(fail(Step::Rootfs))?;
+    android::clean::rootfs(site, &root);
     if config.autodev {
         dev::mount_tmpfs(&root, config)?;
     }
@@ -126,11 +131,14 @@ pub fn build(site: &Site<'_>) -> core::result::Result<Terminals, Report> {
     if config.autodev {
         run_hooks(site, HookKind::Autodev)?;
     }
+    android::boot_arguments::bind(site, &root, &boot_arguments)?;
     // After the mounts and hooks, any of which may have put something on /dev.
     let dev = root.make_directories(b"dev").map_err(fail(Step::AutodevDir))?;
     if config.autodev {
         dev::populate(&root, dev.as_fd())?;
     }
+    android::devices::make_all(site, &root)?;
+    android::binder::provide(site, &root, dev.as_fd())?;
     let terminals = terminals::open(site, &root, dev.as_fd())?;
     dev::link_standard(dev.as_fd()).map_err(fail(Step::DevLink))?;
     pivot::enter(&root).map_err(fail(Step::Pivot))?;

@@ -10,7 +10,7 @@
 use crate::config::{Config, HookKind};
 use crate::error::Error;
 use crate::hooks::HookFailure;
-use crate::text::{Line, shown};
+use crate::text::{Line, Shown, shown};
 use core::fmt::Write;
 use nix::errno::Errno;
 
@@ -41,6 +41,8 @@ pub enum Step {
     MountHook,
     AutodevHook,
     DeviceNode,
+    Clean,
+    AndroidInit,
     AndroidDevice,
     Binder,
     BootArguments,
@@ -105,6 +107,8 @@ const ALL: [Step; LAST as usize + 1] = {
         MountHook,
         AutodevHook,
         DeviceNode,
+        Clean,
+        AndroidInit,
         AndroidDevice,
         Binder,
         BootArguments,
@@ -283,18 +287,34 @@ impl Report {
                 },
             ),
             Step::DeviceNode => ("autodev", write!(out, "make device node {item}")),
+            Step::Clean => ("clean", write!(out, "{item}")),
+            Step::AndroidInit => ("android", write!(out, "SDK {item}")),
             Step::AndroidDevice => (
                 "device",
                 match config.own.devices.get(item) {
                     Some(entry) => write!(out, "{}: {}", place(entry.at), shown(entry.value)),
-                    None => write!(out, "monopod.devices: node {item}"),
+                    None => {
+                        let text = crate::android::devices::text_of(item, config.own.devices.len());
+                        write!(out, "monopod.devices: {}", Shown(text))
+                    }
                 },
             ),
-            Step::Binder => ("binder", write!(out, "{}: monopod.binder", place(config.own.binder.at))),
-            Step::BootArguments => {
-                ("cmdline", write!(out, "bind the guest's own over /proc/cmdline and /proc/bootconfig"))
+            Step::Binder => {
+                let lacks = if self.value == Errno::ENODEV as i32 {
+                    ": this kernel has no binder of that name (CONFIG_ANDROID_BINDERFS, CONFIG_ANDROID_BINDER_DEVICES)"
+                } else {
+                    ""
+                };
+                ("binder", write!(out, "{}: monopod.binder{lacks}", place(config.own.binder.at)))
             }
-            Step::Mask => ("protect", write!(out, "{}: file {item}", place(config.own.protect.at))),
+            Step::BootArguments => (
+                "cmdline",
+                write!(out, "bind the guest's own over /proc/cmdline and /proc/bootconfig: is /proc mounted?"),
+            ),
+            Step::Mask => (
+                "protect",
+                write!(out, "{}: make the dangerous files of /proc and /sys read-only", place(config.own.protect.at)),
+            ),
             Step::Filter => ("seccomp", write!(out, "install the filter that hears of reboots and mounts")),
             Step::Devpts => ("devpts", write!(out, "mount devpts on /dev/pts")),
             Step::Ptmx => ("devpts", write!(out, "/dev/ptmx")),

@@ -5,8 +5,10 @@
 use super::barrier::{Report, Step};
 use super::birth::Birth;
 use super::namespaces;
+use crate::android;
 use crate::cgroup::Group;
 use crate::config::{Config, HookKind};
+use crate::guard::{self, masks};
 use crate::hooks;
 use crate::rootfs::terminals::Terminals;
 use crate::rootfs::{self, Site};
@@ -37,6 +39,8 @@ pub struct Plan<'a> {
     pub namespaces: namespaces::Plan,
     /// init's command line.
     pub argv: &'a [&'a CStr],
+    /// See there.
+    pub chooses_init: bool,
     /// Executed instead of what argv names.
     pub image: Option<BorrowedFd<'a>>,
     /// See there.
@@ -87,7 +91,10 @@ fn become_init(plan: &Plan<'_>, barrier: BorrowedFd<'_>) -> Result<Infallible, R
     } else {
         Some(open_null().map_err(fail(Step::StandardStreams))?)
     };
+    let proc = masks::keep_proc(&config.own)?;
     let terminals = rootfs::build(&plan.site)?;
+    masks::apply_at_start(proc, &config.own)?;
+    let choice = android::init::look(config, plan.chooses_init, plan.site.warn);
     if let Some(name) = config.uts_name.filter(|_| plan.namespaces.has_uts()) {
         sethostname(std::ffi::OsStr::from_bytes(name.value.to_bytes())).map_err(fail(Step::Hostname))?;
     }
@@ -108,6 +115,7 @@ fn become_init(plan: &Plan<'_>, barrier: BorrowedFd<'_>) -> Result<Infallible, R
     if let Some(persona) = config.personality {
         process::set_personality(persona.value).map_err(fail(Step::Personality))?;
     }
+    guard::install(config, barrier)?;
     drop_capabilities(config, plan.drop_sys_boot)?;
     if config.no_new_privs {
         nix::sys::prctl::set_no_new_privs().map_err(fail(Step::NoNewPrivs))?;
@@ -126,7 +134,11 @@ fn become_init(plan: &Plan<'_>, barrier: BorrowedFd<'_>) -> Result<Infallible, R
     signals::reset_ignored(plan.site.scene.ignored_signals);
     signals::unblock_all().map_err(fail(Step::Exec))?;
     let errno = match (plan.inside, plan.image) {
-        (None, _) => process::exec_in_path(process::PATH, plan.argv, plan.environment),
+        (None, _) => {
+            let (argv, without) = choice.map_or((plan.argv, 0), |choice| (choice.argv, choice.without));
+            let words = plan.environment.len().saturating_sub(without);
+            process::exec_in_path(process::PATH, argv, plan.environment.get(..words).unwrap_or_default())
+        }
         (Some(inside), None) => run_inside(inside, plan),
         (Some(inside), Some(image)) => match process::exec_file(image, plan.argv, plan.environment) {
             Errno::ENOSYS => run_inside(inside, plan),

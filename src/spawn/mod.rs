@@ -1,8 +1,10 @@
 //! The supervisor's half of a start: cgroups, clone, barriers, until init runs.
 
+use crate::android::{self, boot_arguments, crash, reasons::Before};
 use crate::cgroup::{Group, find::Hierarchies};
 use crate::config::{Config, HookKind};
 use crate::error::{Error, Result};
+use crate::guard::Guard;
 use crate::hooks::{self, Moment, Output};
 use crate::prepare::console::ConsoleSide;
 use crate::prepare::host::{Event, Host, Source, now_ms};
@@ -40,6 +42,8 @@ pub struct Blueprint<'t> {
     pub namespaces: namespaces::Plan,
     /// init's command line.
     pub argv: &'t [&'t CStr],
+    /// It is Android's, and the child chooses which.
+    pub chooses_init: bool,
     /// See `child::Plan`.
     pub image: Option<OwnedFd>,
     /// See there.
@@ -48,6 +52,8 @@ pub struct Blueprint<'t> {
     pub own_streams: bool,
     /// init's environment.
     pub environment: Vec<&'t CStr>,
+    /// What the guest reads as the kernel's command line.
+    pub boot_arguments: Option<boot_arguments::Files<'t>>,
     /// See `prepare::reboot_probe`.
     pub drop_sys_boot: bool,
 }
@@ -57,18 +63,28 @@ pub struct Blueprint<'t> {
 pub struct Life<'h, 't> {
     /// Its cgroups.
     pub group: Group<'h, 't>,
+    /// Android's groups that were there before it.
+    pub others: android::cgroups::Before,
     /// init, until it is reaped.
     pub pid: Option<i32>,
     /// Its console.
     pub console: Option<Console>,
     /// Masters of its ttys, until it runs and they may be lent.
     pub ttys: heapless::Vec<OwnedFd, { rights::MOST }>,
+    /// What it asks the kernel for and we hear of.
+    pub guard: Guard,
     /// Its namespaces, held for the stop hook.
     pub namespaces: heapless::Vec<(&'static str, OwnedFd), 8>,
     /// Its init runs one command and ends with that one's code, which is nothing to report.
     pub is_command: bool,
     /// When init was executed.
     pub began_ms: Option<u64>,
+    /// What Android had written down about its end before it began.
+    pub before: Option<Before>,
+    /// The kernel's log, from where it was when init began.
+    pub kernel_log: Option<OwnedFd>,
+    /// It ended because something in it crashed again and again: it counts as a short one.
+    pub crashed: bool,
 }
 
 impl<'h, 't> Life<'h, 't> {
@@ -76,13 +92,23 @@ impl<'h, 't> Life<'h, 't> {
     pub fn new(hierarchies: &'h Hierarchies<'t>, name: &'t CStr) -> Self {
         Life {
             group: Group::new(hierarchies, name),
+            others: Default::default(),
             pid: None,
             console: None,
             ttys: heapless::Vec::new(),
+            guard: Guard::default(),
             namespaces: heapless::Vec::new(),
             is_command: false,
             began_ms: None,
+            before: None,
+            kernel_log: None,
+            crashed: false,
         }
+    }
+
+    /// For how long init has been running, in milliseconds.
+    pub fn uptime_ms(&self) -> u64 {
+        self.began_ms.map_or(0, |began| now_ms().saturating_sub(began))
     }
 }
 
@@ -95,9 +121,13 @@ pub fn spawn<'t>(
     host: &mut Host<'t>,
 ) -> Result<()> {
     host.set_state(State::Starting);
+    host.reboot_argument.clear();
     life.is_command = blueprint.inside.is_some();
+    android::clean::host(host.config);
     hooks::run_on_host(host, HookKind::PreStart, &Moment::default())?;
+    life.others = android::cgroups::Before::look(host.hierarchies, host.config);
     life.group.create(host.config)?;
+    android::binder::prepare_host(&host.config.own)?;
     let mut start = Start::clone_child(life, blueprint, side, host)?;
     let result = start.follow(life, blueprint, side, host);
     host.forget(&start.barrier);
@@ -147,6 +177,7 @@ impl Start {
                 config,
                 scene: host.scene(),
                 source: blueprint.source,
+                boot_arguments: blueprint.boot_arguments.as_ref().map(boot_arguments::Files::directory),
                 hierarchies: host.hierarchies,
                 cgroup_namespace: blueprint.namespaces.cgroup,
                 console: side.wanted,
@@ -157,6 +188,7 @@ impl Start {
             birth: Birth { in_v2: true, in_namespaces: true },
             namespaces: blueprint.namespaces,
             argv: blueprint.argv,
+            chooses_init: blueprint.chooses_init,
             image: blueprint.image.as_ref().map(AsFd::as_fd),
             inside: blueprint.inside,
             own_streams: blueprint.own_streams,
@@ -210,6 +242,8 @@ impl Start {
         let pid = life.pid.unwrap_or(0);
         write_proc(config, pid)?;
         hold_namespaces(life, config);
+        life.before = Before::look(config, pid, child::dropped(config, blueprint.drop_sys_boot) >> 22 & 1 == 1);
+        life.kernel_log = crash::mark(config);
         self.rest_hook_output(host, |host| {
             hooks::run_on_host(host, HookKind::StartHost, &Moment { pid: Some(pid), ..Moment::default() })
         })?;
@@ -254,6 +288,22 @@ impl Start {
                     if report.step == Step::Ready {
                         return Ok(Heard::Ready);
                     }
+                    if report.step == Step::Filter && report.warning {
+                        let listener = if report.value == 0 { life.ttys.pop() } else { None };
+                        life.guard.begin(listener, report.value, life.pid.unwrap_or(0), host)?;
+                        continue;
+                    }
+                    match report.step {
+                        Step::AndroidInit => {
+                            android::init::say(report, host.config, blueprint.chooses_init, blueprint.argv);
+                            continue;
+                        }
+                        Step::Clean => {
+                            android::clean::say(report);
+                            continue;
+                        }
+                        _ => {}
+                    }
                     let init = blueprint.argv.first().copied().unwrap_or(c"");
                     let error = report.describe(host.config, init, life.group.place(report.item));
                     if !report.warning {
@@ -287,7 +337,7 @@ impl Start {
                 }
                 // A start hook may write to the console.
                 Event::Ready(source) => supervise::relay(life, side, host, source),
-                Event::Child => {}
+                Event::Child => life.guard.reap(life.pid.unwrap_or(0), host),
             }
         }
     }

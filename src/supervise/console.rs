@@ -372,13 +372,16 @@ pub struct Tail(heapless::Deque<u8, TAIL>);
 impl Tail {
     /// Logs the last lines, each as an error line of its own: the reason of an early death usually stands there.
     pub fn log(&self) {
+        self.for_each(&mut |line| log::error!("console: {}", crate::text::Shown(line)));
+    }
+
+    /// Calls `each` with the last lines, none of them empty.
+    pub fn for_each(&self, each: &mut dyn FnMut(&[u8])) {
         const LINES: usize = 8;
         let mut bytes: heapless::Vec<u8, TAIL> = heapless::Vec::new();
         bytes.extend(self.0.iter().copied());
         let lines = || bytes.split(|b| *b == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
-        for line in lines().skip(lines().count().saturating_sub(LINES)) {
-            log::error!("console: {}", crate::text::Shown(line));
-        }
+        lines().skip(lines().count().saturating_sub(LINES)).for_each(each);
     }
 }
 

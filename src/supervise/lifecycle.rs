@@ -2,9 +2,10 @@
 //!
 //! LXC restarts for ever and at once. So do we, as long as lives are long enough; lives that end within
 //! `monopod.restart.uptime` are a crash loop: the first is followed by an immediate restart, then each waits longer, up to a
-//! cap, and an optional budget ends it.
+//! cap, and an optional budget ends it. What a `monopod.reboot.*` rule says of a reboot comes before all of it.
 
 use super::outcome::Outcome;
+use crate::config::own::RebootAction;
 use crate::config::{Restart, RestartWhen};
 
 /// What somebody asked for while the container ran.
@@ -33,6 +34,11 @@ pub enum Next {
     },
     /// The restart budget is spent.
     GiveUp,
+    /// End, and the machine reboots.
+    HostReboot {
+        /// With the guest's argument.
+        with_argument: bool,
+    },
 }
 
 /// The last word to a service manager: what the end means for the machine. `code` is our exit code.
@@ -68,13 +74,27 @@ impl Lifecycle {
         self.restarts
     }
 
-    /// Whether `outcome` calls for a restart at all; hooks are told so (LXC_TARGET) before `ended` decides when.
-    pub fn wants_restart(&self, outcome: Outcome, asked: Asked) -> bool {
-        let by_policy = match self.policy.when {
-            RestartWhen::Never => false,
-            RestartWhen::Reboot => outcome == Outcome::Reboot,
-            RestartWhen::Failure => outcome == Outcome::Reboot || outcome.is_failure(),
-            RestartWhen::Always => true,
+    /// Whether a life of `uptime_ms` is one of a crash loop: short, like the one before it.
+    pub fn is_loop(&self, uptime_ms: u64) -> bool {
+        self.short_lives > 0 && uptime_ms < self.policy.uptime_ms()
+    }
+
+    /// Whether `outcome` calls for a restart at all; hooks are told so (LXC_TARGET) before `ended` decides when. `rule` is
+    /// the reboot's own, if it has one; it wins over the policy.
+    pub fn wants_restart(&self, outcome: Outcome, asked: Asked, rule: Option<RebootAction>) -> bool {
+        // There is no room for another life while this one is not over.
+        if outcome == Outcome::Stuck {
+            return false;
+        }
+        let by_policy = match (outcome, rule) {
+            (Outcome::Reboot, Some(rule)) => rule == RebootAction::Restart,
+            (Outcome::NotReady { again: false }, _) => false,
+            _ => match self.policy.when {
+                RestartWhen::Never => false,
+                RestartWhen::Reboot => outcome == Outcome::Reboot,
+                RestartWhen::Failure => outcome == Outcome::Reboot || outcome.is_failure(),
+                RestartWhen::Always => true,
+            },
         };
         match asked {
             Asked::Nothing => by_policy,
@@ -83,9 +103,17 @@ impl Lifecycle {
         }
     }
 
-    /// A life of `uptime_ms` has ended at `now_ms`.
-    pub fn ended(&mut self, outcome: Outcome, asked: Asked, uptime_ms: u64, now_ms: u64) -> Next {
+    /// A life of `uptime_ms` has ended at `now_ms`; None: it counts as a short one, however long it was. `rule`: see `wants_restart`; what a hook says has become Restart or Stop.
+    pub fn ended(
+        &mut self,
+        outcome: Outcome,
+        asked: Asked,
+        rule: Option<RebootAction>,
+        uptime_ms: Option<u64>,
+        now_ms: u64,
+    ) -> Next {
         match asked {
+            _ if outcome == Outcome::Stuck => return Next::Leave { code: outcome.code() },
             Asked::Nothing => {}
             Asked::Stop => return Next::Leave { code: 0 },
             // Nobody's crash: it costs nothing of the budget.
@@ -94,10 +122,18 @@ impl Lifecycle {
                 return Next::Restart { after_ms: 0 };
             }
         }
-        if !self.wants_restart(outcome, asked) {
+        if outcome == Outcome::Reboot {
+            match rule {
+                Some(RebootAction::Stop | RebootAction::Hook) => return Next::Leave { code: 0 },
+                Some(RebootAction::HostReboot) => return Next::HostReboot { with_argument: false },
+                Some(RebootAction::HostRebootArg) => return Next::HostReboot { with_argument: true },
+                Some(RebootAction::Restart) | None => {}
+            }
+        }
+        if !self.wants_restart(outcome, asked, rule) {
             return Next::Leave { code: outcome.code() };
         }
-        if uptime_ms >= self.policy.uptime_ms {
+        if uptime_ms.is_some_and(|uptime| uptime >= self.policy.uptime_ms()) {
             self.short_lives = 0;
             self.in_window = 0;
         } else {
@@ -108,7 +144,7 @@ impl Lifecycle {
             self.in_window = 0;
         }
         self.in_window = self.in_window.saturating_add(1);
-        if self.policy.budget > 0 && self.in_window > self.policy.budget {
+        if self.policy.budget() > 0 && self.in_window > self.policy.budget() {
             return Next::GiveUp;
         }
         self.restarts = self.restarts.saturating_add(1);
@@ -132,9 +168,9 @@ mod tests {
         delay_ms: 1_000,
         factor: 2,
         cap_ms: 60_000,
-        budget: 0,
+        budget: None,
         window_ms: 600_000,
-        uptime_ms: 10_000,
+        uptime_ms: None,
     };
 
     fn delays(policy: Restart, uptimes: &[u64]) -> Vec<Next> {
@@ -142,7 +178,7 @@ mod tests {
         let mut now = 0;
         let mut next = |up: &u64| {
             now += up;
-            life.ended(Outcome::Reboot, Asked::Nothing, *up, now)
+            life.ended(Outcome::Reboot, Asked::Nothing, None, Some(*up), now)
         };
         uptimes.iter().map(&mut next).collect()
     }
@@ -170,14 +206,14 @@ mod tests {
 
     #[test]
     fn ended_budget_spent_gives_up() {
-        let policy = Restart { budget: 3, delay_ms: 0, ..POLICY };
+        let policy = Restart { budget: Some(3), delay_ms: 0, ..POLICY };
         let seen = delays(policy, &[5; 4]);
         assert_eq!(seen, [restart(0), restart(0), restart(0), Next::GiveUp]);
     }
 
     #[test]
     fn ended_budget_is_counted_inside_its_window() {
-        let policy = Restart { budget: 2, window_ms: 10, delay_ms: 0, ..POLICY };
+        let policy = Restart { budget: Some(2), window_ms: 10, delay_ms: 0, ..POLICY };
         assert_eq!(delays(policy, &[8; 6]), vec![restart(0); 6]);
     }
 
@@ -189,18 +225,19 @@ mod tests {
 
     #[test]
     fn ended_each_policy_restarts_what_it_says() {
-        use Outcome::{Exit, Halt, Reboot, Signal};
-        let outcomes = [Reboot, Halt, Exit(0), Exit(7), Signal(9)];
+        use Outcome::{Exit, Halt, NotReady, Reboot, Signal};
+        let late = |again| NotReady { again };
+        let outcomes = [Reboot, Halt, Exit(0), Exit(7), Signal(9), late(true), late(false)];
         let table = [
-            (RestartWhen::Reboot, [true, false, false, false, false]),
-            (RestartWhen::Failure, [true, false, false, true, true]),
-            (RestartWhen::Always, [true, true, true, true, true]),
-            (RestartWhen::Never, [false, false, false, false, false]),
+            (RestartWhen::Reboot, [true, false, false, false, false, false, false]),
+            (RestartWhen::Failure, [true, false, false, true, true, true, false]),
+            (RestartWhen::Always, [true, true, true, true, true, true, false]),
+            (RestartWhen::Never, [false; 7]),
         ];
         for (when, expected) in table {
             let life = Lifecycle::new(Restart { when, ..POLICY });
-            assert_eq!(outcomes.map(|outcome| life.wants_restart(outcome, Asked::Nothing)), expected);
-            assert_eq!(outcomes.map(|outcome| life.wants_restart(outcome, Asked::Stop)), [false; 5]);
+            assert_eq!(outcomes.map(|outcome| life.wants_restart(outcome, Asked::Nothing, None)), expected);
+            assert_eq!(outcomes.map(|outcome| life.wants_restart(outcome, Asked::Stop, None)), [false; 7]);
         }
     }
 
@@ -220,7 +257,45 @@ mod tests {
     #[test]
     fn ended_asked_to_stop_leaves_with_zero_whatever_killed_it() {
         let mut life = Lifecycle::new(POLICY);
-        assert_eq!(life.ended(Outcome::Signal(9), Asked::Stop, 5, 5), Next::Leave { code: 0 });
-        assert_eq!(life.ended(Outcome::Signal(9), Asked::Nothing, 5, 5), Next::Leave { code: 137 });
+        assert_eq!(life.ended(Outcome::Signal(9), Asked::Stop, None, Some(5), 5), Next::Leave { code: 0 });
+        assert_eq!(life.ended(Outcome::Signal(9), Asked::Nothing, None, Some(5), 5), Next::Leave { code: 137 });
+        for asked in [Asked::Nothing, Asked::Stop, Asked::Restart] {
+            assert!(!life.wants_restart(Outcome::Stuck, asked, None));
+            assert_eq!(life.ended(Outcome::Stuck, asked, None, Some(5), 5), Next::Leave { code: 255 });
+        }
+    }
+
+    #[test]
+    fn ended_the_rule_of_a_reboot_wins_over_the_policy_but_not_over_people() {
+        use RebootAction::{Hook, HostReboot, HostRebootArg, Restart, Stop};
+        let mut life = Lifecycle::new(super::Restart { when: RestartWhen::Never, ..POLICY });
+        let mut ended = |outcome, asked, rule| {
+            let wants = life.wants_restart(outcome, asked, Some(rule));
+            let next = life.ended(outcome, asked, Some(rule), Some(20_000), 0);
+            assert_eq!(wants, matches!(next, Next::Restart { .. }), "{rule:?}");
+            next
+        };
+        let leave = Next::Leave { code: 0 };
+        let table = [
+            (Restart, restart(0)),
+            (Stop, leave),
+            (Hook, leave),
+            (HostReboot, Next::HostReboot { with_argument: false }),
+            (HostRebootArg, Next::HostReboot { with_argument: true }),
+        ];
+        for (rule, next) in table {
+            assert_eq!(ended(Outcome::Reboot, Asked::Nothing, rule), next);
+            assert_eq!(ended(Outcome::Reboot, Asked::Stop, rule), leave);
+            assert_eq!(ended(Outcome::Reboot, Asked::Restart, rule), restart(0));
+            assert_eq!(ended(Outcome::Exit(7), Asked::Nothing, rule), Next::Leave { code: 7 });
+        }
+    }
+
+    #[test]
+    fn is_loop_begins_with_the_second_short_life() {
+        let mut life = Lifecycle::new(POLICY.for_android());
+        assert!(!life.is_loop(5));
+        life.ended(Outcome::Reboot, Asked::Nothing, None, None, 59_000);
+        assert!(life.is_loop(5) && !life.is_loop(60_000));
     }
 }

@@ -1,30 +1,45 @@
 //! A life from init's exec to its end: an epoll loop that dispatches and never decides.
 //!
-//! `outcome` says what an end means, `lifecycle` what follows; both are pure. `console` relays.
+//! `outcome` says what an end means, `lifecycle` what follows; both are pure. `console` relays. `stop` ends a life that somebody
+//! wants ended: by what init understands (`family`), by a `command` inside, by force; `stuck` names who does not even die.
 
+use crate::android::crash;
+use crate::config::own::ReadyFailed;
 use crate::control::answer::Order;
 use crate::control::proto::StopMode;
 use crate::prepare::console::ConsoleSide;
+use crate::prepare::daemon::Caller;
 use crate::prepare::host::{Event, Host, Source, now_ms};
+use crate::ready::Watch;
 use crate::spawn::{Life, ends_us};
-use crate::sys::process::{self, Exit};
+use crate::sys::process;
 use crate::sys::signals;
 use lifecycle::Asked;
 use outcome::Outcome;
+use stop::Stop;
 
+pub mod command;
 pub mod console;
+pub mod family;
 pub mod lifecycle;
 pub mod outcome;
+pub mod stop;
+pub mod stuck;
 
-/// Supervises until init has ended, and reaps it.
-pub fn run(life: &mut Life<'_, '_>, side: &mut ConsoleSide<'_>, host: &mut Host<'_>) -> Outcome {
+/// Supervises until init has ended, and reaps it. `caller` waits until the container runs or, if that is asked for, is ready.
+pub fn run<'t>(
+    life: &mut Life<'_, 't>,
+    side: &mut ConsoleSide<'_>,
+    host: &mut Host<'t>,
+    caller: &mut Caller,
+) -> Outcome {
     let Some(pid) = life.pid else { return Outcome::Exit(0) };
+    let mut ready = Watch::begin(host, pid, caller);
     crate::sys::stack::trim();
-    // When init is killed, because a stop was asked for and its time is up.
-    let mut kill_at: Option<u64> = None;
+    let mut stop = Stop::default();
     let held = core::mem::take(&mut host.held_signals);
     for signal in (1..=signals::MAX).filter(|signal| held >> (signal - 1) & 1 == 1) {
-        kill_at = signalled(host, pid, signal).or(kill_at);
+        signalled(&mut stop, host, pid, signal);
     }
     // init may have ended while the start still read the barrier, and its SIGCHLD be gone.
     let mut look = true;
@@ -32,17 +47,31 @@ pub fn run(life: &mut Life<'_, '_>, side: &mut ConsoleSide<'_>, host: &mut Host<
         let mut look_again_at = None;
         if look {
             match process::try_wait(pid) {
-                Ok(Some(exit)) => return ended(life, side, host, exit),
-                Ok(None) => {}
+                Ok(Some(exit)) => return ended(life, side, host, Outcome::of(exit), stop, ready),
+                Ok(None) => {
+                    stop.child(host, pid);
+                    ready.children(host, caller);
+                }
                 // Not our child any more: nothing will ever tell us how it ended.
-                Err(nix::errno::Errno::ECHILD) => return ended(life, side, host, Exit::Signal(libc::SIGKILL)),
+                Err(nix::errno::Errno::ECHILD) => {
+                    return ended(life, side, host, Outcome::Signal(libc::SIGKILL), stop, ready);
+                }
                 Err(_) => look_again_at = Some(now_ms() + 100),
             }
         }
         look = look_again_at.is_some();
+        if ready.dooms() {
+            stop.kill(host, pid);
+        }
         let patience = life.console.as_ref().and_then(|console| console.deadline(host));
-        match host.next([patience, kill_at, look_again_at].into_iter().flatten().min()) {
-            Event::Child => look = true,
+        let deadlines = [patience, stop.deadline(), look_again_at, ready.deadline()];
+        match host.next(deadlines.into_iter().flatten().min()) {
+            Event::Child => {
+                look = true;
+                life.guard.reap(pid, host);
+            }
+            Event::Ready(source @ (Source::Progress | Source::Hook)) => ready.heard(host, source),
+            Event::Ready(source @ (Source::StopReply | Source::StopOutput)) => stop.ready(host, pid, source),
             Event::Ready(source) => relay(life, side, host, source),
             Event::Signal(libc::SIGWINCH) => {
                 if let Some(console) = &life.console {
@@ -51,9 +80,8 @@ pub fn run(life: &mut Life<'_, '_>, side: &mut ConsoleSide<'_>, host: &mut Host<
             }
             // Writing to a mirror that is gone; the write itself says so.
             Event::Signal(libc::SIGPIPE) => {}
-            Event::Signal(signal) => kill_at = signalled(host, pid, signal).or(kill_at),
-            // A reboot that is asked for meanwhile takes back no deadline.
-            Event::Order(order) => kill_at = obey(host, pid, order).or(kill_at),
+            Event::Signal(signal) => signalled(&mut stop, host, pid, signal),
+            Event::Order(order) => stop.obey(host, pid, order),
             Event::Deadline => {
                 let now = now_ms();
                 if patience.is_some_and(|at| at <= now)
@@ -61,33 +89,43 @@ pub fn run(life: &mut Life<'_, '_>, side: &mut ConsoleSide<'_>, host: &mut Host<
                 {
                     console.lose_patience(now, host);
                 }
-                if kill_at.is_some_and(|at| at <= now) {
-                    log::warn!("stop: init did not end in time and is killed");
-                    tell(host, pid, libc::SIGKILL);
-                    kill_at = None;
+                if stop.due(host, pid, now) {
+                    return ended(life, side, host, Outcome::Stuck, stop, ready);
                 }
+                ready.late(now, host, caller);
             }
         }
     }
 }
 
-fn ended(life: &mut Life<'_, '_>, side: &mut ConsoleSide<'_>, host: &mut Host<'_>, exit: Exit) -> Outcome {
+fn ended<'t>(
+    life: &mut Life<'_, 't>,
+    side: &mut ConsoleSide<'_>,
+    host: &mut Host<'t>,
+    outcome: Outcome,
+    stop: Stop,
+    mut ready: Watch<'t>,
+) -> Outcome {
     life.pid = None;
-    let outcome = Outcome::of(exit);
+    life.guard.end(host);
+    stop.end(host, outcome == Outcome::Stuck);
+    ready.end(host);
+    let outcome = match host.config.own.ready_failed {
+        _ if outcome == Outcome::Stuck => outcome,
+        policy if ready.failed => Outcome::NotReady { again: policy == ReadyFailed::Restart },
+        _ => outcome,
+    };
     let tail = life.console.take().map(|console| console.drain(side, host));
-    if outcome.is_failure() && host.asked == Asked::Nothing && !life.is_command {
-        log::error!("init {outcome}");
-        if let Some(tail) = tail {
-            tail.log();
-        }
-    } else {
-        log::info!("init {outcome}");
-    }
-    outcome
+    crash::conclude(life, host, outcome, tail.as_ref())
 }
 
-/// Does what the console or its mirror is ready for.
+/// Does what the console, its mirror or the guard is ready for.
 pub fn relay(life: &mut Life<'_, '_>, side: &mut ConsoleSide<'_>, host: &mut Host<'_>, source: Source) {
+    match (source, life.pid) {
+        (Source::Guard, Some(pid)) => life.guard.serve(pid, host),
+        (Source::Mounts, Some(pid)) => life.guard.scan(pid, host),
+        _ => {}
+    }
     let Some(console) = life.console.as_mut() else { return };
     match source {
         Source::Console => console.read_guest(side, host),
@@ -95,17 +133,17 @@ pub fn relay(life: &mut Life<'_, '_>, side: &mut ConsoleSide<'_>, host: &mut Hos
         Source::PeerOutput => console.mirror_ready(side, host),
         Source::View(index) => console.view_ready(index, host),
         Source::Signals | Source::Barrier | Source::Hook | Source::Guard | Source::Mounts => {}
+        Source::StopReply | Source::StopOutput | Source::Progress => {}
     }
 }
 
-/// The one signal that is for us, which service managers stop us with, is a client's `stop`; the others are for init. When
-/// init shall be killed if it has not ended by then.
-fn signalled(host: &mut Host<'_>, pid: i32, signal: i32) -> Option<u64> {
+/// The one signal that is for us, which service managers stop us with, is a client's `stop`; the others are for init.
+fn signalled(stop: &mut Stop, host: &mut Host<'_>, pid: i32, signal: i32) {
     if signal == host.config.signals.ours {
-        return obey(host, pid, Order::Stop { mode: StopMode::Halt, never_kill: false, timeout_ms: -1 });
+        stop.obey(host, pid, Order::Stop { mode: StopMode::Halt, never_kill: false, timeout_ms: -1 });
+    } else {
+        forward(pid, signal);
     }
-    forward(pid, signal);
-    None
 }
 
 /// As lxc-start does: SIGHUP, which would mean "re-read your configuration" to many inits when our terminal goes away,
@@ -114,66 +152,6 @@ fn forward(pid: i32, signal: i32) {
     let signal = if signal == libc::SIGHUP { libc::SIGTERM } else { signal };
     if let Err(errno) = process::kill(pid, signal) {
         log::warn!("signal {signal} could not be forwarded: {}", errno.desc());
-    }
-}
-
-/// Sends what a client ordered. When init shall be killed if it has not ended by then.
-fn obey(host: &mut Host<'_>, pid: i32, order: Order) -> Option<u64> {
-    let signals = host.config.signals;
-    let (asked, signal, kill_at) = match order {
-        Order::Kill => (Asked::Stop, signals.stop, None),
-        Order::Stop { mode, never_kill, timeout_ms } => {
-            let wait = u64::try_from(timeout_ms).unwrap_or(host.config.timeouts.stop_ms);
-            let kill_at = (!never_kill).then(|| now_ms().saturating_add(wait));
-            match mode {
-                StopMode::Halt => (Asked::Stop, halt_signal(pid, signals.halt, signals.halt_set), kill_at),
-                StopMode::Kill => (Asked::Stop, libc::SIGKILL, None),
-                // The guest's own business: what follows is decided by how it ends.
-                StopMode::Reboot => (host.asked, signals.reboot, None),
-                StopMode::Restart => (Asked::Restart, signals.reboot, kill_at),
-            }
-        }
-        Order::Frozen(_) | Order::Resized => return None,
-    };
-    host.asked = asked;
-    log::info!("sending signal {signal} to init as somebody asked");
-    tell(host, pid, signal);
-    // Whatever it is, only a thawed init hears it.
-    host.thaw(false);
-    kill_at
-}
-
-/// Sends init a signal. A frozen v1 task dies only when it is thawed.
-fn tell(host: &mut Host<'_>, pid: i32, signal: i32) {
-    if let Err(errno) = process::kill(pid, signal) {
-        log::warn!("signal {signal} could not be sent: {}", errno.desc());
-    }
-    if signal == libc::SIGKILL {
-        host.thaw(true);
-    }
-}
-
-/// systemd halts on SIGRTMIN+3 (37, as the kernel counts) and ignores SIGPWR; like LXC, an init that blocks 37 is taken for
-/// one that waits for it, unless the config says which signal it wants.
-#[inline(never)] // 4 KB of path that the loop need not carry
-fn halt_signal(pid: i32, configured: i32, was_configured: bool) -> i32 {
-    const RTMIN_3: i32 = 37;
-    if was_configured {
-        return configured;
-    }
-    let mut text = [0u8; 4096];
-    let flags = nix::fcntl::OFlag::O_RDONLY | nix::fcntl::OFlag::O_CLOEXEC;
-    let read = crate::text::PathText::format(format_args!("/proc/{pid}/status"))
-        .map_err(|_| nix::errno::Errno::ENAMETOOLONG)
-        .and_then(|path| crate::sys::fds::open(path.c(), flags, nix::sys::stat::Mode::empty()))
-        .and_then(|file| nix::unistd::read(&file, &mut text));
-    let text = text.get(..read.unwrap_or(0)).unwrap_or(&[]);
-    let blocked = memchr::memmem::find(text, b"SigBlk:").and_then(|at| text.get(at + 7..at + 7 + 17));
-    let mask =
-        blocked.and_then(|hex| core::str::from_utf8(hex).ok()).and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok());
-    match mask {
-        Some(mask) if mask >> (RTMIN_3 - 1) & 1 == 1 => RTMIN_3,
-        _ => configured,
     }
 }
 

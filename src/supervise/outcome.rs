@@ -17,6 +17,13 @@ pub enum Outcome {
     Exit(i32),
     /// init was killed.
     Signal(i32),
+    /// It was killed and did not die, and was left behind.
+    Stuck,
+    /// It was killed by us, because the guest was not ready in time (`monopod.ready.failed`).
+    NotReady {
+        /// The restart policy decides what follows; else nothing does.
+        again: bool,
+    },
 }
 
 impl Outcome {
@@ -38,6 +45,8 @@ impl Outcome {
             Outcome::Reboot => 128 + libc::SIGHUP,
             Outcome::Exit(code) => code.clamp(0, 253),
             Outcome::Signal(signal) => 128 + signal,
+            Outcome::Stuck => crate::FAILED,
+            Outcome::NotReady { .. } => crate::FAILED,
         }
     }
 
@@ -48,6 +57,8 @@ impl Outcome {
             Outcome::Reboot => libc::SIGHUP,
             Outcome::Exit(code) => (code & 0xff) << 8,
             Outcome::Signal(signal) => signal,
+            Outcome::Stuck => libc::SIGKILL,
+            Outcome::NotReady { .. } => libc::SIGKILL,
         }
     }
 
@@ -55,7 +66,7 @@ impl Outcome {
     pub fn is_failure(self) -> bool {
         match self {
             Outcome::Halt | Outcome::Reboot | Outcome::Exit(0) => false,
-            Outcome::Exit(_) | Outcome::Signal(_) => true,
+            Outcome::Exit(_) | Outcome::Signal(_) | Outcome::Stuck | Outcome::NotReady { .. } => true,
         }
     }
 }
@@ -67,6 +78,23 @@ impl fmt::Display for Outcome {
             Outcome::Reboot => f.write_str("rebooted"),
             Outcome::Exit(code) => write!(f, "exited with code {code}"),
             Outcome::Signal(signal) => write!(f, "was killed by signal {signal}"),
+            Outcome::Stuck => f.write_str("was killed and does not die"),
+            Outcome::NotReady { .. } => f.write_str("was not ready in time and was killed"),
+        }
+    }
+}
+
+/// An outcome and what the guest said with it, for people: `rebooted (recovery)`.
+#[derive(Clone, Copy)]
+pub struct Told<'a>(pub Outcome, pub &'a [u8]);
+
+impl fmt::Display for Told<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Told(outcome, argument) = self;
+        outcome.fmt(f)?;
+        match argument {
+            [] => Ok(()),
+            argument => write!(f, " ({})", crate::text::Shown(argument)),
         }
     }
 }

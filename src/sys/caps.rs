@@ -1,6 +1,7 @@
 //! Capability sets as bit masks, by capget(2) and capset(2). The `caps` crate keeps sets in a HashSet; the child has no heap.
 
 use super::check;
+use nix::errno::Errno;
 
 /// `_LINUX_CAPABILITY_VERSION_3`: 64 capabilities in two words.
 const VERSION_3: u32 = 0x2008_0522;
@@ -62,6 +63,22 @@ pub fn set(sets: Sets) -> nix::Result<()> {
 pub fn drop_bounding(number: u32) -> nix::Result<()> {
     // SAFETY: numbers only.
     check(unsafe { libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(number), 0, 0, 0) }.into()).map(drop)
+}
+
+/// Drops what a bounding set lacks, and all that an exec could give back.
+pub fn keep_within(bounding: u64) -> nix::Result<()> {
+    for number in (0..64).filter(|number| bounding >> number & 1 == 0) {
+        match drop_bounding(number) {
+            Ok(()) => {}
+            Err(Errno::EINVAL) => break,
+            Err(errno) => return Err(errno),
+        }
+    }
+    set(Sets { inheritable: 0, ..get()? })?;
+    match clear_ambient() {
+        Ok(()) | Err(Errno::EINVAL) => Ok(()),
+        other => other,
+    }
 }
 
 /// Empties the ambient set; EINVAL before Linux 4.3, which has none.

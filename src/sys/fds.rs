@@ -43,6 +43,17 @@ pub fn close_range(first: i32, last: i32) -> nix::Result<()> {
     }
 }
 
+/// Closes every descriptor from `first` on but those to `keep` (-1: none), for a process that the guest can look into.
+pub fn close_all_but(first: i32, keep: &mut [i32]) -> nix::Result<()> {
+    keep.sort_unstable();
+    let mut from = first;
+    for fd in keep.iter().filter(|fd| **fd >= first) {
+        close_range(from, fd - 1)?;
+        from = fd + 1;
+    }
+    close_range(from, i32::MAX)
+}
+
 /// Sets close-on-exec on a descriptor number that nobody in this program owns (one that we inherited).
 pub fn cloexec(fd: RawFd) -> nix::Result<()> {
     // SAFETY: no memory is passed.
@@ -101,6 +112,15 @@ pub unsafe fn adopt(fd: RawFd) -> OwnedFd {
 pub fn standard(number: RawFd) -> BorrowedFd<'static> {
     // SAFETY: see above; -1 is never passed.
     unsafe { BorrowedFd::borrow_raw(number.clamp(0, 2)) }
+}
+
+/// readlink(2) without a heap, of `path` below `directory`: what of the text fits.
+pub fn read_link<'b>(directory: Option<BorrowedFd<'_>>, path: &CStr, buffer: &'b mut [u8]) -> nix::Result<&'b [u8]> {
+    let at = directory.map_or(libc::AT_FDCWD, |fd| fd.as_raw_fd());
+    // SAFETY: the kernel reads a C string and writes at most `len` bytes into the buffer.
+    let length = unsafe { libc::readlinkat(at, path.as_ptr(), buffer.as_mut_ptr().cast(), buffer.len()) };
+    let length = check(length as libc::c_long)?;
+    Ok(buffer.get(..length as usize).unwrap_or(&[]))
 }
 
 /// Calls `each` with the name of every directory in `directory` (but `.` and `..`), without a heap.

@@ -6,12 +6,14 @@
 
 #[cfg(feature = "alloc-audit")]
 pub mod audit;
+pub mod binder;
 pub mod bpf;
 pub mod caps;
 pub mod clone;
 pub mod crash;
 pub mod fds;
 pub mod machine;
+pub mod mapping;
 pub mod memfd;
 pub mod mounts;
 pub mod netdev;
@@ -21,6 +23,7 @@ pub mod probe;
 pub mod process;
 pub mod pty;
 pub mod rights;
+pub mod seccomp;
 pub mod signals;
 pub mod socket;
 pub mod stack;

@@ -1,4 +1,4 @@
-//! openat2(2): looking a path up beneath a directory, so that nothing in a rootfs can lead outside of it.
+//! openat2(2): looking a path up beneath a directory, so that nothing in a rootfs can lead outside of it. Trees of mounts.
 
 use super::{check, fds};
 use core::ffi::CStr;
@@ -18,11 +18,16 @@ const RESOLVE_IN_ROOT: u64 = 0x10;
 
 /// Opens `path` as if `root` were `/`, refusing every symbolic link on the way (ELOOP). ENOSYS before Linux 5.6.
 pub fn open_in_root(root: BorrowedFd<'_>, path: &CStr, flags: i32) -> nix::Result<OwnedFd> {
-    let how = How {
-        flags: (flags | libc::O_CLOEXEC) as u32 as u64,
-        mode: 0,
-        resolve: RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS,
-    };
+    open_how(root, path, flags, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS)
+}
+
+/// The same with links followed, which mean what they mean where `root` is `/`.
+pub fn follow_in_root(root: BorrowedFd<'_>, path: &CStr, flags: i32) -> nix::Result<OwnedFd> {
+    open_how(root, path, flags, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
+}
+
+fn open_how(root: BorrowedFd<'_>, path: &CStr, flags: i32, resolve: u64) -> nix::Result<OwnedFd> {
+    let how = How { flags: (flags | libc::O_CLOEXEC) as u32 as u64, mode: 0, resolve };
     // SAFETY: `path` is a C string and `how` an open_how of the size passed; both outlive the call.
     let fd = check(unsafe {
         libc::syscall(libc::SYS_openat2, root.as_raw_fd(), path.as_ptr(), &how as *const How, size_of::<How>())
@@ -35,4 +40,33 @@ pub fn open_in_root(root: BorrowedFd<'_>, path: &CStr, flags: i32) -> nix::Resul
 pub fn pivot_here() -> nix::Result<()> {
     // SAFETY: both arguments are constant C strings.
     check(unsafe { libc::syscall(libc::SYS_pivot_root, c".".as_ptr(), c".".as_ptr()) }).map(drop)
+}
+
+/// open_tree(2), the same number on every architecture.
+const SYS_OPEN_TREE: libc::c_long = 428;
+/// move_mount(2)
+const SYS_MOVE_MOUNT: libc::c_long = 429;
+
+/// A copy, mounted nowhere yet, of the directory or file `path` and of all that is mounted below it (Linux 5.2).
+pub fn copy_tree(path: &CStr) -> nix::Result<OwnedFd> {
+    const CLONE: i32 = 1;
+    const RECURSIVE: i32 = 0x8000;
+    let flags = CLONE | RECURSIVE | libc::O_CLOEXEC;
+    // SAFETY: the kernel reads the C string.
+    let fd = check(unsafe { libc::syscall(SYS_OPEN_TREE, libc::AT_FDCWD, path.as_ptr(), flags) })?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    Ok(unsafe { fds::adopt(fd as i32) })
+}
+
+/// Mounts what `copy_tree` made at `target`, whose links are followed as mount(2) does (Linux 5.2).
+pub fn attach_tree(tree: BorrowedFd<'_>, target: &CStr) -> nix::Result<()> {
+    const FROM_EMPTY_PATH: u32 = 0x04;
+    const TO_SYMLINKS: u32 = 0x10;
+    const TO_AUTOMOUNTS: u32 = 0x20;
+    let flags = FROM_EMPTY_PATH | TO_SYMLINKS | TO_AUTOMOUNTS;
+    // SAFETY: the kernel reads the two C strings.
+    check(unsafe {
+        libc::syscall(SYS_MOVE_MOUNT, tree.as_raw_fd(), c"".as_ptr(), libc::AT_FDCWD, target.as_ptr(), flags)
+    })
+    .map(drop)
 }

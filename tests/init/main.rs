@@ -2,10 +2,21 @@
 //!
 //! It runs the steps of its command line in order, `/init STEP ARG... , STEP ARG...`, as pid 1 of a container whose root
 //! may hold nothing but this file. What a test wants to know is written to `/results` (one line a fact) or, by `report`,
-//! to `/report`; the test reads both from the host. When the steps are used up it exits with 0.
+//! to `/report`; the test reads both from the host. When the steps are used up it exits with 0. Where its root has an
+//! `/android.conf` it is an Android init instead (`android`).
 #![allow(unsafe_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod android;
+mod area;
+mod guard;
+mod host;
+mod properties;
+mod ready;
 mod report;
+
+// For its answers to std's questions about unwinding, in a build that leaves the unwinder out.
+#[cfg(unwind_stub)]
+use monopod as _;
 
 use nix::mount::{MsFlags, mount};
 use nix::sys::signal::{SigSet, Signal};
@@ -20,6 +31,13 @@ use std::time::Duration;
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(options) = android::Options::read("/android.conf") {
+        android::run(options, &words);
+    }
+    if words.is_empty() || words == ["second_stage"] {
+        // As Android's is called.
+        return report::write("/report");
+    }
     for step in words.split(|word| word == ",") {
         let Some((verb, args)) = step.split_first() else { continue };
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
@@ -48,11 +66,18 @@ fn run(verb: &str, args: &[&str]) {
             say(&format!("read {path}: {}", outcome(fs::read_to_string(path).map(|t| t.trim().into()))))
         }
         ("write", [path, text]) => say(&format!("write {path}: {}", outcome(write(path, text)))),
+        ("rename", [from, to]) => {
+            say(&format!("rename {from}: {}", outcome(fs::rename(from, to).map(|()| "ok".into()))))
+        }
         ("remount-rw", [path]) => say(&format!("remount-rw {path}: {}", outcome(remount_rw(path)))),
         ("mknod", [path, major, minor]) => {
             say(&format!("mknod {path}: {}", outcome(mknod(path, number(major), number(minor)))))
         }
+        ("kmsg", words) => kmsg(&words.join(" ")),
         ("sethostname", [name]) => say(&format!("sethostname: {}", outcome(done(nix::unistd::sethostname(name))))),
+
+        // Mounts, and what they may uncover.
+        (verb, args) if guard::STEPS.contains(&verb) => guard::run(verb, args),
 
         // The console.
         ("print", words) => println!("{}", words.join(" ")),
@@ -65,7 +90,14 @@ fn run(verb: &str, args: &[&str]) {
         ("forks", [count]) => forks(number(count)),
         ("orphans", [count]) => orphans(number(count)),
         ("kill-all", []) => kill_all(),
+        ("signal-init", [signal]) => signal_init(number(signal)),
+        ("properties", [reply]) => properties::serve(reply),
         ("eat", [bytes]) => eat(number(bytes)),
+        ("ready", args) => ready::run(args),
+
+        // On the side of an emulated host.
+        ("set-property", [socket, name, value]) => host::set_property(socket, name, value),
+        ("without-listeners", command) => host::without_listeners(command),
         _ => {
             eprintln!("init: no such step: {verb} {args:?}");
             std::process::exit(99)
@@ -128,6 +160,15 @@ fn mknod(path: &str, major: u64, minor: u64) -> io::Result<String> {
     done(stat::mknod(path, SFlag::S_IFCHR, Mode::S_IRUSR | Mode::S_IWUSR, stat::makedev(major, minor)))
 }
 
+/// Says something to the kernel's log, as a process of priority 14 (user, info), through a node of its own.
+fn kmsg(text: &str) {
+    let _ = mknod("/kmsg", 1, 11);
+    let written = fs::OpenOptions::new().write(true).open("/kmsg").and_then(|mut file| write!(file, "<14>{text}"));
+    if let Err(error) = written {
+        say(&format!("kmsg: {}", errno_text(&error)));
+    }
+}
+
 /// Waits and reaps, as an init should.
 fn forever() {
     loop {
@@ -175,7 +216,7 @@ fn by_grandchild(how: &str) {
 }
 
 /// Ends this way as long as fewer than `count` such ends are on record in `/count`, then goes on with the next step.
-fn counted(count: u32, end: impl Fn()) {
+fn counted(count: u32, mut end: impl FnMut()) {
     let done: u32 = fs::read_to_string("/count").map_or(0, |text| number(text.trim()));
     if done < count {
         fs::write("/count", (done + 1).to_string()).unwrap();
@@ -278,6 +319,12 @@ fn kill_all() {
         reaped += 1;
     }
     say(&format!("reaped {reaped}"));
+}
+
+/// What a command inside does to end the container.
+fn signal_init(signal: i32) {
+    // SAFETY: kill touches no memory.
+    unsafe { libc::kill(1, signal) };
 }
 
 /// Touches that much memory.

@@ -59,6 +59,13 @@ def boots():
         yield Boot(f"service-{each}", "service", f"rdinit=/sbin/init HIERARCHY={each} {NO_V1.get(each, '')}", end="MARK end")
     for each in HIERARCHIES:
         yield machine(f"init-{each}", each)
+    # Letters of sysrq that the guest would write: they kill every process, remount every filesystem, crash the kernel.
+    for each in ("v1", "v2"):
+        words = f"rdinit=/sbin/init SCENARIO=android HIERARCHY={each} security=selinux selinux=1 {NO_V1.get(each, '')}"
+        yield Boot(f"android-{each}", "android", words, end="MARK end", archive="android", limit=120,
+                   never=r"Kernel panic|sysrq: (Kill|Emergency|Trigger|Terminate)")
+    yield machine("android-recovery", "v1", "recovery", "monopod.init.containers=android", archive="android",
+                  end=r"MARK end.*reboot: Restarting system with command 'recovery'")
     # The first line says what is wrong, with its place; then a person mends it.
     yield Boot(
         "broken-config",
@@ -91,6 +98,8 @@ def boots():
                typed=[("/ # ", "busybox poweroff -f")])
     binder = ["binder_linux devices=binder,hwbinder,vndbinder"]
     yield machine("binder", "hybrid", "kinds", "WISH=binder", modules=binder, kernel="full")
+    # Debian's kernels have no binderfs: the guest gets the module's nodes, without an entry of the config that binds them.
+    yield machine("binder-nodes", "v1", "kinds", "WISH=binder monopod.binder=own lxc.mount.entry=", modules=binder, kernel="full")
     yield machine("selinux", "v1", "kinds", "WISH=selinux security=selinux selinux=1")
     yield machine("apparmor", "v2", "kinds", "WISH=apparmor security=apparmor")
 

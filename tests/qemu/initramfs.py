@@ -64,7 +64,7 @@ def whole(archive, monopod, busybox, modules):
     archive.link("bin/monopod", "/init")
     archive.file("bin/busybox", busybox)
     archive.link("sbin/init", "/bin/busybox")
-    for name in ("inittab", "mounts", "prepare", "rc", "lib", "service", "machine", "strain", "watchdog", "kinds"):
+    for name in ("inittab", "mounts", "prepare", "rc", "lib", "service", "machine", "strain", "watchdog", "kinds", "android", "recovery"):
         archive.file(f"etc/{name}", GUEST / name)
     archive.file("etc/monopod/init.conf", GUEST / "init.conf")
     for module in modules:
@@ -87,6 +87,17 @@ def container(archive, busybox, wish):
         archive.folder(f"{rootfs}/{path}")
 
 
+def android(archive, monopod, busybox, modules):
+    """The same, and a container with Android's fake init, which is the host's tool as well."""
+    whole(archive, monopod, busybox, modules)
+    archive.file("lxc/android/config", GUEST / "android.config")
+    archive.file("lxc/android/rootfs/init", pathlib.Path(monopod).with_name("testinit"))
+    archive.link("bin/testinit", "/lxc/android/rootfs/init")
+    for path in ("acct", "apex", "data", "debug_ramdisk", "dev", "linkerconfig", "metadata", "mnt", "proc",
+                 "second_stage_resources", "sys", "system/bin"):
+        archive.folder(f"lxc/android/rootfs/{path}")
+
+
 def least(archive, monopod, busybox, config, wish):
     """No directory of the machine's, no /dev/console, no script: all there is stands here."""
     archive.file("init", monopod)
@@ -98,6 +109,7 @@ def least(archive, monopod, busybox, config, wish):
 
 KINDS = {
     "whole": whole,
+    "android": android,
     "broken": lambda archive, monopod, busybox, _: least(archive, monopod, busybox, "broken/config", "poweroff"),
     "least": lambda archive, monopod, busybox, _: least(archive, monopod, busybox, "least/config", "type"),
 }

@@ -13,6 +13,7 @@
 //! `--features alloc-audit`. `MONOPOD_RUNNER` is what runs a binary of another machine (`qemu-arm-static`); the guests stay
 //! this machine's. With `CI` set, a skip for something that can be installed is a failure.
 
+pub mod android;
 pub mod kernel;
 pub mod leaks;
 pub mod report;

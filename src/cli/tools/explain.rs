@@ -291,7 +291,7 @@ fn after(config: &Config<'_>, steps: &mut Steps) {
         "supervise: a stop sends {halt} and kills after {} ms; a reboot sends {reboot}, a kill {stop}",
         config.timeouts.stop_ms
     ));
-    let restart = config.restart;
+    let restart = config.restart_policy();
     let when = match restart.when {
         RestartWhen::Never => "never: its end is ours",
         RestartWhen::Reboot => "when it reboots",
@@ -301,10 +301,13 @@ fn after(config: &Config<'_>, steps: &mut Steps) {
     steps.step(format_args!("start again {when}"));
     if restart.when != RestartWhen::Never {
         let budget =
-            if restart.budget == 0 { "without a limit".to_owned() } else { format!("at most {}", restart.budget) };
+            if restart.budget() == 0 { "without a limit".to_owned() } else { format!("at most {}", restart.budget()) };
         steps.detail(format_args!(
             "lives under {} ms wait {} ms and longer, up to {} ms, {budget} in {} ms",
-            restart.uptime_ms, restart.delay_ms, restart.cap_ms, restart.window_ms
+            restart.uptime_ms(),
+            restart.delay_ms,
+            restart.cap_ms,
+            restart.window_ms
         ));
     }
     hooks(config, HookKind::Stop, "at the end, with the container's namespaces", steps);

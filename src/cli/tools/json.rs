@@ -1,5 +1,6 @@
 //! One line of JSON, written as it goes. The caller opens and closes; commas come by themselves.
 
+use crate::text::Quoted;
 use core::fmt::Write;
 
 /// A line of JSON in the making.
@@ -32,15 +33,8 @@ impl Json {
     /// A string.
     pub fn string(&mut self, value: &str) -> &mut Self {
         self.comma();
-        self.text.push('"');
-        for letter in value.chars() {
-            match letter {
-                '"' | '\\' => self.text.extend(['\\', letter]),
-                control if control.is_control() => drop(write!(self.text, "\\u{:04x}", u32::from(control))),
-                other => self.text.push(other),
-            }
-        }
-        self.text.push('"');
+        // Writing to a String cannot fail.
+        let _ = write!(self.text, "{}", Quoted(value.as_bytes()));
         self
     }
 

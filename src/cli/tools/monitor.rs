@@ -155,6 +155,7 @@ fn tell(name: &CStr, news: News) {
         &match news {
             News::State(state) => format!("'{name}' changed state to [{}]\n", state.name()),
             News::Exit(status) => format!("'{name}' exited with status [{}]\n", status >> 8 & 0xff),
+            News::Ready => format!("'{name}' is ready\n"),
         },
     );
 }
