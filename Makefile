@@ -79,7 +79,7 @@ out/%/testinit: FORCE $(KEEP)/%
 # In every build nothing unwinds: src/sys/unwind.rs answers for an unwinder, an empty archive keeps the real one out, and
 # the tables for it are discarded. That alone halves the binary.
 cargo-build = $(if $3,$(rebuild-tools)) mkdir -p .cache/no-unwind; printf '!<arch>\n' > .cache/no-unwind/libunwind.a; \
-  CARGO_TARGET_$(call upper,$1)_RUSTFLAGS="$(strip $(flags.$1) $(flags-$2.$1) $(no-unwind) $(if $(filter small,$3),$(small-flags)))" \
+  CARGO_TARGET_$(call upper,$1)_RUSTFLAGS="$(strip $(flags.$1) $(flags-$2.$1) $(no-unwind) $(fold) $(if $(filter small,$3),$(small-flags)))" \
   $(if $3,RUSTC_BOOTSTRAP=1 $(env.$1)) cargo build --locked --release --target $1 $(if $4,--example $4) \
   $(if $(filter small,$3),--no-default-features) \
   $(if $3,$(rebuild-std),--target-dir $(TARGET_DIR)/lean); \
@@ -87,7 +87,9 @@ cargo-build = $(if $3,$(rebuild-tools)) mkdir -p .cache/no-unwind; printf '!<arc
 REBUILT       := $(TARGET_DIR)/rebuilt-std
 no-unwind     := --cfg=unwind_stub -Cforce-unwind-tables=no -Lnative=$(CURDIR)/.cache/no-unwind -Clink-arg=--no-eh-frame-hdr \
   -Clink-arg=$(CURDIR)/targets/no-unwind.ld
-small-flags   := -Zunstable-options -Cpanic=immediate-abort
+# Code that occurs twice is kept once: whole functions by the linker, sequences within them by the compiler.
+fold          := -Clink-arg=--icf=all -Clink-arg=-O2 -Cllvm-args=-enable-machine-outliner=always
+small-flags   := -Zunstable-options -Cpanic=immediate-abort -Zfmt-debug=none
 rebuild-std   := -Zbuild-std=std,panic_abort -Zbuild-std-features=optimize_for_size --target-dir $(REBUILT)
 rebuild-tools  = test -e $(RUSTLIB)/src/rust/library/Cargo.lock || rustup -q component add rust-src || \
   { echo "rust-src is missing and rustup could not add it: rustup component add rust-src"; exit 1; };
