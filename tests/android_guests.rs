@@ -233,6 +233,9 @@ fn preset_boots_every_android_is_ready_stops_it_by_its_own_ways_and_starts_it_ag
 
 #[test]
 fn boot_arguments_of_the_config_become_properties() {
+    if support::emulated("boot_arguments_of_the_config_become_properties", "its system calls are not the kernel's") {
+        return;
+    }
     for sdk in android::SDKS {
         let guest = android::guest("boot", sdk, "powerctl shutdown").config(PRESET);
         let guest = guest.config("monopod.android.boot.hardware = fake\nmonopod.android.boot.slot_suffix = _b");

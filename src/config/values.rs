@@ -74,6 +74,7 @@ pub fn flag(value: &[u8]) -> Result<bool, Fault> {
 }
 
 /// One of some words.
+#[inline(never)] // the same for every kind of word
 pub fn word<T: Copy>(value: &[u8], words: &[(&'static str, T)]) -> Result<T, Fault> {
     words.iter().find(|(word, _)| word.as_bytes() == value).map(|(_, meaning)| *meaning).ok_or_else(|| {
         let mut line = Box::new(Line::new());
