@@ -2,6 +2,7 @@
 
 use super::{Findings, Verdict};
 use crate::config::keys::{self, Kind};
+use crate::config::own::{RebootAction, StopMethod};
 use crate::config::{Config, RestartWhen, lex};
 use crate::text::{Shown, shown};
 use std::ffi::OsStr;
@@ -93,15 +94,32 @@ pub fn judge(config: &Config<'_>, findings: &mut Findings) {
     if let Err(error) = crate::spawn::namespaces::plan(config) {
         findings.add(Verdict::Fail, "config", format_args!("{error}"));
     }
+    own(config, findings);
     const SYS_BOOT: u64 = 1 << 22;
     let dropped = config.caps.drop & SYS_BOOT != 0 || config.caps.keep.is_some_and(|keep| keep & SYS_BOOT == 0);
-    if dropped && config.restart.when != RestartWhen::Never {
+    // Android ends in another way then, and says why in a file.
+    if dropped && !config.own.android && config.restart.when != RestartWhen::Never {
         let place = config.place(config.caps.at);
         findings.add(
             Verdict::Warn,
             "config",
             format_args!("{place}: without CAP_SYS_BOOT the guest cannot reboot itself: keep sys_boot if it shall"),
         );
+    }
+}
+
+/// Keys of our own that do nothing alone.
+fn own(config: &Config<'_>, findings: &mut Findings) {
+    let own = &config.own;
+    let mut missing = |what: &str| findings.add(Verdict::Warn, "config", format_args!("{what}"));
+    if own.reboots.iter().any(|rule| rule.action == RebootAction::Hook) && own.reboot_hook.is_none() {
+        missing("a monopod.reboot.* rule says hook, and there is no monopod.hook.reboot");
+    }
+    if own.stop_method == StopMethod::Command && own.stop_command.is_none() {
+        missing("monopod.stop.method = command, and there is no monopod.stop.command");
+    }
+    if own.android && config.signals.halt_set {
+        missing("lxc.signal.halt is what is sent then, and most Androids ignore it: leave it out under the preset");
     }
 }
 

@@ -5,7 +5,7 @@ use crate::config::{AutoProc, AutoSys, Config, values};
 use crate::prepare::reboot_probe;
 use crate::spawn::namespaces;
 use crate::sys::probe::{self, Call};
-use crate::sys::{bpf, caps};
+use crate::sys::{bpf, caps, seccomp};
 use nix::errno::Errno;
 use nix::sys::utsname::uname;
 use std::ffi::OsStr;
@@ -64,6 +64,18 @@ pub fn judge(config: &Config<'_>, file: Option<&Path>, findings: &mut Findings) 
         match dropped {
             true => format_args!("reboot(2) in a container would restart this machine: CAP_SYS_BOOT will be dropped"),
             false => format_args!("a container's reboot(2) ends the container only"),
+        },
+    );
+    let notifies = seccomp::has_notifications().is_ok();
+    let needed = config.own.protects() || config.own.hears_reboots();
+    findings.add(
+        Verdict::Warn.unless(notifies || !needed),
+        "seccomp notifications",
+        match notifies {
+            true => format_args!("the guest's mounts and reboots can be heard (monopod.protect, monopod.reboot.*)"),
+            false => format_args!(
+                "not here (Linux 5.7): masks follow the guest's own mounts a moment later, reboots are told by files"
+            ),
         },
     );
     let filters = Path::new("/proc/sys/kernel/seccomp").exists();

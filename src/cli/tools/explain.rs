@@ -4,6 +4,7 @@
 use super::prepass::Operands;
 use super::{Call, FAILED, Outcome, Target, Word, fail, parse, print, with_config, word};
 use crate::cgroup::PARENT;
+use crate::config::own::Danger;
 use crate::config::{AutoProc, AutoSys, Config, ConsolePath, HookKind, RestartWhen, get, values};
 use crate::error::Error;
 use crate::limits;
@@ -246,11 +247,16 @@ fn confine(config: &Config<'_>, steps: &mut Steps) {
     if let Some(arch) = config.arch {
         steps.step(format_args!("personality of {}", shown(arch)));
     }
-    let mut drop = config.caps.drop | config.caps.keep.map_or(0, |keep| !keep);
-    let unsafe_reboot = reboot_probe::must_drop_sys_boot();
-    if unsafe_reboot {
-        drop |= 1 << 22;
+    if config.own.protects() {
+        let kept: Vec<&str> =
+            Danger::NAMES.into_iter().filter(|(_, danger)| config.own.forbids(*danger)).map(|(name, _)| name).collect();
+        steps.step(format_args!("protect the host: {}", kept.join(" ")));
     }
+    if config.own.protects() || config.own.hears_reboots() || config.own.no_keyctl {
+        steps.step(format_args!("a seccomp filter for reboots, mounts and keyrings, as far as this kernel has it"));
+    }
+    let unsafe_reboot = reboot_probe::must_drop_sys_boot();
+    let drop = crate::spawn::child::dropped(config, unsafe_reboot);
     let mut names = String::new();
     let _ = values::capabilities(drop, &mut |name| write!(names, " {name}"));
     match names.as_str() {
@@ -291,6 +297,18 @@ fn after(config: &Config<'_>, steps: &mut Steps) {
         "supervise: a stop sends {halt} and kills after {} ms; a reboot sends {reboot}, a kill {stop}",
         config.timeouts.stop_ms
     ));
+    if let Some(command) = config.own.stop_command {
+        steps.detail(format_args!("then, inside: {} ({})", shown(command.value), config.place(command.at)));
+    }
+    if let Some(conditions) = config.own.readiness() {
+        steps.step(format_args!("it is ready when this holds: {}", shown(conditions)));
+        let failed = value(config, "monopod.ready.failed");
+        steps.detail(format_args!("not within {} ms: {failed}", config.own.ready_ms));
+    }
+    for rule in &config.own.reboots {
+        let action = value(config, &format!("monopod.reboot.{}", shown(rule.argument)));
+        steps.step(format_args!("a reboot with the argument {}: {action}", shown(rule.argument)));
+    }
     let restart = config.restart_policy();
     let when = match restart.when {
         RestartWhen::Never => "never: its end is ours",
