@@ -100,6 +100,20 @@ fn check_every_fault_is_said_and_stops_a_start() {
     }
 }
 
+#[test]
+fn check_keys_that_do_nothing_alone_are_warned_of() {
+    let guest = Guest::new("alone").config(
+        "monopod.preset = android\nmonopod.reboot.recovery = hook\nmonopod.stop.method = command
+        lxc.signal.halt = SIGPWR",
+    );
+    guest.install("exit 0");
+    let checked = guest.client("check", &[]);
+    let warnings = lines(&checked, "warn");
+    for word in ["no monopod.hook.reboot", "no monopod.stop.command", "lxc.signal.halt"] {
+        assert!(warnings.iter().any(|line| line.contains(word)), "{word}{checked}");
+    }
+}
+
 /// A name, lines of config, init's command line, and what is made before.
 type Sound = (&'static str, &'static str, &'static str, fn(&Guest));
 

@@ -52,6 +52,27 @@ fn explain_names_the_steps_in_the_order_of_the_start() {
 }
 
 #[test]
+fn explain_says_what_the_preset_does() {
+    let guest = Guest::new("explain_preset").config(
+        "monopod.preset = android\nmonopod.allow.power = 1\nmonopod.stop.command = /bin/off
+        monopod.reboot.recovery = host-reboot-arg",
+    );
+    guest.install("exit 0");
+    let ended = guest.client("explain", &[]);
+    assert_eq!(ended.code, Some(0), "{ended}");
+    for step in [
+        "protect the host: sysrq sysctl debugfs wake_alarm",
+        "a seccomp filter for reboots, mounts and keyrings",
+        "sys_time",
+        "then, inside: /bin/off",
+        "ready when this holds: coldboot property_service",
+        "a reboot with the argument recovery: host-reboot-arg",
+    ] {
+        assert!(ended.stdout.contains(step), "{step}{ended}");
+    }
+}
+
+#[test]
 fn explain_of_a_refused_start_says_why() {
     let guest = Guest::new("explain_refused").config("lxc.rootfs.path = dir:/nowhere");
     guest.install("");
