@@ -10,6 +10,7 @@
 use crate::config::{Config, Hook, HookKind};
 use crate::error::{Error, Result};
 use crate::limits;
+use crate::logging::trace;
 use crate::prepare::host::{Event, Host, Source, now_ms};
 use crate::spawn::ends_us;
 use crate::supervise::lifecycle::Asked;
@@ -38,6 +39,8 @@ pub struct Scene<'a> {
     pub environment: &'a [&'a CStr],
     /// Signals that the caller ignored, as a mask; hooks shall not.
     pub ignored_signals: u64,
+    /// See `prepare::oom`.
+    pub oom_before: Option<i32>,
 }
 
 impl HookKind {
@@ -151,6 +154,7 @@ impl<'t> Running<'t> {
         let os = |what: &'static str| move |errno: Errno| Error::os("hook", errno, format_args!("{what}"));
         let (output, input) = pipe2(OFlag::O_CLOEXEC).map_err(os("pipe"))?;
         nix::fcntl::fcntl(&output, nix::fcntl::FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(os("fcntl"))?;
+        trace::step_with("hook on the host", hook.command);
         let supervisor = getpid();
         let pid = match fork().map_err(os("fork"))? {
             Fork::Child => {
@@ -270,6 +274,7 @@ pub fn run_in_child(
     output: BorrowedFd<'_>,
 ) -> core::result::Result<(), (u16, HookFailure)> {
     for (index, hook) in (0u16..).zip(&scene.config.hooks).filter(|(_, hook)| hook.kind == kind) {
+        trace::step_with("hook in the container", hook.command);
         let exit = match fork() {
             Ok(Fork::Child) => become_hook(scene, hook, &Moment::default(), output),
             Ok(Fork::Parent(pid)) => process::wait(pid),
@@ -312,6 +317,7 @@ fn become_hook(scene: &Scene<'_>, hook: &Hook<'_>, moment: &Moment<'_>, output: 
     for number in [1, 2] {
         let _ = fds::dup_number(output, number);
     }
+    let _ = crate::prepare::oom::restore(scene.oom_before);
     signals::reset_ignored(scene.ignored_signals);
     let _ = signals::unblock_all();
     let mut storage = [0u8; ENVIRONMENT_TEXT];

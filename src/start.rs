@@ -386,7 +386,11 @@ fn open_log(config: &Config<'_>, options: &Options<'_>) -> Result<()> {
         file,
         syslog: config.log.syslog.map(|facility| facility.value),
         kmsg: config.log.kmsg,
+        logd: config.own.logd,
     };
+    if config.own.trace {
+        logging::trace::begin(config.name);
+    }
     logging::open_sinks(&settings)
         .map_err(|errno| Error::os("log", errno, format_args!("open {}", shown(file.unwrap_or(c"?")))))
 }

@@ -46,5 +46,6 @@ mod reboot_policy;
 mod stop;
 mod supervisor_death;
 mod tools;
+mod trace;
 mod update_config;
 mod user;

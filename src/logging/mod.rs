@@ -1,4 +1,4 @@
-//! The log: one line per message, built on the stack, to standard error, a file, /dev/kmsg and syslog.
+//! The log: one line per message, built on the stack, to standard error, a file, /dev/kmsg, syslog and Android's logd.
 //!
 //! A sink that cannot take a line (full disk, no reader, no daemon) loses that line and counts it; it never blocks and
 //! never ends the supervisor. The child does not log: it has only its barrier.
@@ -16,7 +16,9 @@ use nix::time::{ClockId, clock_gettime};
 use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
 
+mod logd;
 mod syslogd;
+pub mod trace;
 
 pub use syslogd::facility;
 
@@ -39,6 +41,8 @@ pub struct Settings<'a> {
     pub syslog: Option<&'a CStr>,
     /// Log to the kernel's ring as well.
     pub kmsg: bool,
+    /// Log to Android's log daemon as well.
+    pub logd: bool,
 }
 
 struct Sinks {
@@ -48,6 +52,7 @@ struct Sinks {
     file: Option<OwnedFd>,
     kmsg: Option<OwnedFd>,
     syslog: Option<syslogd::Daemon>,
+    logd: Option<logd::Logd>,
 }
 
 static SINKS: OnceLock<Sinks> = OnceLock::new();
@@ -73,7 +78,8 @@ pub fn open_sinks(settings: &Settings<'_>) -> Result<(), Errno> {
     };
     let kmsg = if settings.kmsg { append(c"/dev/kmsg", OFlag::empty()).ok() } else { None };
     let syslog = settings.syslog.and_then(|name| facility(name.to_bytes())).map(syslogd::Daemon::new);
-    let elsewhere = file.is_some() || kmsg.is_some() || syslog.is_some();
+    let logd = if settings.logd { logd::Logd::new() } else { None };
+    let elsewhere = file.is_some() || kmsg.is_some() || syslog.is_some() || logd.is_some();
     let others = settings.level.map_or(log::LevelFilter::Error, threshold);
     let stderr = match (settings.quiet, settings.level) {
         (true, _) => None,
@@ -82,7 +88,7 @@ pub fn open_sinks(settings: &Settings<'_>) -> Result<(), Errno> {
     };
     let mut name = heapless::String::new();
     let _ = write!(name, "{}", Shown(settings.name.to_bytes().get(..60).unwrap_or(settings.name.to_bytes())));
-    let _ = SINKS.set(Sinks { name, stderr, others, file, kmsg, syslog });
+    let _ = SINKS.set(Sinks { name, stderr, others, file, kmsg, syslog, logd });
     let widest = stderr.map_or(log::LevelFilter::Off, |level| level.to_level_filter());
     log::set_max_level(if elsewhere { widest.max(others) } else { widest });
     let _ = log::set_logger(&Logger);
@@ -147,6 +153,13 @@ impl log::Log for Logger {
             let priority = syslog.priority(severity(record.level()));
             let _ = write!(line, "<{priority}>monopod[{pid}]: {}: {}", sinks.name, record.args());
             if !syslog.send(line.bytes()) {
+                LOST.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        if let Some(logd) = &sinks.logd {
+            let mut line = Line::<LINE>::new();
+            let _ = write!(line, "{}: {}", sinks.name, record.args());
+            if !logd.send(record.level(), line.bytes()) {
                 LOST.fetch_add(1, Ordering::Relaxed);
             }
         }

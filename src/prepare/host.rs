@@ -137,6 +137,8 @@ pub struct Host<'t> {
     pub environment: &'t [&'t CStr],
     /// Signals our caller ignored, to be set right in init.
     pub ignored_signals: u64,
+    /// See `prepare::oom`.
+    pub oom_before: Option<i32>,
     /// When a life is followed by another.
     pub lifecycle: Lifecycle,
     /// What somebody asked for: nothing, or the end.
@@ -205,6 +207,7 @@ impl<'t> Host<'t> {
             hierarchies,
             environment,
             ignored_signals: super::inherited::ignored_signals(),
+            oom_before: super::oom::set(config)?,
             lifecycle: Lifecycle::new(config.restart_policy()),
             asked: Asked::Nothing,
             held_signals: 0,
@@ -452,7 +455,12 @@ impl<'t> Host<'t> {
 
     /// What hooks are made from.
     pub fn scene(&self) -> Scene<'t> {
-        Scene { config: self.config, environment: self.environment, ignored_signals: self.ignored_signals }
+        Scene {
+            config: self.config,
+            environment: self.environment,
+            ignored_signals: self.ignored_signals,
+            oom_before: self.oom_before,
+        }
     }
 
     /// Changes the state and tells everybody who waits for it.

@@ -6,6 +6,7 @@
 //! * `host` is everything that outlives a restart: lock, command socket, signals, epoll,
 //! * `console` is the container's console as seen from here,
 //! * `notify` speaks with a service manager, `monitord` with LXC's monitor,
+//! * `oom` is the supervisor's own score when memory is short,
 //! * `reboot_probe` asks whether the kernel can tell a container's reboot from the host's.
 
 pub mod console;
@@ -15,4 +16,5 @@ pub mod inherited;
 pub mod lock;
 pub mod monitord;
 pub mod notify;
+pub mod oom;
 pub mod reboot_probe;

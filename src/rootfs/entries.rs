@@ -3,6 +3,7 @@
 use super::beneath::{FdPath, Root, mount_on, trim};
 use super::{Site, Source};
 use crate::config::{Create, MountEntry};
+use crate::logging::trace;
 use crate::spawn::barrier::{Report, Step};
 use core::ffi::CStr;
 use nix::errno::Errno;
@@ -12,6 +13,7 @@ use nix::sys::statvfs::{FsFlags, statvfs};
 /// Mounts every entry in order. An optional one that cannot be mounted is a warning.
 pub fn mount_all(site: &Site<'_>, root: &Root) -> Result<(), Report> {
     for (index, entry) in (0u16..).zip(&site.config.mounts) {
+        trace::step_with("mount entry", entry.text);
         if let Err((step, errno)) = mount_entry(site, root, entry) {
             let report = Report::new(step, index, errno);
             if !entry.optional {

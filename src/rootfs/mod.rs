@@ -10,6 +10,7 @@ use crate::cgroup::find::Hierarchies;
 use crate::config::{AutoProc, AutoSys, Config, HookKind, RootfsKind};
 use crate::error::{Error, Result};
 use crate::hooks::{self, Scene};
+use crate::logging::trace;
 use crate::spawn::barrier::{Report, Step, hook_step};
 use crate::text::shown;
 use beneath::Root;
@@ -104,6 +105,7 @@ pub struct Site<'a> {
 pub fn build(site: &Site<'_>) -> core::result::Result<Terminals, Report> {
     let config = site.config;
     let fail = |step: Step| move |errno: Errno| Report::new(step, 0, errno);
+    trace::step("make the mounts slaves");
     pivot::make_slaves(site.source.path).map_err(fail(Step::SlaveMounts))?;
     run_hooks(site, HookKind::PreMount)?;
     if config.rootfs.path.is_none() {
@@ -111,20 +113,25 @@ pub fn build(site: &Site<'_>) -> core::result::Result<Terminals, Report> {
         return terminals::open_bare(site);
     }
     let boot_arguments = android::boot_arguments::open_files(site);
+    trace::step_with("mount the rootfs", site.source.path);
     mount_rootfs(site).map_err(fail(if site.source.device { Step::RootfsDevice } else { Step::Rootfs }))?;
     let root = Root::open(site.source.mountpoint).map_err(fail(Step::Rootfs))?;
     android::clean::rootfs(site, &root);
     if config.autodev {
+        trace::step("mount a tmpfs on /dev");
         dev::mount_tmpfs(&root, config)?;
     }
     if config.mount_auto.proc != AutoProc::No {
+        trace::step("mount proc");
         auto::proc(site, &root, config.mount_auto.proc).map_err(fail(Step::AutoProc))?;
     }
     if config.mount_auto.sys != AutoSys::No {
+        trace::step("mount sys");
         auto::sys(&root, config.mount_auto.sys).map_err(fail(Step::AutoSys))?;
     }
     entries::mount_all(site, &root)?;
     if let Some(cgroup) = config.mount_auto.cgroup {
+        trace::step("mount the cgroups");
         auto::cgroup(site, &root, cgroup).map_err(fail(Step::AutoCgroup))?;
     }
     run_hooks(site, HookKind::Mount)?;
@@ -132,6 +139,7 @@ pub fn build(site: &Site<'_>) -> core::result::Result<Terminals, Report> {
         run_hooks(site, HookKind::Autodev)?;
     }
     android::boot_arguments::bind(site, &root, &boot_arguments)?;
+    trace::step("make the device nodes");
     // After the mounts and hooks, any of which may have put something on /dev.
     let dev = root.make_directories(b"dev").map_err(fail(Step::AutodevDir))?;
     if config.autodev {
@@ -139,8 +147,10 @@ pub fn build(site: &Site<'_>) -> core::result::Result<Terminals, Report> {
     }
     android::devices::make_all(site, &root)?;
     android::binder::provide(site, &root, dev.as_fd())?;
+    trace::step("mount devpts, open console and ttys");
     let terminals = terminals::open(site, &root, dev.as_fd())?;
     dev::link_standard(dev.as_fd()).map_err(fail(Step::DevLink))?;
+    trace::step("pivot_root");
     pivot::enter(&root).map_err(fail(Step::Pivot))?;
     Ok(terminals)
 }

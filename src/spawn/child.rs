@@ -10,6 +10,8 @@ use crate::cgroup::Group;
 use crate::config::{Config, HookKind};
 use crate::guard::{self, masks};
 use crate::hooks;
+use crate::logging::trace;
+use crate::prepare::oom;
 use crate::rootfs::terminals::Terminals;
 use crate::rootfs::{self, Site};
 use crate::sys::fds::open;
@@ -79,12 +81,15 @@ fn become_init(plan: &Plan<'_>, barrier: BorrowedFd<'_>) -> Result<Infallible, R
     if !plan.birth.in_namespaces {
         unshare_all(&plan.namespaces)?;
     }
+    oom::restore(plan.site.scene.oom_before).map_err(fail(Step::OomScore))?;
+    trace::step("join the cgroups");
     plan.group.enter(plan.birth.in_v2).map_err(|(index, errno)| Report::new(Step::EnterCgroup, index, errno))?;
     if plan.namespaces.cgroup {
         unshare_cgroups().map_err(fail(Step::CgroupNamespace))?;
     }
     // What is made in the rootfs gets exactly the mode it is made with.
     umask(Mode::empty());
+    trace::step("write the sysctls");
     write_sysctls(config)?;
     let streams = if plan.site.console || plan.own_streams {
         None
@@ -93,6 +98,7 @@ fn become_init(plan: &Plan<'_>, barrier: BorrowedFd<'_>) -> Result<Infallible, R
     };
     let proc = masks::keep_proc(&config.own)?;
     let terminals = rootfs::build(&plan.site)?;
+    trace::step("protect the host");
     masks::apply_at_start(proc, &config.own)?;
     let choice = android::init::look(config, plan.chooses_init, plan.site.warn);
     if let Some(name) = config.uts_name.filter(|_| plan.namespaces.has_uts()) {
@@ -111,11 +117,14 @@ fn become_init(plan: &Plan<'_>, barrier: BorrowedFd<'_>) -> Result<Infallible, R
     core::mem::forget(terminals);
 
     umask(Mode::from_bits_truncate(0o022));
+    trace::step("limits and personality");
     set_limits(config)?;
     if let Some(persona) = config.personality {
         process::set_personality(persona.value).map_err(fail(Step::Personality))?;
     }
+    trace::step("seccomp filter");
     guard::install(config, barrier)?;
+    trace::step("drop capabilities");
     drop_capabilities(config, plan.drop_sys_boot)?;
     if config.no_new_privs {
         nix::sys::prctl::set_no_new_privs().map_err(fail(Step::NoNewPrivs))?;
@@ -126,6 +135,7 @@ fn become_init(plan: &Plan<'_>, barrier: BorrowedFd<'_>) -> Result<Infallible, R
     if let Some(directory) = config.init.cwd {
         chdir(directory).map_err(fail(Step::WorkingDirectory))?;
     }
+    trace::step_with("become init's user, execute", plan.argv.first().copied().unwrap_or(c""));
     become_user(config)?;
     // A change of ids clears it, and the config may want another one than the start needs.
     if config.init.uid != 0 || config.init.gid != 0 || config.pdeath_signal != libc::SIGKILL {

@@ -6,6 +6,7 @@ use crate::config::{Config, HookKind};
 use crate::error::{Error, Result};
 use crate::guard::Guard;
 use crate::hooks::{self, Moment, Output};
+use crate::logging::trace;
 use crate::prepare::console::ConsoleSide;
 use crate::prepare::host::{Event, Host, Source, now_ms};
 use crate::rootfs::{self, Site};
@@ -123,11 +124,14 @@ pub fn spawn<'t>(
     host.set_state(State::Starting);
     host.reboot_argument.clear();
     life.is_command = blueprint.inside.is_some();
+    trace::step("remove leftovers");
     android::clean::host(host.config);
     hooks::run_on_host(host, HookKind::PreStart, &Moment::default())?;
     life.others = android::cgroups::Before::look(host.hierarchies, host.config);
+    trace::step("make the cgroups");
     life.group.create(host.config)?;
     android::binder::prepare_host(&host.config.own)?;
+    trace::step("clone");
     let mut start = Start::clone_child(life, blueprint, side, host)?;
     let result = start.follow(life, blueprint, side, host);
     host.forget(&start.barrier);
@@ -250,6 +254,7 @@ impl Start {
         if side.wanted {
             attach_console(life, side, host)?;
         }
+        trace::step("let the container's process go on");
         rights::send(self.barrier.as_fd(), b"g", &[])
             .map_err(|errno| Error::os("start", errno, format_args!("let the container's process go on")))?;
         self.gone = true;
@@ -257,6 +262,7 @@ impl Start {
         life.group.started();
         host.lent.begin(core::mem::take(&mut life.ttys));
         life.began_ms = Some(now_ms());
+        trace::step("init runs");
         host.set_state(State::Running);
         Ok(())
     }

@@ -122,13 +122,19 @@ impl Init {
     fn of(executed: &[u8], called: [&[u8]; 3], status: &[u8], place: &[u8], android: bool) -> Init {
         let executed = executed.strip_suffix(b" (deleted)").unwrap_or(executed);
         let name = base(executed);
-        let is = |applet: &[u8]| called.iter().any(|word| base(word) == applet);
+        // A script's name is the process's too; what runs is what the words say.
+        let [process, first, second] = called.map(base);
+        let applet = match first {
+            b"busybox" | b"toybox" => second,
+            b"" => process,
+            other => other,
+        };
         let known = Family::NAMES.iter().find(|(known, _)| *known == name).map(|(_, family)| *family);
         let mask = |key: &[u8]| field(status, key);
         let family = match known {
             // Each is a hundred programs in one.
-            Some(Family::Busybox) if !is(b"init") && !is(b"linuxrc") => Family::Unknown,
-            Some(Family::Oneit) if !is(b"oneit") => Family::Unknown,
+            Some(Family::Busybox) if applet != b"init" && applet != b"linuxrc" => Family::Unknown,
+            Some(Family::Oneit) if applet != b"oneit" => Family::Unknown,
             Some(family) => family,
             None if android || executed == b"/system/bin/init" => Family::Android,
             // As LXC: who blocks it waits for it.
@@ -155,7 +161,7 @@ impl Init {
     pub fn halt_signal(&self, configured: i32, sdk: Option<u32>) -> i32 {
         match self.family {
             Family::Android if self.ends_by_term(sdk) => libc::SIGTERM,
-            family => family.halt().unwrap_or(configured),
+            family => family.halt().filter(|signal| self.hears(*signal)).unwrap_or(configured),
         }
     }
 
@@ -163,7 +169,7 @@ impl Init {
     pub fn reboot_signal(&self, configured: i32, sdk: Option<u32>) -> i32 {
         match self.family {
             Family::Android if self.ends_by_term(sdk) => libc::SIGTERM,
-            family => family.reboot().unwrap_or(configured),
+            family => family.reboot().filter(|signal| self.hears(*signal)).unwrap_or(configured),
         }
     }
 
@@ -217,8 +223,10 @@ mod tests {
     const ALL: &[u8] = b"SigBlk:\tffffffffffffffff\nSigCgt:\t0000000000000000\nCapEff:\t000001ffffffffff\n";
     const NONE: &[u8] = b"SigBlk:\t0000000000000000\nSigCgt:\t0000000000004000\nCapEff:\t000001ffffbfffff\n";
 
+    const CATCHES: &[u8] = b"SigBlk:\t0000000000000000\nSigCgt:\tffffffffffffffff\nCapEff:\t000001ffffffffff\n";
+
     fn halts(executed: &str, called: [&[u8]; 3]) -> (Family, i32, i32) {
-        let init = Init::of(executed.as_bytes(), called, NONE, b"ep_poll", false);
+        let init = Init::of(executed.as_bytes(), called, CATCHES, b"ep_poll", false);
         (init.family, init.halt_signal(libc::SIGPWR, None), init.reboot_signal(libc::SIGINT, None))
     }
 
@@ -226,11 +234,13 @@ mod tests {
     fn every_known_init_gets_what_it_understands() {
         use Family::*;
         let (pwr, usr2, term, int) = (libc::SIGPWR, libc::SIGUSR2, libc::SIGTERM, libc::SIGINT);
-        let table: [(&str, [&[u8]; 3], _); 17] = [
+        let table: [(&str, [&[u8]; 3], _); 18] = [
             ("/bin/busybox", [b"init", b"", b""], (Busybox, usr2, term)),
             ("/bin/busybox", [b"linuxrc", b"", b""], (Busybox, usr2, term)),
             ("/bin/busybox", [b"busybox", b"/bin/busybox", b"init"], (Busybox, usr2, term)),
             ("/bin/busybox", [b"sh", b"", b""], (Unknown, pwr, int)),
+            // A script: `#!/bin/busybox sh` in /init.
+            ("/bin/busybox", [b"init", b"/bin/busybox", b"sh"], (Unknown, pwr, int)),
             ("/sbin/init", [b"init", b"", b""], (Unknown, pwr, int)),
             ("/usr/lib/systemd/systemd (deleted)", [b"systemd", b"", b""], (Systemd, 37, int)),
             ("/sbin/openrc-init", [b"openrc-init", b"", b""], (Openrc, term, int)),
@@ -248,6 +258,12 @@ mod tests {
         for (executed, called, expected) in table {
             assert_eq!(halts(executed, called), expected, "{executed} {called:?}");
         }
+    }
+
+    #[test]
+    fn signal_of_the_family_that_it_does_not_hear_is_not_sent() {
+        let init = Init::of(b"/bin/busybox", [b"init", b"", b""], NONE, b"ep_poll", false);
+        assert_eq!((init.family, init.halt_signal(libc::SIGPWR, None)), (Family::Busybox, libc::SIGPWR));
     }
 
     #[test]

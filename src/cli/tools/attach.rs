@@ -108,6 +108,7 @@ pub fn run(call: &Call<'_>) -> Outcome {
         file: line.common.logfile,
         syslog: None,
         kmsg: false,
+        logd: false,
     };
     // A log file that cannot be had is no reason not to attach.
     let _ = logging::open_sinks(&settings);
