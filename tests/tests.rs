@@ -31,6 +31,7 @@ mod guard;
 mod hooks;
 mod host_untouched;
 mod identity;
+mod label;
 mod lifecycle;
 mod logging;
 mod look;

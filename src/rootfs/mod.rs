@@ -25,6 +25,7 @@ pub mod auto;
 pub mod beneath;
 pub mod dev;
 pub mod entries;
+pub mod label;
 pub mod pivot;
 pub mod terminals;
 

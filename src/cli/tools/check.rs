@@ -5,6 +5,7 @@ use super::prepass::Operands;
 use super::{Call, FAILED, Line, Outcome, Target, Word, parse, print, put, word};
 use crate::check::{Finding, Findings, Verdict, layout, lint, listing, machine, places, rootfs};
 use crate::config::{Config, Sources, load};
+use crate::rootfs::label;
 use crate::start;
 use crate::state::State;
 use crate::sys::fds::standard;
@@ -55,7 +56,7 @@ pub fn run(call: &Call<'_>) -> Outcome {
             let defines: Vec<&[u8]> = line.args.define.iter().map(|define| define.to_bytes()).collect();
             let sources =
                 Sources { name: target.name, lxcpath: target.lxcpath, rcfile: target.rcfile, defines: &defines };
-            load(&arena, &sources)
+            load(&arena, &sources).and_then(|mut config| label::resolve(&mut config, &arena).map(|()| config))
         }
     };
     let plain = Config::new(c"", c"");
