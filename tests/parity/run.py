@@ -107,7 +107,9 @@ def main(words):
     # Every world that is up is taken down all the same.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     # Under nohup LXC's guests would inherit what our caller ignores, and ours would not.
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    for ignored in (signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(ignored, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with tempfile.TemporaryDirectory() as directory:
         tree = pathlib.Path(directory)
         subprocess.run(["dpkg-deb", "-x", ROOT / ".cache/debs/amd64/lxc-tests.deb", tree], check=True)
