@@ -26,7 +26,10 @@ fn value(guest: &Guest, controller: &str, file: &str) -> String {
 
 /// Lines of /proc/PID/cgroup of the container's init.
 fn paths_of_init(guest: &Guest) -> Vec<(String, String)> {
-    let pid = guest.init();
+    paths_of(guest.init())
+}
+
+fn paths_of(pid: i32) -> Vec<(String, String)> {
     let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
     let field = |line: &str, n| line.splitn(3, ':').nth(n).unwrap_or("").to_owned();
     text.lines().map(|line| (field(line, 1), field(line, 2))).collect()
@@ -319,5 +322,34 @@ fn memory_bomb_kills_only_the_container() {
     let guest = Guest::new("memory_bomb").config("lxc.cgroup.memory.limit_in_bytes = 16M");
     let ended = guest.run("eat 200000000");
     assert_eq!(ended.code, Some(128 + libc::SIGKILL), "{ended}");
+    guest.assert_nothing_left();
+}
+
+#[test]
+fn android_host_with_hierarchies_in_its_own_places_is_found() {
+    let test = "android_host_with_hierarchies_in_its_own_places_is_found";
+    if missing(test, &["cpu", "cpuacct"]) {
+        return;
+    }
+    let guest = Guest::new("android_host");
+    let places = guest.dir().join("places");
+    // As Android's init mounts them: each controller alone, none below /sys/fs/cgroup.
+    guest.sandbox.sh(&format!(
+        "mkdir -p {places}/cpuctl {places}/acct; mount --bind /sys/fs/cgroup/cpu {places}/cpuctl
+        mount --bind /sys/fs/cgroup/cpuacct {places}/acct; for each in /sys/fs/cgroup/*; do umount $each; done",
+        places = places.display()
+    ));
+    let running = guest.start("say up , signals 1");
+    guest.wait_said("ready");
+    let expected = format!("/lxc/{}", guest.name());
+    // The test itself looks for init in the usual places.
+    let info = guest.client("info", &["-pH"]);
+    let paths = paths_of(info.stdout.trim().parse().unwrap_or_else(|_| panic!("no pid: {info}")));
+    for controller in ["cpu", "cpuacct"] {
+        let path = paths.iter().find(|(names, _)| names.split(',').any(|name| name == controller));
+        assert_eq!(path.map(|(_, path)| path.as_str()), Some(expected.as_str()), "{controller}: {paths:?}");
+    }
+    running.signal(libc::SIGTERM);
+    assert_eq!(running.wait().code, Some(0));
     guest.assert_nothing_left();
 }
