@@ -41,6 +41,8 @@ pub struct Scene<'a> {
     pub ignored_signals: u64,
     /// See `prepare::oom`.
     pub oom_before: Option<i32>,
+    /// Where the rootfs is or will be mounted.
+    pub mountpoint: &'a CStr,
 }
 
 impl HookKind {
@@ -78,7 +80,7 @@ fn environment<'a>(
     }
     let text = |parts: &[&[u8]]| arena.join(parts).ok();
     let path = config.rootfs.path.map_or(c"", |path| path.value);
-    let mount = config.rootfs.mount.map_or(path, |mount| mount.value);
+    let mount = config.rootfs.path.map_or(c"", |_| scene.mountpoint);
     add(text(&[b"LXC_NAME=", config.name.to_bytes()])?)?;
     add(text(&[b"LXC_ROOTFS_PATH=", path.to_bytes()])?)?;
     add(text(&[b"LXC_ROOTFS_MOUNT=", mount.to_bytes()])?)?;

@@ -264,7 +264,8 @@ fn prepare_and_run<'t>(
     let environment = if chooses_init { android::init::environment(config) } else { init_environment(config, arena)? };
     let caller_environment = caller_environment(arena)?;
     let hierarchies: &'t find::Hierarchies<'t> = Box::leak(find_hierarchies(arena)?);
-    let Some(mut host) = Host::open(config, lock, hierarchies, caller_environment.leak())? else {
+    let environment_of_hooks = caller_environment.leak();
+    let Some(mut host) = Host::open(config, lock, hierarchies, environment_of_hooks, source.mountpoint)? else {
         return Ok(already_running(config));
     };
     clean_up_after_the_dead(&host, dead)?;

@@ -47,7 +47,6 @@ pub const TEXTS: &[Refusal] = &[
     Refusal { name: "include that is missing", config: "lxc.include = {dir}/missing",      setup: "", says: &["missing", NOT_THERE] },
     Refusal { name: "fstab that is missing",  config: "lxc.mount.fstab = {dir}/missing",   setup: "", says: &["missing", NOT_THERE] },
     Refusal { name: "storage not supported",  config: "lxc.rootfs.path = zfs:tank/guest",  setup: "", says: &["lxc.rootfs.path"] },
-    Refusal { name: "image not supported",    config: "lxc.rootfs.path = loop:{dir}/image", setup: "", says: &["lxc.rootfs.path"] },
     Refusal { name: "feature not built",      config: "lxc.seccomp.profile = {dir}/policy", setup: "", says: &["lxc.seccomp.profile"] },
 ];
 
@@ -56,6 +55,7 @@ pub const TEXTS: &[Refusal] = &[
 pub const WORLDS: &[Refusal] = &[
     Refusal { name: "rootfs missing",         config: "lxc.rootfs.path = dir:{dir}/missing", setup: "", says: &["{dir}/missing", NOT_THERE] },
     Refusal { name: "rootfs is a file",       config: "lxc.rootfs.path = dir:{dir}/file",  setup: "echo > file", says: &["{dir}/file"] },
+    Refusal { name: "image missing",          config: "lxc.rootfs.path = loop:{dir}/image", setup: "", says: &["{dir}/image", NOT_THERE] },
     Refusal { name: "rootfs mount missing",   config: "lxc.rootfs.mount = {dir}/missing",  setup: "", says: &["{dir}/missing", NOT_THERE] },
     Refusal { name: "rootfs is an image",     config: "lxc.rootfs.path = {dir}/file",      setup: "head -c 65536 /dev/zero > file", says: &["{dir}/file"] },
     Refusal { name: "mount source missing",   config: "lxc.mount.entry = {dir}/missing mnt none bind 0 0", setup: "", says: &["{dir}/missing", NOT_THERE] },

@@ -45,6 +45,7 @@ mod ready;
 mod real_inits;
 mod reboot_policy;
 mod stop;
+mod storage;
 mod supervisor_death;
 mod tools;
 mod trace;

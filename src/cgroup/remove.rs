@@ -15,7 +15,8 @@ const DEPTH: usize = 16;
 /// How often the kill and remove round is repeated, with `PAUSE_MS` in between: killed tasks leave a cgroup only when they
 /// have gone through exit. Two seconds in all.
 const ROUNDS: u32 = 200;
-const PAUSE_MS: i64 = 10;
+/// How long `pause` is, in milliseconds.
+pub const PAUSE_MS: i64 = 10;
 
 /// rmdir(2).
 pub fn rmdir(path: &CStr) -> Result<(), Errno> {
@@ -109,7 +110,8 @@ fn for_each_number(file: &OwnedFd, each: &mut dyn FnMut(i32)) {
     }
 }
 
-pub(super) fn pause() {
+/// A moment in which the kernel finishes what it does later.
+pub fn pause() {
     let time = nix::sys::time::TimeSpec::new(0, (PAUSE_MS * 1_000_000) as _);
     let _ = clock_nanosleep(ClockId::CLOCK_MONOTONIC, ClockNanosleepFlags::empty(), &time);
 }

@@ -6,7 +6,7 @@ use super::{Findings, Verdict, machine, places};
 use crate::config::{Config, Create, Hook, HookKind, MountEntry};
 use crate::hooks::is_plain;
 use crate::rootfs::beneath::{Root, components};
-use crate::rootfs::{Source, entries};
+use crate::rootfs::{Kind, Source, entries};
 use crate::sys::process;
 use crate::text::{Shown, shown};
 use core::ffi::CStr;
@@ -35,9 +35,9 @@ struct Trouble {
 /// Judges the rootfs and all that is looked up in it. `argv` is init's command line.
 pub fn judge(config: &Config<'_>, source: &Source<'_>, argv: &[&CStr], findings: &mut Findings) {
     let host = Root::open(c"/").ok();
-    if source.device {
-        let what =
-            format_args!("{} is a block device, not looked into: init and targets may be missing", shown(source.path));
+    if source.kind != Kind::Directory {
+        let (path, what) = (shown(source.path), source.kind.name());
+        let what = format_args!("{path} is {what}, not looked into: init and targets may be missing");
         findings.add(Verdict::Warn, "rootfs", what);
         if let Some(host) = &host {
             hooks(config, None, host, findings);

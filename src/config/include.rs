@@ -356,7 +356,7 @@ fn not_built<'t>(config: &mut Config<'t>, arena: &Arena<'t>) -> Result<(), crate
         }
     };
     if let Some(path) = rootfs.path
-        && !matches!(rootfs.kind, RootfsKind::Plain | RootfsKind::Dir)
+        && rootfs.kind == RootfsKind::Other
     {
         note(c"lxc.rootfs.path", path.at);
     }

@@ -129,6 +129,8 @@ pub struct MountEntry<'t> {
     pub optional: bool,
     /// `relative`: the source is looked up under the rootfs.
     pub relative: bool,
+    /// `loop`: the source is a file with a filesystem in it.
+    pub image: bool,
     /// `idmap=` was asked for: refused at a start as not built.
     pub idmap: bool,
     /// The whole line as written.

@@ -90,6 +90,8 @@ pub struct Options<'t> {
     pub optional: bool,
     /// `relative`
     pub relative: bool,
+    /// `loop`
+    pub image: bool,
     /// `idmap=` was there.
     pub idmap: bool,
 }
@@ -97,7 +99,7 @@ pub struct Options<'t> {
 /// Takes an option field apart. What is neither a flag nor a word of LXC's goes to the filesystem as data, in order.
 pub fn options<'t>(arena: &Arena<'t>, text: &[u8]) -> Result<Options<'t>, Fault> {
     let mut mount = MountOptions::default();
-    let (mut create, mut optional, mut relative, mut idmap) = (Create::No, false, false, false);
+    let (mut create, mut optional, mut relative, mut image, mut idmap) = (Create::No, false, false, false, false);
     let mut data = Line::<LINE_BYTES>::new();
     for word in text.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|word| !word.is_empty()) {
         if let Some(flag) = FLAGS.iter().find(|flag| flag.name.as_bytes() == word) {
@@ -114,6 +116,8 @@ pub fn options<'t>(arena: &Arena<'t>, text: &[u8]) -> Result<Options<'t>, Fault>
             optional = true;
         } else if word == b"relative" {
             relative = true;
+        } else if word == b"loop" {
+            image = true;
         } else if word.starts_with(b"idmap=") {
             idmap = true;
         } else {
@@ -126,7 +130,7 @@ pub fn options<'t>(arena: &Arena<'t>, text: &[u8]) -> Result<Options<'t>, Fault>
     if !data.bytes().is_empty() {
         mount.data = Some(arena.copy(data.bytes())?);
     }
-    Ok(Options { mount, create, optional, relative, idmap })
+    Ok(Options { mount, create, optional, relative, image, idmap })
 }
 
 /// Decodes `\040` and its like in an fstab field. An escape that gives NUL or no byte stays as it stands.
@@ -167,6 +171,7 @@ pub fn entry<'t>(arena: &Arena<'t>, line: &[u8], at: Origin) -> Result<MountEntr
         create: options.create,
         optional: options.optional,
         relative: options.relative,
+        image: options.image,
         idmap: options.idmap,
         text: arena.copy(line)?,
         at,
@@ -275,6 +280,14 @@ mod tests {
         read(b"none dev/pts devpts defaults,mode=644,ptmxmode=666,nosuid,create=file", |entry| {
             assert_eq!(entry.options.data, Some(c"mode=644,ptmxmode=666"));
             assert_eq!(entry.options.flags, ms(libc::MS_NOSUID));
+        });
+    }
+
+    #[test]
+    fn entry_loop_is_an_image_and_nothing_for_the_kernel() {
+        read(b"/vendor.img vendor ext4 loop,ro 0 0", |entry| {
+            assert!(entry.image);
+            assert_eq!((entry.options.flags, entry.options.data), (ms(libc::MS_RDONLY), None));
         });
     }
 

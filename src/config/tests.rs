@@ -559,7 +559,7 @@ fn not_built_lists_what_a_start_needs() {
         ("lxc.id_map = u 0 1 2", "lxc.idmap"),
         ("lxc.namespace.share.net = x", "lxc.namespace.share.net"),
         ("lxc.network.type = veth", "lxc.net.0.type"),
-        ("lxc.rootfs = overlay:/a:/b", "lxc.rootfs.path"),
+        ("lxc.rootfs = lvm:/a", "lxc.rootfs.path"),
         ("lxc.rootfs.path = zfs:/a", "lxc.rootfs.path"),
         ("lxc.rootfs.options = idmap=container", "lxc.rootfs.options"),
         ("lxc.mount.entry = /a a none bind,idmap=container", "lxc.mount.entry"),
@@ -570,6 +570,8 @@ fn not_built_lists_what_a_start_needs() {
         assert_eq!(noted(define), [key]);
     }
     for define in [
+        "lxc.rootfs = overlay:/a:/b",
+        "lxc.rootfs.path = loop:/a",
         "lxc.apparmor.profile = unconfined",
         "lxc.net.0.type = none",
         "lxc.net.0.type = empty",

@@ -11,29 +11,30 @@ use nix::sys::stat::Mode;
 pub type Target = PathText<PATH_BYTES>;
 
 /// Calls `each` for every mount point, in the order in which they were mounted, without a heap. Without /proc for none.
-#[inline(never)] // its frame is large
 pub fn for_each(each: &mut dyn FnMut(&CStr)) {
-    let Ok(table) = open(c"/proc/self/mountinfo", OFlag::O_RDONLY, Mode::empty()) else { return };
-    // Of a line what stands before its sixth field.
-    let mut line = Line::<{ 2 * PATH_BYTES }>::new();
-    let (mut chunk, mut blanks) = ([0u8; 2048], 0);
-    while let Ok(length @ 1..) = nix::unistd::read(&table, &mut chunk) {
-        for byte in chunk.get(..length).unwrap_or(&[]) {
-            match byte {
-                b'\n' => {
-                    if let Some(target) = target(line.bytes()).filter(|_| !line.truncated()) {
-                        each(target.c());
-                    }
-                    line.clear();
-                    blanks = 0;
-                }
-                _ if blanks < 5 => {
-                    blanks += u32::from(*byte == b' ');
-                    line.push(&[*byte]);
-                }
-                _ => {}
-            }
+    for_each_line(&mut |line| {
+        if let Some(target) = target(line) {
+            each(target.c());
         }
+    });
+}
+
+/// Calls `each` for every line, cut where it is longer than two paths: its first six fields are whole.
+#[inline(never)] // its frame is large
+pub fn for_each_line(each: &mut dyn FnMut(&[u8])) {
+    let Ok(table) = open(c"/proc/self/mountinfo", OFlag::O_RDONLY, Mode::empty()) else { return };
+    let mut line = Line::<{ 2 * PATH_BYTES + 256 }>::new();
+    let mut chunk = [0u8; 2048];
+    while let Ok(length @ 1..) = nix::unistd::read(&table, &mut chunk) {
+        let mut rest = chunk.get(..length).unwrap_or(&[]);
+        while let Some(end) = memchr::memchr(b'\n', rest) {
+            let (head, tail) = rest.split_at(end);
+            line.push(head);
+            each(line.bytes());
+            line.clear();
+            rest = tail.get(1..).unwrap_or(&[]);
+        }
+        line.push(rest);
     }
 }
 
@@ -44,8 +45,8 @@ pub fn is_mounted(path: &CStr) -> bool {
     found
 }
 
-/// The fifth field of a line.
-fn target(line: &[u8]) -> Option<Target> {
+/// The fifth field of a line, the mount point.
+pub fn target(line: &[u8]) -> Option<Target> {
     decoded(line.split(|byte| *byte == b' ').nth(4)?)
 }
 

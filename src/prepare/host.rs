@@ -139,6 +139,8 @@ pub struct Host<'t> {
     pub ignored_signals: u64,
     /// See `prepare::oom`.
     pub oom_before: Option<i32>,
+    /// Where the rootfs is mounted.
+    pub mountpoint: &'t CStr,
     /// When a life is followed by another.
     pub lifecycle: Lifecycle,
     /// What somebody asked for: nothing, or the end.
@@ -183,6 +185,7 @@ impl<'t> Host<'t> {
         lock: Lock<'t>,
         hierarchies: &'t Hierarchies<'t>,
         environment: &'t [&'t CStr],
+        mountpoint: &'t CStr,
     ) -> Result<Option<Box<Self>>> {
         let failed = |what: &'static str| move |errno: Errno| Error::os("prepare", errno, format_args!("{what}"));
         let server = match Server::bind(config.lxcpath, config.name) {
@@ -208,6 +211,7 @@ impl<'t> Host<'t> {
             environment,
             ignored_signals: super::inherited::ignored_signals(),
             oom_before: super::oom::set(config)?,
+            mountpoint,
             lifecycle: Lifecycle::new(config.restart_policy()),
             asked: Asked::Nothing,
             held_signals: 0,
@@ -460,6 +464,7 @@ impl<'t> Host<'t> {
             environment: self.environment,
             ignored_signals: self.ignored_signals,
             oom_before: self.oom_before,
+            mountpoint: self.mountpoint,
         }
     }
 

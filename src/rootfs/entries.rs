@@ -1,7 +1,8 @@
 //! fstab lines and `lxc.mount.entry`.
 
 use super::beneath::{FdPath, Root, mount_on, trim};
-use super::{Site, Source};
+use super::image::{self, Mounted};
+use super::{Site, Source, writable};
 use crate::config::{Create, MountEntry};
 use crate::logging::trace;
 use crate::spawn::barrier::{Report, Step};
@@ -14,7 +15,7 @@ use nix::sys::statvfs::{FsFlags, statvfs};
 pub fn mount_all(site: &Site<'_>, root: &Root) -> Result<(), Report> {
     for (index, entry) in (0u16..).zip(&site.config.mounts) {
         trace::step_with("mount entry", entry.text);
-        if let Err((step, errno)) = mount_entry(site, root, entry) {
+        if let Err((step, errno)) = mount_entry(site, root, entry, index) {
             let report = Report::new(step, index, errno);
             if !entry.optional {
                 return Err(report);
@@ -43,7 +44,7 @@ pub fn inside<'a>(source: &Source<'_>, target: &'a [u8]) -> &'a [u8] {
     trim(target)
 }
 
-fn mount_entry(site: &Site<'_>, root: &Root, entry: &MountEntry<'_>) -> Result<(), (Step, Errno)> {
+fn mount_entry(site: &Site<'_>, root: &Root, entry: &MountEntry<'_>, index: u16) -> Result<(), (Step, Errno)> {
     let target = inside(&site.source, entry.target.to_bytes());
     let at = |step: Step| move |errno: Errno| (step, errno);
     match entry.create {
@@ -70,6 +71,18 @@ fn mount_entry(site: &Site<'_>, root: &Root, entry: &MountEntry<'_>) -> Result<(
     if bind {
         let how = flags & (MsFlags::MS_BIND | MsFlags::MS_REC);
         mount_on(&place, Some(source), None, how, None).map_err(at(Step::Mount))?;
+    } else if entry.image || entry.fstype == c"auto" {
+        let fstype = Some(entry.fstype).filter(|fstype| *fstype != c"auto");
+        let target = FdPath::of(&place);
+        let place = image::Place { target: target.c(), fstype, flags, data: entry.options.data };
+        let mounted = if entry.image {
+            image::mount_file(source, &place).map_err(|failure| failure.step(Step::Mount))
+        } else {
+            image::mount_device(source, &place).map_err(at(Step::Mount))
+        };
+        if mounted? == Mounted::ReadOnly {
+            (site.warn)(writable::report(index, Err(Errno::EROFS)));
+        }
     } else {
         mount_on(&place, Some(source), Some(entry.fstype), flags, entry.options.data).map_err(at(Step::Mount))?;
     }

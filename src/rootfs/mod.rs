@@ -7,14 +7,15 @@
 
 use crate::android;
 use crate::cgroup::find::Hierarchies;
-use crate::config::{AutoProc, AutoSys, Config, HookKind, RootfsKind};
+use crate::config::{AutoProc, AutoSys, Config, HookKind, MountOptions, RootfsKind};
 use crate::error::{Error, Result};
 use crate::hooks::{self, Scene};
 use crate::logging::trace;
-use crate::spawn::barrier::{Report, Step, hook_step};
-use crate::text::shown;
+use crate::spawn::barrier::{ROOTFS, Report, Step, hook_step};
+use crate::text::{PathText, shown};
 use beneath::Root;
 use core::ffi::CStr;
+use image::{Mounted, Place};
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::sys::stat::{SFlag, stat};
@@ -25,59 +26,96 @@ pub mod auto;
 pub mod beneath;
 pub mod dev;
 pub mod entries;
+mod format;
+pub mod image;
 pub mod label;
+pub mod overlay;
 pub mod pivot;
 pub mod terminals;
+pub mod writable;
+
+/// What a rootfs is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A directory of the host's.
+    Directory,
+    /// A filesystem on a block device.
+    Device,
+    /// A filesystem in a file.
+    Image,
+    /// Directories over each other.
+    Overlay,
+}
+
+impl Kind {
+    /// For a person.
+    #[cfg(feature = "tools")]
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Directory => "a directory",
+            Kind::Device => "a block device",
+            Kind::Image => "an image",
+            Kind::Overlay => "an overlay",
+        }
+    }
+}
 
 /// What the child is told about the rootfs; looked at by the supervisor, so that a missing one is refused before anything
 /// is made.
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'t> {
-    /// The directory or block device.
+    /// The directory, block device or image; of an overlay its layers.
     pub path: &'t CStr,
     /// Where it is mounted before pivot_root: the directory itself unless the config names one.
     pub mountpoint: &'t CStr,
-    /// A filesystem on a block device.
-    pub device: bool,
+    /// What it is.
+    pub kind: Kind,
 }
 
 /// Looks at the configured rootfs.
 #[inline(never)] // its frame would live as long as the container
 pub fn source<'t>(config: &Config<'t>, state_directory: &'t CStr) -> Result<Source<'t>> {
     let Some(path) = config.rootfs.path else {
-        let source = Source { path: c"/", mountpoint: c"/", device: false };
-        return Ok(source);
+        return Ok(Source { path: c"/", mountpoint: c"/", kind: Kind::Directory });
     };
     let place = config.place(path.at);
     let refuse = |errno: Errno| Error::os("rootfs", errno, format_args!("{place}: {}", shown(path.value)));
-    let kind = stat(path.value).map_err(refuse)?.st_mode & libc::S_IFMT;
-    let device = match SFlag::from_bits_truncate(kind) {
-        SFlag::S_IFDIR => false,
-        SFlag::S_IFBLK if config.rootfs.kind == RootfsKind::Plain => true,
-        SFlag::S_IFBLK => return Err(refuse(Errno::ENOTDIR)),
-        SFlag::S_IFREG => {
-            return Err(Error::new(
-                "rootfs",
-                format_args!("{place}: {} is a file: write loop:{} for an image", shown(path.value), shown(path.value)),
-            ));
-        }
-        _ => return Err(refuse(Errno::ENOTDIR)),
+    let wrong = |what| Error::new("rootfs", format_args!("{place}: {} is {what}", shown(path.value)));
+    let kind = match config.rootfs.kind {
+        RootfsKind::Overlay => Kind::Overlay,
+        driver => match (kind_of(path.value).map_err(refuse)?, driver) {
+            (SFlag::S_IFDIR, RootfsKind::Plain | RootfsKind::Dir) => Kind::Directory,
+            (SFlag::S_IFBLK, RootfsKind::Plain | RootfsKind::Loop) => Kind::Device,
+            (SFlag::S_IFREG, RootfsKind::Loop) => match image::fault(path.value).map_err(refuse)? {
+                Some(fault) => return Err(wrong(fault)),
+                None => Kind::Image,
+            },
+            (SFlag::S_IFREG, _) => return Err(wrong("a file: write loop: in front of an image")),
+            _ => return Err(refuse(Errno::ENOTDIR)),
+        },
     };
+    if kind == Kind::Overlay && overlay::Layers::read(path.value.to_bytes()).is_none() {
+        return Err(wrong("not LOWER[:LOWER...]:UPPER, absolute paths of directories without commas"));
+    }
     let mountpoint = match config.rootfs.mount {
         Some(mount) => {
             let refuse = |errno| {
                 let place = config.place(mount.at);
                 Error::os("rootfs", errno, format_args!("{place}: lxc.rootfs.mount = {}", shown(mount.value)))
             };
-            match SFlag::from_bits_truncate(stat(mount.value).map_err(refuse)?.st_mode & libc::S_IFMT) {
+            match kind_of(mount.value).map_err(refuse)? {
                 SFlag::S_IFDIR => mount.value,
                 _ => return Err(refuse(Errno::ENOTDIR)),
             }
         }
-        None if device => state_directory,
-        None => path.value,
+        None if kind == Kind::Directory => path.value,
+        None => state_directory,
     };
-    Ok(Source { path: path.value, mountpoint, device })
+    Ok(Source { path: path.value, mountpoint, kind })
+}
+
+fn kind_of(path: &CStr) -> nix::Result<SFlag> {
+    Ok(SFlag::from_bits_truncate(stat(path)?.st_mode & libc::S_IFMT))
 }
 
 /// What the child knows while it builds.
@@ -115,7 +153,7 @@ pub fn build(site: &Site<'_>) -> core::result::Result<Terminals, Report> {
     }
     let boot_arguments = android::boot_arguments::open_files(site);
     trace::step_with("mount the rootfs", site.source.path);
-    mount_rootfs(site).map_err(fail(if site.source.device { Step::RootfsDevice } else { Step::Rootfs }))?;
+    mount_rootfs(site)?;
     let root = Root::open(site.source.mountpoint).map_err(fail(Step::Rootfs))?;
     android::clean::rootfs(site, &root);
     if config.autodev {
@@ -161,18 +199,39 @@ fn run_hooks(site: &Site<'_>, kind: HookKind) -> core::result::Result<(), Report
         .map_err(|(index, failure)| Report::hook(hook_step(kind), index, failure))
 }
 
-/// A directory is bound with everything that pre-start hooks mounted below it; a block device is mounted, its type found by
-/// trying the ones the kernel knows.
-fn mount_rootfs(site: &Site<'_>) -> nix::Result<()> {
+/// A directory is bound with everything that pre-start hooks mounted below it; anything else is mounted.
+fn mount_rootfs(site: &Site<'_>) -> core::result::Result<(), Report> {
     let options = site.config.rootfs.options.map(|options| options.value).unwrap_or_default();
-    let Source { path, mountpoint, device } = site.source;
+    let Source { path, mountpoint, kind } = site.source;
     let flags = MsFlags::from_bits_truncate(options.flags as _);
-    if device {
-        return mount_device(path, mountpoint, flags, options.data);
+    let place = Place { target: mountpoint, fstype: None, flags, data: options.data };
+    let layers = overlay::Layers::read(path.to_bytes()).filter(|_| kind == Kind::Overlay);
+    let written = layers.and_then(|layers| PathText::join(&[layers.upper]).ok());
+    let written = written.as_ref().map_or(path, PathText::c);
+    if matches!(kind, Kind::Directory | Kind::Overlay)
+        && !flags.contains(MsFlags::MS_RDONLY)
+        && let Some(restored) = writable::restore(written)
+    {
+        (site.warn)(writable::report(ROOTFS, restored));
     }
+    let mounted = match (kind, layers) {
+        (Kind::Directory, _) => bind_directory(path, mountpoint, &options).map_err(|errno| (Step::Rootfs, errno)),
+        (Kind::Overlay, Some(layers)) => return overlay::mount_layers(&layers, &place),
+        (Kind::Image, _) => image::mount_file(path, &place).map_err(|failure| failure.step(Step::RootfsDevice)),
+        _ => image::mount_device(path, &place).map_err(|errno| (Step::RootfsDevice, errno)),
+    };
+    match mounted {
+        Ok(Mounted::AsAsked) => {}
+        Ok(Mounted::ReadOnly) => (site.warn)(writable::report(ROOTFS, Err(Errno::EROFS))),
+        Err((step, errno)) => return Err(Report::new(step, ROOTFS, errno)),
+    }
+    Ok(())
+}
+
+fn bind_directory(path: &CStr, mountpoint: &CStr, options: &MountOptions<'_>) -> nix::Result<Mounted> {
     let bind = MsFlags::MS_BIND | MsFlags::MS_REC;
     mount(Some(path), mountpoint, None::<&CStr>, bind, None::<&CStr>)?;
-    let flags = flags - bind;
+    let flags = MsFlags::from_bits_truncate(options.flags as _) - bind;
     if !flags.is_empty() {
         let again = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | flags;
         mount(None::<&CStr>, mountpoint, None::<&CStr>, again, None::<&CStr>)?;
@@ -181,22 +240,5 @@ fn mount_rootfs(site: &Site<'_>) -> nix::Result<()> {
         let propagation = MsFlags::from_bits_truncate(options.propagation as _);
         mount(None::<&CStr>, mountpoint, None::<&CStr>, propagation, None::<&CStr>)?;
     }
-    Ok(())
-}
-
-/// Filesystems that Linux and Android root partitions have, the frequent ones first.
-const DEVICE_TYPES: [&CStr; 8] = [c"ext4", c"f2fs", c"erofs", c"squashfs", c"btrfs", c"xfs", c"ext3", c"ext2"];
-
-fn mount_device(path: &CStr, mountpoint: &CStr, flags: MsFlags, data: Option<&CStr>) -> nix::Result<()> {
-    let mut last = Errno::ENODEV;
-    for fstype in DEVICE_TYPES {
-        match mount(Some(path), mountpoint, Some(fstype), flags, data) {
-            Ok(()) => return Ok(()),
-            // Not this type, or a type this kernel does not have.
-            Err(Errno::EINVAL) => last = Errno::EINVAL,
-            Err(Errno::ENODEV) => {}
-            Err(errno) => return Err(errno),
-        }
-    }
-    Err(last)
+    Ok(Mounted::AsAsked)
 }

@@ -7,9 +7,10 @@
 //! The child has no heap and no log; its report is a step, an index and an errno. The supervisor, which owns the config,
 //! makes the sentence of it.
 
-use crate::config::{Config, HookKind};
+use crate::config::{At, Config, DEFAULT, HookKind};
 use crate::error::Error;
 use crate::hooks::HookFailure;
+use crate::rootfs::overlay::Layers;
 use crate::text::{Line, Shown, shown};
 use core::fmt::Write;
 use nix::errno::Errno;
@@ -28,6 +29,9 @@ pub enum Step {
     PreMountHook,
     Rootfs,
     RootfsDevice,
+    Loop,
+    Overlay,
+    Writable,
     ProcForMounts,
     AutodevDir,
     Autodev,
@@ -76,6 +80,9 @@ pub enum Step {
 
 const LAST: u8 = Step::Exec as u8;
 
+/// `Report::item` where it is about the rootfs and not about one of the mounts.
+pub const ROOTFS: u16 = u16::MAX;
+
 impl Step {
     fn from_byte(byte: u8) -> Option<Step> {
         ALL.get(usize::from(byte)).copied()
@@ -95,6 +102,9 @@ const ALL: [Step; LAST as usize + 1] = {
         PreMountHook,
         Rootfs,
         RootfsDevice,
+        Loop,
+        Overlay,
+        Writable,
         ProcForMounts,
         AutodevDir,
         Autodev,
@@ -262,10 +272,34 @@ impl Report {
             Step::Rootfs | Step::RootfsDevice => (
                 "rootfs",
                 match config.rootfs.path {
-                    Some(path) => write!(out, "{}: mount {}", place(path.at), shown(path.value)),
+                    Some(path) => {
+                        let unknown = self.step == Step::RootfsDevice && self.value == Errno::EINVAL as i32;
+                        let why = if unknown { ": no filesystem that this kernel has" } else { "" };
+                        write!(out, "{}: mount {}{why}", place(path.at), shown(path.value))
+                    }
                     None => write!(out, "mount /"),
                 },
             ),
+            Step::Loop => {
+                let at = config.mounts.get(item).map(|entry| At { value: entry.source, at: entry.at });
+                let file = at.or(config.rootfs.path).unwrap_or(At { value: c"/", at: DEFAULT });
+                let why = match Errno::from_raw(self.value) {
+                    Errno::ETXTBSY => ": another container uses it",
+                    Errno::EBUSY | Errno::ENOSPC => ": all loop devices are busy",
+                    Errno::ENOENT | Errno::ENXIO | Errno::ENODEV => ": has this kernel any (CONFIG_BLK_DEV_LOOP)?",
+                    _ => "",
+                };
+                ("loop", write!(out, "{}: a loop device for {}{why}", place(file.at), shown(file.value)))
+            }
+            Step::Overlay => {
+                let path = config.rootfs.path.unwrap_or(At { value: c"/", at: DEFAULT });
+                let layers = Layers::read(path.value.to_bytes());
+                let one = layers.and_then(|layers| layers.all().nth(item)).unwrap_or(path.value.to_bytes());
+                let lacks = self.value == Errno::ENODEV as i32;
+                let why = if lacks { ": this kernel has no overlay filesystem (CONFIG_OVERLAY_FS)" } else { "" };
+                ("overlay", write!(out, "{}: {}{why}", place(path.at), Shown(one)))
+            }
+            Step::Writable => ("rootfs", write!(out, "make the rootfs writable")),
             Step::ProcForMounts => ("rootfs", write!(out, "/proc/self/fd of the host: is /proc mounted?")),
             Step::AutodevDir => ("autodev", write!(out, "the rootfs's /dev")),
             Step::Autodev => ("autodev", write!(out, "mount a tmpfs of {} bytes on /dev", config.autodev_size)),

@@ -308,6 +308,10 @@ impl Start {
                             android::clean::say(report);
                             continue;
                         }
+                        Step::Writable => {
+                            rootfs::writable::say(report, host.config);
+                            continue;
+                        }
                         _ => {}
                     }
                     let init = blueprint.argv.first().copied().unwrap_or(c"");

@@ -19,6 +19,12 @@ pub fn lock(fd: BorrowedFd<'_>) -> nix::Result<()> {
     check(unsafe { libc::flock(fd.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) }.into()).map(drop)
 }
 
+/// The same shared with others who do not want it for themselves.
+pub fn lock_shared(fd: BorrowedFd<'_>) -> nix::Result<()> {
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::flock(fd.as_raw_fd(), libc::LOCK_SH | libc::LOCK_NB) }.into()).map(drop)
+}
+
 /// Marks every descriptor from `first` on close-on-exec (Linux 5.11); ENOSYS or EINVAL before.
 pub fn cloexec_from(first: u32) -> nix::Result<()> {
     const CLOSE_RANGE_CLOEXEC: u32 = 4;

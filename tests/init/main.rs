@@ -57,6 +57,10 @@ fn run(verb: &str, args: &[&str]) {
         ("restart" | "restart2" | "halt" | "poweroff", []) => reboot(verb),
         ("by-grandchild", [verb]) => by_grandchild(verb),
         ("restart-times", [count]) => counted(number(count), || reboot("restart")),
+        ("ro-restart-times", [count]) => counted(number(count), || {
+            remount_ro();
+            reboot("restart");
+        }),
         ("exit-times", [count, code]) => counted(number(count), || std::process::exit(number(code))),
 
         // What it can see and do.
@@ -154,6 +158,12 @@ fn write(path: &str, text: &str) -> io::Result<String> {
 fn remount_rw(path: &str) -> io::Result<String> {
     let flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND;
     done(mount(None::<&str>, path, None::<&str>, flags, None::<&str>))
+}
+
+/// Makes the filesystem of `/` read-only, as inits do when they go down.
+fn remount_ro() {
+    let flags = MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+    mount(None::<&str>, "/", None::<&str>, flags, None::<&str>).unwrap();
 }
 
 fn mknod(path: &str, major: u64, minor: u64) -> io::Result<String> {

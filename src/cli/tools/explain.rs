@@ -159,11 +159,7 @@ fn prepare(config: &Config<'_>, target: &Target<'_>, steps: &mut Steps) -> Resul
     let source = rootfs::source(config, directory)?;
     match config.rootfs.path {
         None => steps.skipped("rootfs", "none named: the container shares the host's files"),
-        Some(_) => steps.detail(format_args!(
-            "the rootfs is there: {}{}",
-            shown(source.path),
-            if source.device { " (a block device)" } else { "" }
-        )),
+        Some(_) => steps.detail(format_args!("the rootfs is there: {} ({})", shown(source.path), source.kind.name())),
     }
     steps.step(format_args!(
         "bind the command socket @{lxcpath}/{name}/command; block all signals, read them by a signalfd"

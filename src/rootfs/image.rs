@@ -1,0 +1,228 @@
+//! Filesystems on block devices and in image files, mounted by the child in its own mount namespace.
+//!
+//! An image is shown by a loop device, which the kernel takes back when nobody has it mounted any more: nothing is left when
+//! the container goes, however it goes. The file's lock (flock(2)) goes with the device. So the next life waits until the last
+//! one's filesystem is really written, and two containers cannot write one image.
+
+use super::format;
+use super::writable;
+use crate::cgroup::limit;
+use crate::cgroup::remove::{PAUSE_MS, pause};
+use crate::spawn::barrier::Step;
+use crate::sys::fds::{self, open};
+use crate::sys::loopdev;
+use crate::text::{PathText, number};
+use core::ffi::CStr;
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, OFlag};
+use nix::mount::{MsFlags, mount};
+use nix::sys::stat::{Mode, SFlag, fstat, makedev, mknodat};
+use nix::sys::uio::pread;
+use nix::unistd::{UnlinkatFlags, unlinkat};
+use std::os::fd::{AsFd, OwnedFd};
+
+/// Filesystems that Linux and Android partitions have, the frequent ones first.
+const TYPES: [&CStr; 8] = [c"ext4", c"f2fs", c"erofs", c"squashfs", c"btrfs", c"xfs", c"ext3", c"ext2"];
+/// Major number of loop devices, and major and minor of /dev/loop-control (Documentation/admin-guide/devices.txt).
+const LOOP: u64 = 7;
+const CONTROL: (u64, u64) = (10, 237);
+/// Somebody may take a free loop device before we do; nobody is faster this often.
+const RACES: u32 = 64;
+/// How often an image's lock is tried, with a pause: 5 s. It takes the kernel some milliseconds to let go of a dead
+/// container's mounts.
+const LOCK_ROUNDS: u32 = 5_000 / PAUSE_MS as u32;
+
+/// What could not be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The image cannot be opened.
+    Open(Errno),
+    /// Somebody else writes it, or reads it while we want to write.
+    InUse,
+    /// There is no loop device to be had.
+    Loop(Errno),
+    /// No filesystem of a known type, or the mount was refused.
+    Mount(Errno),
+}
+
+impl Failure {
+    /// For a report; `mount` is the step that has to do with the whole.
+    pub fn step(self, mount: Step) -> (Step, Errno) {
+        match self {
+            Failure::Open(errno) | Failure::Mount(errno) => (mount, errno),
+            Failure::InUse => (Step::Loop, Errno::ETXTBSY),
+            Failure::Loop(errno) => (Step::Loop, errno),
+        }
+    }
+}
+
+/// Where something is mounted, and how.
+pub struct Place<'a> {
+    /// The mount point.
+    pub target: &'a CStr,
+    /// The filesystem's type; None: it is found by trying.
+    pub fstype: Option<&'a CStr>,
+    /// As for mount(2).
+    pub flags: MsFlags,
+    /// The same.
+    pub data: Option<&'a CStr>,
+}
+
+/// Whether a filesystem that should be writable is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mounted {
+    /// As asked for.
+    AsAsked,
+    /// Read-only, because what it is on cannot be written.
+    ReadOnly,
+}
+
+/// What an image is that cannot be mounted, if it is that: looked at by the supervisor.
+#[inline(never)] // its buffer is for those who have an image
+pub fn fault(path: &CStr) -> nix::Result<Option<&'static str>> {
+    let file = open(path, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY, Mode::empty())?;
+    let mut head = [0u8; format::HEAD];
+    let length = pread(&file, &mut head, 0)?;
+    Ok(format::fault(head.get(..length).unwrap_or(&[]), fstat(&file)?.st_size as u64))
+}
+
+/// Mounts the filesystem in an image file.
+#[inline(never)] // its paths are for those who have an image
+pub fn mount_file(file: &CStr, place: &Place<'_>) -> Result<Mounted, Failure> {
+    let (image, can_write) = open_image(file, !place.flags.contains(MsFlags::MS_RDONLY)).map_err(Failure::Open)?;
+    lock(&image, can_write)?;
+    let device = attach(&image, file, !can_write).map_err(Failure::Loop)?;
+    mount_device(device.path.c(), place).map_err(Failure::Mount)
+}
+
+/// Opens an image to be written, if it is to be and can be.
+fn open_image(file: &CStr, write: bool) -> nix::Result<(OwnedFd, bool)> {
+    let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    if write {
+        match open(file, flags | OFlag::O_RDWR, Mode::empty()) {
+            Err(Errno::EROFS | Errno::EACCES | Errno::EPERM) => {}
+            other => return other.map(|image| (image, true)),
+        }
+    }
+    open(file, flags | OFlag::O_RDONLY, Mode::empty()).map(|image| (image, false))
+}
+
+/// An image that is written is ours alone. A filesystem without locks has none.
+fn lock(image: &OwnedFd, write: bool) -> Result<(), Failure> {
+    let take = if write { fds::lock } else { fds::lock_shared };
+    for _ in 0..LOCK_ROUNDS {
+        match take(image.as_fd()) {
+            Err(Errno::EWOULDBLOCK) => pause(),
+            _ => return Ok(()),
+        }
+    }
+    Err(Failure::InUse)
+}
+
+/// A node of a device, opened.
+struct Node {
+    path: PathText,
+    fd: OwnedFd,
+    /// We made it, where the host's /dev has none, so we remove it.
+    made: bool,
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if self.made {
+            let _ = unlinkat(AT_FDCWD, self.path.c(), UnlinkatFlags::NoRemoveDir);
+        }
+    }
+}
+
+/// Opens the first of `paths` that there is, or a node of our own making at the last one's place.
+fn open_node(paths: &[PathText], kind: SFlag, device: impl FnOnce() -> (u64, u64), flags: OFlag) -> nix::Result<Node> {
+    for path in paths {
+        match open(path.c(), flags, Mode::empty()) {
+            Err(Errno::ENOENT) => {}
+            other => return other.map(|fd| Node { path: path.clone(), fd, made: false }),
+        }
+    }
+    let path = paths.last().cloned().ok_or(Errno::ENOENT)?;
+    let (major, minor) = device();
+    mknodat(AT_FDCWD, path.c(), kind, Mode::S_IRUSR | Mode::S_IWUSR, makedev(major as _, minor as _))?;
+    let opened = open(path.c(), flags, Mode::empty());
+    if opened.is_err() {
+        let _ = unlinkat(AT_FDCWD, path.c(), UnlinkatFlags::NoRemoveDir);
+    }
+    opened.map(|fd| Node { path, fd, made: true })
+}
+
+fn text(parts: core::fmt::Arguments<'_>) -> nix::Result<PathText> {
+    PathText::format(parts).map_err(|_| Errno::ENAMETOOLONG)
+}
+
+/// Has a free loop device show the image.
+fn attach(image: &OwnedFd, file: &CStr, read_only: bool) -> nix::Result<Node> {
+    let control = [PathText::join(&[b"/dev/loop-control"]).map_err(|_| Errno::ENAMETOOLONG)?];
+    let control = open_node(&control, SFlag::S_IFCHR, || CONTROL, OFlag::O_RDWR)?;
+    for _ in 0..RACES {
+        let number = loopdev::free(control.fd.as_fd())?;
+        // Android's ueventd makes them in a folder.
+        let paths = [text(format_args!("/dev/block/loop{number}"))?, text(format_args!("/dev/loop{number}"))?];
+        let flags = if read_only { OFlag::O_RDONLY } else { OFlag::O_RDWR };
+        let device = match open_node(&paths, SFlag::S_IFBLK, || (LOOP, minor(number)), flags) {
+            // It was taken away again.
+            Err(Errno::ENXIO | Errno::EBUSY) => continue,
+            other => other?,
+        };
+        let (fd, image) = (device.fd.as_fd(), image.as_fd());
+        let shown = match loopdev::configure(fd, image, read_only, file.to_bytes()) {
+            Err(Errno::EINVAL | Errno::ENOTTY | Errno::ENOSYS) => loopdev::configure_in_two(fd, image, file.to_bytes()),
+            other => other,
+        };
+        match shown {
+            Ok(()) => return Ok(device),
+            Err(Errno::EBUSY) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Err(Errno::EBUSY)
+}
+
+/// The minor number of a loop device is its own number, unless the kernel keeps some for its partitions.
+fn minor(device: u32) -> u64 {
+    let known = text(format_args!("/sys/block/loop{device}/dev")).ok().and_then(|path| limit::read(path.c()).ok());
+    known.and_then(|text| number(text.strip_prefix(b"7:")?)).unwrap_or(device.into())
+}
+
+/// Mounts the filesystem of a block device.
+pub fn mount_device(device: &CStr, place: &Place<'_>) -> nix::Result<Mounted> {
+    match try_types(device, place, place.flags) {
+        // What it is on cannot be written.
+        Err(Errno::EACCES | Errno::EROFS) if !place.flags.contains(MsFlags::MS_RDONLY) => {
+            try_types(device, place, place.flags | MsFlags::MS_RDONLY).map(|()| Mounted::ReadOnly)
+        }
+        // It is mounted elsewhere, and read-only.
+        Err(Errno::EBUSY) if writable::may_become(device, place) => {
+            try_types(device, place, place.flags | MsFlags::MS_RDONLY)?;
+            match mount(None::<&CStr>, place.target, None::<&CStr>, MsFlags::MS_REMOUNT | place.flags, place.data) {
+                Ok(()) => Ok(Mounted::AsAsked),
+                Err(_) => Ok(Mounted::ReadOnly),
+            }
+        }
+        other => other.map(|()| Mounted::AsAsked),
+    }
+}
+
+fn try_types(device: &CStr, place: &Place<'_>, flags: MsFlags) -> nix::Result<()> {
+    let one = |fstype| mount(Some(device), place.target, Some(fstype), flags, place.data);
+    if let Some(fstype) = place.fstype {
+        return one(fstype);
+    }
+    let mut last = Errno::ENODEV;
+    for fstype in TYPES {
+        match one(fstype) {
+            // Not this type, or a type this kernel does not have.
+            Err(Errno::EINVAL) => last = Errno::EINVAL,
+            Err(Errno::ENODEV) => {}
+            other => return other,
+        }
+    }
+    Err(last)
+}

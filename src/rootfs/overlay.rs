@@ -1,0 +1,89 @@
+//! `overlay:LOWER[:LOWER...]:UPPER`: a writable layer over one or more directories that stay as they are.
+//!
+//! Mounted in the container's own mount namespace, so that the host sees nothing of it. The last directory is the upper one, as
+//! LXC has it; it is made if need be, and UPPER.work beside it, which the kernel wants.
+
+use super::image::Place;
+use crate::limits::PATH_BYTES;
+use crate::spawn::barrier::{ROOTFS, Report, Step};
+use crate::text::PathText;
+use core::ffi::CStr;
+use nix::errno::Errno;
+use nix::mount::mount;
+use nix::sys::stat::{Mode, stat};
+use nix::unistd::mkdir;
+
+/// What is written behind `overlay:`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layers<'a> {
+    /// Colons between them, the uppermost first, as the kernel wants them.
+    pub lower: &'a [u8],
+    /// The writable one.
+    pub upper: &'a [u8],
+}
+
+/// What no path of a layer may hold: the kernel would take it for the end of the path.
+const RESERVED: &[u8] = b",\\";
+
+impl<'a> Layers<'a> {
+    /// Takes it apart. None: a directory is missing, not absolute, or has a comma or backslash.
+    pub fn read(text: &'a [u8]) -> Option<Layers<'a>> {
+        let colon = memchr::memrchr(b':', text)?;
+        let layers = Layers { lower: text.get(..colon)?, upper: text.get(colon + 1..)? };
+        let plain = |path: &[u8]| path.first() == Some(&b'/') && !path.iter().any(|byte| RESERVED.contains(byte));
+        layers.all().all(plain).then_some(layers)
+    }
+
+    /// Every directory, the upper one last.
+    pub fn all(&self) -> impl Iterator<Item = &'a [u8]> {
+        self.lower.split(|byte| *byte == b':').chain([self.upper])
+    }
+}
+
+/// Mounts it. A report's item is the directory that it is about, if it is about one, counted from 0.
+#[inline(never)] // its paths are for those who have an overlay
+pub fn mount_layers(layers: &Layers<'_>, place: &Place<'_>) -> Result<(), Report> {
+    let failed = |errno| Report::new(Step::Overlay, ROOTFS, errno);
+    let long = |_| failed(Errno::ENAMETOOLONG);
+    let path = |parts: &[&[u8]]| PathText::join(parts).map_err(long);
+    let mode = Mode::from_bits_truncate(0o755);
+    let upper = path(&[layers.upper])?;
+    let work = path(&[layers.upper, b".work"])?;
+    // Why one cannot be made shows when it is looked for.
+    let _ = mkdir(upper.c(), mode);
+    let _ = mkdir(work.c(), mode);
+    for (index, layer) in (0u16..).zip(layers.all()) {
+        stat(path(&[layer])?.c()).map_err(|errno| Report::new(Step::Overlay, index, errno))?;
+    }
+    let more: &[&[u8]] = &[b",", place.data.map_or(b"", CStr::to_bytes)];
+    let more = if place.data.is_some() { more } else { &[] };
+    let mut data =
+        PathText::<PATH_BYTES>::of(&[b"lowerdir=", layers.lower, b",upperdir=", layers.upper]).map_err(long)?;
+    more.iter().try_for_each(|part| data.push(part)).map_err(long)?;
+    let mut with_work = data.clone();
+    [b",workdir=", work.c().to_bytes()].iter().try_for_each(|part| with_work.push(part)).map_err(long)?;
+    let mut result = Err(Errno::ENODEV);
+    // Under its old name, in kernels that vendors patched it into before 3.18, maybe without a work directory.
+    for (fstype, data) in [(c"overlay", &with_work), (c"overlayfs", &with_work), (c"overlayfs", &data)] {
+        match mount(Some(fstype), place.target, Some(fstype), place.flags, Some(data.c())) {
+            Err(Errno::ENODEV) => {}
+            Err(Errno::EINVAL) if fstype == c"overlayfs" => result = Err(Errno::EINVAL),
+            other => return other.map_err(failed),
+        }
+    }
+    result.map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layers_the_last_one_is_the_upper() {
+        let read = |text| Layers::read(text).map(|layers| (layers.lower, layers.upper));
+        assert_eq!(read(b"/a:/b"), Some((&b"/a"[..], &b"/b"[..])));
+        assert_eq!(read(b"/a:/b:/c d"), Some((&b"/a:/b"[..], &b"/c d"[..])));
+        let bad = [&b"/a"[..], b"", b":/b", b"/a:", b"/a:b", b"a:/b", b"/a::/b", b"loop:/a:/b", b"/a,x:/b", b"/a:/b\\"];
+        bad.into_iter().for_each(|text| assert_eq!(read(text), None, "{text:?}"));
+    }
+}
