@@ -3,13 +3,15 @@
 use crate::support::Guest;
 use std::fs;
 
-/// A host whose kernel was started from slot b, and that knows one partition, `data_b`, which is /dev/null.
+/// A host whose kernel was started from slot b, and that knows a partition `data_b`, which is /dev/null, and
+/// two of one name.
 fn phone(guest: &Guest, cmdline: &str) {
     let file = guest.dir().join("cmdline");
     fs::write(&file, cmdline).unwrap();
     guest.sandbox.sh(&format!(
-        "mount --bind {} /proc/cmdline; mount -t tmpfs block /sys/class/block; mkdir /sys/class/block/sdz7
-        printf 'DEVNAME=null\\nPARTNAME=data_b\\n' >/sys/class/block/sdz7/uevent",
+        "mount --bind {} /proc/cmdline; mount -t tmpfs block /sys/class/block; cd /sys/class/block; mkdir sdz7 sdy1 mmc1
+        printf 'DEVNAME=null\\nPARTNAME=data_b\\n' >sdz7/uevent
+        for each in sdy1 mmc1; do printf \"DEVNAME=$each\\nPARTNAME=twice\\n\" >$each/uevent; done",
         file.display()
     ));
 }
@@ -28,7 +30,9 @@ fn partition_of_the_slot_is_mounted_by_its_name() {
 #[test]
 fn partition_that_is_not_there_is_refused_by_its_line() {
     for (entry, cmdline, says) in [
-        ("PARTLABEL=vendor_a vendor none bind", "", "no partition of that name"),
+        ("PARTLABEL=vendor_a vendor none bind", "", "no partition of that name, the nearest is "),
+        ("PARTLABEL=data data none bind", "", "the nearest is data_b"),
+        ("PARTLABEL=twice data none bind", "", " have that name"),
         ("PARTLABEL=data${slot} data none bind", "quiet", "no androidboot.slot_suffix"),
         ("PARTLABEL=../x data none bind", "", "expected a partition's name"),
     ] {

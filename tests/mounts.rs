@@ -75,10 +75,10 @@ fn image(guest: &Guest, test: &str) -> Option<String> {
 }
 
 /// An attached loop device; detached when dropped.
-struct LoopDevice(String);
+pub struct LoopDevice(pub String);
 
 impl LoopDevice {
-    fn new(image: &str) -> Self {
+    pub fn new(image: &str) -> Self {
         let output = Command::new("losetup").args(["--find", "--show", image]).output().unwrap();
         LoopDevice(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }

@@ -1,5 +1,6 @@
 //! Root filesystems and mounts from image files, overlays and partitions, and filesystems that a guest left read-only.
 
+use crate::mounts::LoopDevice;
 use crate::support::kernel::{self, Is, Kernel};
 use crate::support::report::Report;
 use crate::support::{Guest, skip};
@@ -320,4 +321,24 @@ fn directory_that_stays_read_only_is_said_and_started() {
     let ended = guest.run("exit 2");
     assert_eq!(ended.code, Some(2), "{ended}");
     assert!(guest.file("log").contains("base/rootfs stays read-only: Read-only file system"), "{ended}");
+}
+
+#[test]
+fn block_device_left_read_only_elsewhere_is_writable_unless_on_purpose() {
+    let test = "block_device_left_read_only_elsewhere";
+    let guest = Guest::new("block_ro");
+    let image = guest.dir().join("image");
+    if !make_image(test, &guest.rootfs(), &image) {
+        return;
+    }
+    let device = LoopDevice::new(&image.to_string_lossy());
+    let guest = guest.without_config().config(&format!("lxc.rootfs.path = {}\nlxc.console.path = none", device.0));
+    guest.sandbox.sh(&format!("mount {} /mnt; mount -o remount,ro /mnt; mount -o remount,bind,rw /mnt", device.0));
+    let ended = guest.run("say here , exit 3");
+    assert_eq!(ended.code, Some(3), "{ended}");
+    assert_eq!(guest.sandbox.sh("cat /mnt/results"), "here\n");
+    guest.sandbox.sh("mount -o remount,ro /mnt");
+    let ended = guest.run("exit 0");
+    assert!(ended.code == Some(255) && ended.stderr.contains("Device or resource busy"), "{ended}");
+    guest.sandbox.sh("umount /mnt");
 }

@@ -1,7 +1,7 @@
 //! The kernel's build options that containers need, and what each is for. Pure but for `find`.
 
 use super::{Findings, Verdict};
-use crate::config::Config;
+use crate::config::{Config, RootfsKind};
 use crate::spawn::namespaces;
 use crate::sys::clone::{Fork, fork};
 use crate::sys::fds::{self, open};
@@ -27,6 +27,8 @@ enum Need {
     Ptys,
     /// By a container whose /dev is made.
     Autodev,
+    /// By what is mounted from an image or an overlay.
+    Storage(RootfsKind),
     /// By settings of this controller in one of the two vocabularies.
     Controller(bool, &'static str),
     /// By none; it is said what is lost.
@@ -34,7 +36,7 @@ enum Need {
 }
 
 /// The table: the option's name, who needs it, what it is.
-const TABLE: [(&str, Need, &str); 22] = [
+const TABLE: [(&str, Need, &str); 24] = [
     ("NAMESPACES", Need::Always, "namespaces"),
     ("PID_NS", Need::Always, "process ids of its own"),
     ("UTS_NS", Need::Namespace(libc::CLONE_NEWUTS), "a host name of its own"),
@@ -45,6 +47,8 @@ const TABLE: [(&str, Need, &str); 22] = [
     ("SIGNALFD", Need::Always, "the supervisor's loop"),
     ("PROC_FS", Need::Always, "/proc"),
     ("TMPFS", Need::Autodev, "lxc.autodev"),
+    ("BLK_DEV_LOOP", Need::Storage(RootfsKind::Loop), "images: loop:"),
+    ("OVERLAY_FS", Need::Storage(RootfsKind::Overlay), "overlay:"),
     ("UNIX98_PTYS", Need::Ptys, "console and ttys"),
     ("CGROUPS", Need::Nobody, "limits, freezing, what info and top show"),
     ("CGROUP_FREEZER", Need::Controller(false, "freezer"), "freezing on v1"),
@@ -68,6 +72,10 @@ fn needed(need: Need, config: &Config<'_>) -> bool {
         Need::Nobody => false,
         Need::Ptys => config.pty_max > 0,
         Need::Autodev => config.autodev && config.rootfs.path.is_some(),
+        Need::Storage(kind) => {
+            let images = kind == RootfsKind::Loop && config.mounts.iter().any(|entry| entry.image);
+            config.rootfs.kind == kind || images
+        }
         Need::Namespace(flag) => namespaces::plan(config).is_ok_and(|plan| plan.flags() & flag as u64 != 0),
         Need::Controller(v2, name) => {
             let of = |file: &[u8]| file.split(|byte| *byte == b'.').next() == Some(name.as_bytes());

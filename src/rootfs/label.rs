@@ -3,6 +3,7 @@
 //!
 //! Looked up once, by the supervisor, before anything is made; a config without these words pays a glance at each source.
 
+use crate::config::values::distance;
 use crate::config::{Config, Origin};
 use crate::error::{Error, Result};
 use crate::text::{Arena, Shown};
@@ -66,33 +67,55 @@ fn found<'t>(config: &Config<'t>, source: &CStr, at: Origin, arena: &Arena<'t>) 
         Some((name, _)) if name.is_empty() || name.contains(&b'/') => {
             return Err(refuse("expected a partition's name"));
         }
-        Some((name, links)) => device(name, links).ok_or_else(|| {
-            refuse("no partition of that name (looked in /sys/class/block, /dev/block/by-name, /dev/disk)")
-        })?,
+        Some((name, links)) => device(name, links).map_err(|why| refuse(&why))?,
     };
     arena.copy(&device).map(Some).map_err(|_| refuse("no room for its path (limits::TEXT_BYTES)"))
 }
 
-/// The device of a partition: by what the kernel says, which needs no udev, or by a link.
-fn device(name: &[u8], links: &[&str]) -> Option<Vec<u8>> {
-    let by_kernel = || {
-        let entries = fs::read_dir("/sys/class/block").ok()?.flatten();
-        let own = entries.filter_map(|entry| fs::read(entry.path().join("uevent")).ok());
-        own.into_iter().find_map(|text| partition(&text, name).map(|device| [b"/dev/", device].concat()))
-    };
+/// The device of a partition; the error is why there is none to be taken.
+///
+/// Of several disks with the same names, as a card and the memory it was copied to, Android's links mean the one that was
+/// booted from. Where the kernel alone has to tell they are ambiguous; udev's links would mean any of them.
+fn device(name: &[u8], links: &[&str]) -> core::result::Result<Vec<u8>, String> {
     let exists = |path: &Vec<u8>| Path::new(OsStr::from_bytes(path)).exists();
-    let by_link = || {
-        let paths = links.iter().map(|directory| [directory.as_bytes(), b"/", name].concat());
-        paths.into_iter().find(exists)
-    };
-    let known = if links.len() > 1 { by_kernel().filter(exists) } else { None };
-    known.or_else(by_link)
+    let mut paths = links.iter().map(|directory| [directory.as_bytes(), b"/", name].concat());
+    // Only partition labels have a link of Android's, and only these does the kernel know.
+    let labels = links.len() > 1;
+    if labels && let Some(link) = paths.next().filter(exists) {
+        return Ok(link);
+    }
+    let known = if labels { known() } else { Vec::new() };
+    let mut named = known.iter().filter(|(label, _)| label == name);
+    if let Some((_, device)) = named.next() {
+        return match named.next() {
+            Some((_, other)) => Err(format!("{} and {} have that name", Shown(device), Shown(other))),
+            None => {
+                let nodes = [&b"/dev/"[..], b"/dev/block/"].map(|folder| [folder, device].concat());
+                nodes
+                    .into_iter()
+                    .find(exists)
+                    .ok_or_else(|| format!("it is {}, which has no node in /dev", Shown(device)))
+            }
+        };
+    }
+    let nearest = known.iter().min_by_key(|(label, _)| distance(label, name));
+    let nearest = nearest.map(|(label, _)| format!(", the nearest is {}", Shown(label))).unwrap_or_default();
+    paths.find(exists).ok_or_else(|| {
+        format!("no partition of that name{nearest} (looked in /sys/class/block, /dev/block/by-name, /dev/disk)")
+    })
 }
 
-/// The device of a uevent file, if it is that of the partition `name`.
-fn partition<'a>(uevent: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+/// Name and device of each partition that the kernel knows a name of.
+fn known() -> Vec<(Vec<u8>, Vec<u8>)> {
+    let entries = fs::read_dir("/sys/class/block").into_iter().flatten().flatten();
+    let texts = entries.filter_map(|entry| fs::read(entry.path().join("uevent")).ok());
+    texts.filter_map(|text| partition(&text).map(|(name, device)| (name.to_vec(), device.to_vec()))).collect()
+}
+
+/// Name and device in a uevent file, if it is that of a partition with a name.
+fn partition(uevent: &[u8]) -> Option<(&[u8], &[u8])> {
     let value = |key: &[u8]| uevent.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(key));
-    (value(b"PARTNAME=") == Some(name)).then(|| value(b"DEVNAME=")).flatten()
+    Some((value(b"PARTNAME=")?, value(b"DEVNAME=")?))
 }
 
 /// `_a` or `_b`, from a kernel command line or a bootconfig.
@@ -133,10 +156,9 @@ mod tests {
     }
 
     #[test]
-    fn partition_is_the_device_of_its_name_alone() {
+    fn partition_has_a_name_and_a_device() {
         let text = b"MAJOR=8\nMINOR=3\nDEVNAME=sda3\nDEVTYPE=partition\nPARTN=3\nPARTNAME=system_a\n";
-        assert_eq!(partition(text, b"system_a"), Some(&b"sda3"[..]));
-        assert_eq!(partition(text, b"system"), None);
-        assert_eq!(partition(b"DEVNAME=sda\n", b"system_a"), None);
+        assert_eq!(partition(text), Some((&b"system_a"[..], &b"sda3"[..])));
+        assert_eq!(partition(b"DEVNAME=sda\n"), None);
     }
 }

@@ -60,6 +60,7 @@ impl Command {
                 if getppid() != supervisor {
                     exit_now(126);
                 }
+                let _ = crate::prepare::oom::restore(host.oom_before);
                 let Err((step, errno)) = enter_and_run(host, init, command, input.as_fd());
                 crate::logging::complain(format_args!("{step}: {}", errno.desc()));
                 exit_now(if step == RUN && errno == Errno::ENOENT { 127 } else { 126 })

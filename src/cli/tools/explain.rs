@@ -9,7 +9,7 @@ use crate::config::{AutoProc, AutoSys, Config, ConsolePath, HookKind, RestartWhe
 use crate::error::Error;
 use crate::limits;
 use crate::prepare::{lock, reboot_probe};
-use crate::rootfs::{self, dev};
+use crate::rootfs::{self, Source, dev};
 use crate::spawn::namespaces;
 use crate::start::{find_hierarchies, init_words};
 use crate::text::{Arena, Shown, shown};
@@ -147,6 +147,11 @@ fn flag(name: &str) -> String {
     if name == "mnt" { "NS".to_owned() } else { name.to_ascii_uppercase() }
 }
 
+/// Where the lock would be is where what is no directory would be mounted.
+fn source<'t>(config: &Config<'t>) -> Result<Source<'t>, Error> {
+    rootfs::source(config, lock::RUN.first().copied().unwrap_or(c"/run"))
+}
+
 fn prepare(config: &Config<'_>, target: &Target<'_>, steps: &mut Steps) -> Result<(), Error> {
     let (name, lxcpath) = (shown(config.name), shown(config.lxcpath));
     steps
@@ -154,9 +159,7 @@ fn prepare(config: &Config<'_>, target: &Target<'_>, steps: &mut Steps) -> Resul
     if target.container().init_pid().is_ok() {
         steps.detail(format_args!("it is taken: {name} runs already, and the start would end here with exit code 0"));
     }
-    // Where the lock would be is where a block device would be mounted.
-    let directory = lock::RUN.first().copied().unwrap_or(c"/run");
-    let source = rootfs::source(config, directory)?;
+    let source = source(config)?;
     match config.rootfs.path {
         None => steps.skipped("rootfs", "none named: the container shares the host's files"),
         Some(_) => steps.detail(format_args!("the rootfs is there: {} ({})", shown(source.path), source.kind.name())),
@@ -196,8 +199,8 @@ fn filesystem(config: &Config<'_>, steps: &mut Steps) -> Result<(), Error> {
     hooks(config, HookKind::PreMount, "inside, before the rootfs", steps);
     let Some(path) = config.rootfs.path else { return Ok(()) };
     let options = config.rootfs.options_text.map(|options| format!(", options {}", shown(options))).unwrap_or_default();
-    let place = config.rootfs.mount.map_or(path.value, |mount| mount.value);
-    steps.step(format_args!("mount the rootfs {} on {}{options}", shown(path.value), shown(place)));
+    let Source { mountpoint, .. } = source(config)?;
+    steps.step(format_args!("mount the rootfs {} on {}{options}", shown(path.value), shown(mountpoint)));
     if config.autodev {
         steps.step(format_args!("mount tmpfs on /dev (size={})", config.autodev_size));
     } else {
