@@ -123,19 +123,36 @@ fn image_that_is_no_filesystem_is_named() {
 }
 
 #[test]
-fn image_of_squashfs_is_read_only_without_being_told() {
-    let test = "image_of_squashfs";
-    let guest =
-        Guest::new("squashfs").without_config().config("lxc.rootfs.path = loop:{dir}/image\nlxc.console.path = none");
-    let made = Command::new("mksquashfs")
-        .args([guest.rootfs(), guest.dir().join("image")])
-        .args(["-quiet", "-no-progress"])
-        .output();
-    if !made.is_ok_and(|output| output.status.success()) {
-        return skip(test, "no mksquashfs (package squashfs-tools)", false);
+fn image_of_a_read_only_kind_needs_no_word_for_it() {
+    for (tool, package) in [("mksquashfs", "squashfs-tools"), ("mkfs.erofs", "erofs-utils")] {
+        let guest =
+            Guest::new(tool).without_config().config("lxc.rootfs.path = loop:{dir}/image\nlxc.console.path = none");
+        let mut command = Command::new(tool);
+        match tool {
+            "mksquashfs" => command.args([guest.rootfs(), guest.dir().join("image")]).args(["-quiet", "-no-progress"]),
+            _ => command.args([guest.dir().join("image"), guest.rootfs()]),
+        };
+        if !command.output().is_ok_and(|output| output.status.success()) {
+            skip("image_of_a_read_only_kind", &format!("no {tool} (package {package})"), false);
+            continue;
+        }
+        let ended = guest.run("exit 5");
+        assert_eq!(ended.code, Some(5), "{ended}");
+        assert!(!guest.file("log").contains("read-only"), "{ended}");
+        guest.assert_nothing_left();
     }
-    let ended = guest.run("exit 5");
-    assert_eq!(ended.code, Some(5), "{ended}");
+}
+
+#[test]
+fn image_that_cannot_be_written_is_read_only_and_said_to_be() {
+    let Some(guest) = on_image("image_that_cannot_be_written", "image_ro_medium", "") else { return };
+    guest
+        .sandbox
+        .sh(&format!("mount --bind {0} {0}; mount -o remount,bind,ro {0}", guest.dir().join("image").display()));
+    let ended = guest.run("write /file x , exit 4");
+    assert_eq!(ended.code, Some(4), "{ended}");
+    let says = "/image stays read-only: Read-only file system";
+    assert!(ended.stderr.contains(says) || guest.file("log").contains(says), "{ended}");
     guest.assert_nothing_left();
 }
 
