@@ -9,9 +9,9 @@ fn phone(guest: &Guest, cmdline: &str) {
     let file = guest.dir().join("cmdline");
     fs::write(&file, cmdline).unwrap();
     guest.sandbox.sh(&format!(
-        "mount --bind {} /proc/cmdline; mount -t tmpfs block /sys/class/block; cd /sys/class/block; mkdir sdz7 sdy1 mmc1
-        printf 'DEVNAME=null\\nPARTNAME=data_b\\n' >sdz7/uevent
-        for each in sdy1 mmc1; do printf \"DEVNAME=$each\\nPARTNAME=twice\\n\" >$each/uevent; done",
+        "mount --bind {} /proc/cmdline; mount -t tmpfs block /sys/dev/block; cd /sys/dev/block; mkdir 8:7 8:1 179:1
+        printf 'MAJOR=8\\nMINOR=7\\nDEVNAME=null\\nPARTNAME=data_b\\n' >8:7/uevent
+        for each in 8:1 179:1; do printf 'MAJOR=8\\nMINOR=1\\nDEVNAME=sda1\\nPARTNAME=twice\\n' >$each/uevent; done",
         file.display()
     ));
 }
@@ -30,9 +30,9 @@ fn partition_of_the_slot_is_mounted_by_its_name() {
 #[test]
 fn partition_that_is_not_there_is_refused_by_its_line() {
     for (entry, cmdline, says) in [
-        ("PARTLABEL=vendor_a vendor none bind", "", "no partition of that name, the nearest is "),
+        ("PARTLABEL=vendor_a vendor none bind", "", "no partition of that name, the nearest is data_b"),
         ("PARTLABEL=data data none bind", "", "the nearest is data_b"),
-        ("PARTLABEL=twice data none bind", "", " have that name"),
+        ("PARTLABEL=twice data none bind", "", "2 partitions have that name"),
         ("PARTLABEL=data${slot} data none bind", "quiet", "no androidboot.slot_suffix"),
         ("PARTLABEL=../x data none bind", "", "expected a partition's name"),
     ] {

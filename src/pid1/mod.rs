@@ -12,7 +12,7 @@ mod boot;
 mod cgroups;
 mod children;
 mod console;
-mod early;
+pub mod early;
 mod machine;
 pub mod mountinfo;
 mod pods;

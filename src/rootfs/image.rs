@@ -11,21 +11,21 @@ use crate::cgroup::remove::{PAUSE_MS, pause};
 use crate::spawn::barrier::Step;
 use crate::sys::fds::{self, open};
 use crate::sys::loopdev;
-use crate::text::{PathText, number};
+use crate::text::Line;
 use core::ffi::CStr;
+use core::fmt::{self, Write};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag};
 use nix::mount::{MsFlags, mount};
 use nix::sys::stat::{Mode, SFlag, fstat, makedev, mknodat};
 use nix::sys::uio::pread;
 use nix::unistd::{UnlinkatFlags, unlinkat};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Filesystems that Linux and Android partitions have, the frequent ones first.
 const TYPES: [&CStr; 8] = [c"ext4", c"f2fs", c"erofs", c"squashfs", c"btrfs", c"xfs", c"ext3", c"ext2"];
-/// Major number of loop devices, and major and minor of /dev/loop-control (Documentation/admin-guide/devices.txt).
+/// Major number of loop devices (Documentation/admin-guide/devices.txt, which has /dev/loop-control as well).
 const LOOP: u64 = 7;
-const CONTROL: (u64, u64) = (10, 237);
 /// Somebody may take a free loop device before we do; nobody is faster this often.
 const RACES: u32 = 64;
 /// How often an image's lock is tried, with a pause: 5 s. It takes the kernel some milliseconds to let go of a dead
@@ -91,8 +91,8 @@ pub fn fault(path: &CStr) -> nix::Result<Option<&'static str>> {
 pub fn mount_file(file: &CStr, place: &Place<'_>) -> Result<Mounted, Failure> {
     let (image, can_write) = open_image(file, !place.flags.contains(MsFlags::MS_RDONLY)).map_err(Failure::Open)?;
     lock(&image, can_write)?;
-    let device = attach(&image, file, !can_write).map_err(Failure::Loop)?;
-    mount_device(device.path.c(), place).map_err(Failure::Mount)
+    let device = attach(image.as_fd(), file, !can_write).map_err(Failure::Loop)?;
+    mount_device(device.path(), place).map_err(Failure::Mount)
 }
 
 /// Opens an image to be written, if it is to be and can be.
@@ -121,59 +121,71 @@ fn lock(image: &OwnedFd, write: bool) -> Result<(), Failure> {
 
 /// A node of a device, opened.
 struct Node {
-    path: PathText,
+    path: Line<40>,
     fd: OwnedFd,
     /// We made it, where the host's /dev has none, so we remove it.
     made: bool,
 }
 
+impl Node {
+    fn path(&self) -> &CStr {
+        c_text(&self.path)
+    }
+
+    /// Opens it wherever it is, or one of our own making. Android's ueventd makes block devices in a folder.
+    fn open(name: fmt::Arguments<'_>, kind: SFlag, device: libc::dev_t, flags: OFlag) -> nix::Result<Node> {
+        let place = |folder: &str| {
+            let mut path = Line::new();
+            let _ = write!(path, "{folder}{name}\0");
+            path
+        };
+        let (folder, path) = (place("/dev/block/"), place("/dev/"));
+        for path in [folder, path.clone()] {
+            match open(c_text(&path), flags, Mode::empty()) {
+                Err(Errno::ENOENT) => {}
+                other => return other.map(|fd| Node { path, fd, made: false }),
+            }
+        }
+        mknodat(AT_FDCWD, c_text(&path), kind, Mode::S_IRUSR | Mode::S_IWUSR, device)?;
+        let opened = open(c_text(&path), flags, Mode::empty());
+        if opened.is_err() {
+            remove(&path);
+        }
+        opened.map(|fd| Node { path, fd, made: true })
+    }
+}
+
 impl Drop for Node {
     fn drop(&mut self) {
         if self.made {
-            let _ = unlinkat(AT_FDCWD, self.path.c(), UnlinkatFlags::NoRemoveDir);
+            remove(&self.path);
         }
     }
 }
 
-/// Opens the first of `paths` that there is, or a node of our own making at the last one's place.
-fn open_node(paths: &[PathText], kind: SFlag, device: impl FnOnce() -> (u64, u64), flags: OFlag) -> nix::Result<Node> {
-    for path in paths {
-        match open(path.c(), flags, Mode::empty()) {
-            Err(Errno::ENOENT) => {}
-            other => return other.map(|fd| Node { path: path.clone(), fd, made: false }),
-        }
-    }
-    let path = paths.last().cloned().ok_or(Errno::ENOENT)?;
-    let (major, minor) = device();
-    mknodat(AT_FDCWD, path.c(), kind, Mode::S_IRUSR | Mode::S_IWUSR, makedev(major as _, minor as _))?;
-    let opened = open(path.c(), flags, Mode::empty());
-    if opened.is_err() {
-        let _ = unlinkat(AT_FDCWD, path.c(), UnlinkatFlags::NoRemoveDir);
-    }
-    opened.map(|fd| Node { path, fd, made: true })
+fn c_text(path: &Line<40>) -> &CStr {
+    CStr::from_bytes_until_nul(path.bytes()).unwrap_or(c"")
 }
 
-fn text(parts: core::fmt::Arguments<'_>) -> nix::Result<PathText> {
-    PathText::format(parts).map_err(|_| Errno::ENAMETOOLONG)
+fn remove(path: &Line<40>) {
+    let _ = unlinkat(AT_FDCWD, c_text(path), UnlinkatFlags::NoRemoveDir);
 }
 
 /// Has a free loop device show the image.
-fn attach(image: &OwnedFd, file: &CStr, read_only: bool) -> nix::Result<Node> {
-    let control = [PathText::join(&[b"/dev/loop-control"]).map_err(|_| Errno::ENAMETOOLONG)?];
-    let control = open_node(&control, SFlag::S_IFCHR, || CONTROL, OFlag::O_RDWR)?;
+fn attach(image: BorrowedFd<'_>, file: &CStr, read_only: bool) -> nix::Result<Node> {
+    let control = Node::open(format_args!("loop-control"), SFlag::S_IFCHR, makedev(10, 237), OFlag::O_RDWR)?;
     for _ in 0..RACES {
         let number = loopdev::free(control.fd.as_fd())?;
-        // Android's ueventd makes them in a folder.
-        let paths = [text(format_args!("/dev/block/loop{number}"))?, text(format_args!("/dev/loop{number}"))?];
         let flags = if read_only { OFlag::O_RDONLY } else { OFlag::O_RDWR };
-        let device = match open_node(&paths, SFlag::S_IFBLK, || (LOOP, minor(number)), flags) {
+        let device = match Node::open(format_args!("loop{number}"), SFlag::S_IFBLK, device(number), flags) {
             // It was taken away again.
             Err(Errno::ENXIO | Errno::EBUSY) => continue,
             other => other?,
         };
-        let (fd, image) = (device.fd.as_fd(), image.as_fd());
-        let shown = match loopdev::configure(fd, image, read_only, file.to_bytes()) {
-            Err(Errno::EINVAL | Errno::ENOTTY | Errno::ENOSYS) => loopdev::configure_in_two(fd, image, file.to_bytes()),
+        let shown = match loopdev::configure(device.fd.as_fd(), image, read_only, file.to_bytes()) {
+            Err(Errno::EINVAL | Errno::ENOTTY | Errno::ENOSYS) => {
+                loopdev::configure_in_two(device.fd.as_fd(), image, file.to_bytes())
+            }
             other => other,
         };
         match shown {
@@ -186,9 +198,12 @@ fn attach(image: &OwnedFd, file: &CStr, read_only: bool) -> nix::Result<Node> {
 }
 
 /// The minor number of a loop device is its own number, unless the kernel keeps some for its partitions.
-fn minor(device: u32) -> u64 {
-    let known = text(format_args!("/sys/block/loop{device}/dev")).ok().and_then(|path| limit::read(path.c()).ok());
-    known.and_then(|text| number(text.strip_prefix(b"7:")?)).unwrap_or(device.into())
+fn device(number: u32) -> libc::dev_t {
+    let mut path = Line::new();
+    let _ = write!(path, "/sys/block/loop{number}/dev\0");
+    let known = limit::read(c_text(&path)).ok();
+    let minor = known.and_then(|text| crate::text::number(text.strip_prefix(b"7:")?));
+    makedev(LOOP, minor.unwrap_or(number.into()) as _)
 }
 
 /// Mounts the filesystem of a block device.

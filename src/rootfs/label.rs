@@ -6,12 +6,12 @@
 use crate::config::values::distance;
 use crate::config::{Config, Origin};
 use crate::error::{Error, Result};
-use crate::text::{Arena, Shown};
+use crate::pid1::early::{Device, for_each_device};
+use crate::text::{Arena, Line, PathText, Shown};
 use core::ffi::CStr;
-use std::ffi::OsStr;
+use core::fmt;
+use nix::unistd::{AccessFlags, access};
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 
 const SLOT: &[u8] = b"${slot}";
 
@@ -54,68 +54,68 @@ fn found<'t>(config: &Config<'t>, source: &CStr, at: Origin, arena: &Arena<'t>) 
     if !named && memchr::memmem::find(source, SLOT).is_none() {
         return Ok(None);
     }
-    let refuse = |why: &str| Error::new("rootfs", format_args!("{}: {}: {why}", config.place(at), Shown(source)));
+    let refuse =
+        |why: fmt::Arguments<'_>| Error::new("rootfs", format_args!("{}: {}: {why}", config.place(at), Shown(source)));
     let mut text = source.to_vec();
     while let Some(place) = memchr::memmem::find(&text, SLOT) {
         let read = |path| fs::read(path).unwrap_or_default();
         let slot = slot(&read("/proc/cmdline")).or_else(|| slot(&read("/proc/bootconfig")));
-        let slot = slot.ok_or_else(|| refuse("the kernel command line has no androidboot.slot_suffix"))?;
+        let slot =
+            slot.ok_or_else(|| refuse(format_args!("the kernel command line has no androidboot.slot_suffix")))?;
         text.splice(place..place + SLOT.len(), slot);
     }
-    let device = match KINDS.iter().find_map(|(kind, links)| Some((text.strip_prefix(kind.as_bytes())?, *links))) {
-        None => text,
+    let device;
+    let found = match KINDS.iter().find_map(|(kind, links)| Some((text.strip_prefix(kind.as_bytes())?, *links))) {
+        None => &text[..],
         Some((name, _)) if name.is_empty() || name.contains(&b'/') => {
-            return Err(refuse("expected a partition's name"));
+            return Err(refuse(format_args!("expected a partition's name")));
         }
-        Some((name, links)) => device(name, links).map_err(|why| refuse(&why))?,
+        Some((name, links)) => {
+            device = self::device(name, links, &refuse)?;
+            device.c().to_bytes()
+        }
     };
-    arena.copy(&device).map(Some).map_err(|_| refuse("no room for its path (limits::TEXT_BYTES)"))
+    arena.copy(found).map(Some).map_err(|_| refuse(format_args!("no room for its path (limits::TEXT_BYTES)")))
 }
 
-/// The device of a partition; the error is why there is none to be taken.
+/// The device of a partition.
 ///
 /// Of several disks with the same names, as a card and the memory it was copied to, Android's links mean the one that was
 /// booted from. Where the kernel alone has to tell they are ambiguous; udev's links would mean any of them.
-fn device(name: &[u8], links: &[&str]) -> core::result::Result<Vec<u8>, String> {
-    let exists = |path: &Vec<u8>| Path::new(OsStr::from_bytes(path)).exists();
-    let mut paths = links.iter().map(|directory| [directory.as_bytes(), b"/", name].concat());
+fn device(name: &[u8], links: &[&str], refuse: &dyn Fn(fmt::Arguments<'_>) -> Error) -> Result<PathText> {
+    let there = |folder: &[u8], name: &[u8]| {
+        PathText::join(&[folder, name]).ok().filter(|path| access(path.c(), AccessFlags::F_OK).is_ok())
+    };
+    let mut links = links.iter().map(|folder| there(folder.as_bytes(), name));
     // Only partition labels have a link of Android's, and only these does the kernel know.
     let labels = links.len() > 1;
-    if labels && let Some(link) = paths.next().filter(exists) {
+    if labels && let Some(Some(link)) = links.next() {
         return Ok(link);
     }
-    let known = if labels { known() } else { Vec::new() };
-    let mut named = known.iter().filter(|(label, _)| label == name);
-    if let Some((_, device)) = named.next() {
-        return match named.next() {
-            Some((_, other)) => Err(format!("{} and {} have that name", Shown(device), Shown(other))),
-            None => {
-                let nodes = [&b"/dev/"[..], b"/dev/block/"].map(|folder| [folder, device].concat());
-                nodes
-                    .into_iter()
-                    .find(exists)
-                    .ok_or_else(|| format!("it is {}, which has no node in /dev", Shown(device)))
-            }
-        };
+    let (mut same, mut least) = (0, usize::MAX);
+    let (mut nearest, mut node) = (Line::<72>::new(), Line::<64>::new());
+    let mut look = |device: &Device<'_>| {
+        let Some(label) = device.label.filter(|_| labels) else { return };
+        same += u32::from(label == name);
+        let distance = if label == name { 0 } else { distance(label, name).max(1) };
+        if distance < least {
+            least = distance;
+            (nearest, node) = (Line::new(), Line::new());
+            nearest.push(label);
+            node.push(device.name);
+        }
+    };
+    for_each_device(c"/sys/dev/block", &mut look);
+    match same {
+        0 => links.find_map(|link| link).ok_or_else(|| match nearest.text() {
+            "" => refuse(format_args!("no partition of that name")),
+            nearest => refuse(format_args!("no partition of that name, the nearest is {nearest}")),
+        }),
+        1 => there(b"/dev/", node.bytes())
+            .or_else(|| there(b"/dev/block/", node.bytes()))
+            .ok_or_else(|| refuse(format_args!("/dev has no {node}"))),
+        _ => Err(refuse(format_args!("{same} partitions have that name"))),
     }
-    let nearest = known.iter().min_by_key(|(label, _)| distance(label, name));
-    let nearest = nearest.map(|(label, _)| format!(", the nearest is {}", Shown(label))).unwrap_or_default();
-    paths.find(exists).ok_or_else(|| {
-        format!("no partition of that name{nearest} (looked in /sys/class/block, /dev/block/by-name, /dev/disk)")
-    })
-}
-
-/// Name and device of each partition that the kernel knows a name of.
-fn known() -> Vec<(Vec<u8>, Vec<u8>)> {
-    let entries = fs::read_dir("/sys/class/block").into_iter().flatten().flatten();
-    let texts = entries.filter_map(|entry| fs::read(entry.path().join("uevent")).ok());
-    texts.filter_map(|text| partition(&text).map(|(name, device)| (name.to_vec(), device.to_vec()))).collect()
-}
-
-/// Name and device in a uevent file, if it is that of a partition with a name.
-fn partition(uevent: &[u8]) -> Option<(&[u8], &[u8])> {
-    let value = |key: &[u8]| uevent.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(key));
-    Some((value(b"PARTNAME=")?, value(b"DEVNAME=")?))
 }
 
 /// `_a` or `_b`, from a kernel command line or a bootconfig.
@@ -153,12 +153,5 @@ mod tests {
         ] {
             assert_eq!(slot(text.as_bytes()), slot_is.map(|text| text.as_bytes().to_vec()), "{text}");
         }
-    }
-
-    #[test]
-    fn partition_has_a_name_and_a_device() {
-        let text = b"MAJOR=8\nMINOR=3\nDEVNAME=sda3\nDEVTYPE=partition\nPARTN=3\nPARTNAME=system_a\n";
-        assert_eq!(partition(text), Some((&b"system_a"[..], &b"sda3"[..])));
-        assert_eq!(partition(b"DEVNAME=sda\n"), None);
     }
 }

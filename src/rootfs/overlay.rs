@@ -7,7 +7,6 @@ use super::image::Place;
 use crate::limits::PATH_BYTES;
 use crate::spawn::barrier::{ROOTFS, Report, Step};
 use crate::text::PathText;
-use core::ffi::CStr;
 use nix::errno::Errno;
 use nix::mount::mount;
 use nix::sys::stat::{Mode, stat};
@@ -55,16 +54,13 @@ pub fn mount_layers(layers: &Layers<'_>, place: &Place<'_>) -> Result<(), Report
     for (index, layer) in (0u16..).zip(layers.all()) {
         stat(path(&[layer])?.c()).map_err(|errno| Report::new(Step::Overlay, index, errno))?;
     }
-    let more: &[&[u8]] = &[b",", place.data.map_or(b"", CStr::to_bytes)];
-    let more = if place.data.is_some() { more } else { &[] };
-    let mut data =
-        PathText::<PATH_BYTES>::of(&[b"lowerdir=", layers.lower, b",upperdir=", layers.upper]).map_err(long)?;
-    more.iter().try_for_each(|part| data.push(part)).map_err(long)?;
-    let mut with_work = data.clone();
-    [b",workdir=", work.c().to_bytes()].iter().try_for_each(|part| with_work.push(part)).map_err(long)?;
     let mut result = Err(Errno::ENODEV);
     // Under its old name, in kernels that vendors patched it into before 3.18, maybe without a work directory.
-    for (fstype, data) in [(c"overlay", &with_work), (c"overlayfs", &with_work), (c"overlayfs", &data)] {
+    for (fstype, works) in [(c"overlay", true), (c"overlayfs", true), (c"overlayfs", false)] {
+        let [comma, more] = place.data.map_or([&b""[..]; 2], |data| [b",", data.to_bytes()]);
+        let [key, work] = if works { [&b",workdir="[..], work.c().to_bytes()] } else { [&b""[..]; 2] };
+        let parts = [b"lowerdir=", layers.lower, b",upperdir=", layers.upper, key, work, comma, more];
+        let data = PathText::<PATH_BYTES>::of(&parts).map_err(long)?;
         match mount(Some(fstype), place.target, Some(fstype), place.flags, Some(data.c())) {
             Err(Errno::ENODEV) => {}
             Err(Errno::EINVAL) if fstype == c"overlayfs" => result = Err(Errno::EINVAL),
