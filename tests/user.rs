@@ -58,7 +58,7 @@ const OLD: &str = "\
     mkdir mkdirat mknodat mmap mmap2 mount mprotect munmap nanosleep newfstatat open openat personality pipe2 \
     pivot_root poll ppoll prctl pread64 prlimit64 pwrite64 read readlink readlinkat readv recvfrom recvmsg \
     rt_sigaction rt_sigprocmask sendmsg sendto set_tid_address setgid setgid32 setgroups setgroups32 sethostname \
-    setns setpgid setsid setsockopt setuid setuid32 signalfd4 socket socketpair stat stat64 symlinkat umask \
+    setns setpgid setsid setsockopt setuid setuid32 signalfd4 socket socketpair stat stat64 statfs statfs64 symlinkat umask \
     umount2 uname unlink unlinkat unshare wait4 waitid write writev";
 
 /// The younger ones: for the first four the C library has the older way, the rest are ours (`old_kernels::NEW`).
