@@ -4,7 +4,7 @@
 //! The one letter that these tests let a guest write to sysrq-trigger is `h`, the help text in the kernel's log.
 
 use crate::support::kernel::{self, Is, Kernel};
-use crate::support::{Guest, emulated, skip};
+use crate::support::{Guest, emulated, skip, strace};
 use std::path::Path;
 
 const PROC: &str = "lxc.mount.entry = proc proc proc nodev,noexec,nosuid 0 0";
@@ -318,5 +318,16 @@ fn protect_path_that_nobody_serves_keeps_nobody_waiting_but_its_caller() {
     assert_eq!(guest.results(), "waiting\n");
     assert_eq!(guest.client("stop", &["-k"]).code, Some(0));
     running.wait();
+    guest.assert_nothing_left();
+}
+
+#[test]
+fn protect_guest_that_has_ended_before_its_mounts_are_watched_is_no_error() {
+    if !strace::available("protect_guest_that_has_ended_before_its_mounts_are_watched_is_no_error") {
+        return;
+    }
+    let guest = protected("short");
+    let ended = strace::run(&guest, "exit 7", &["seccomp:error=ENOSYS".into(), "epoll_pwait:delay_exit=300000".into()]);
+    assert_eq!(ended.code, Some(7), "{ended}");
     guest.assert_nothing_left();
 }

@@ -248,6 +248,27 @@ fn overlay_writes_go_to_the_upper_directory_alone() {
 }
 
 #[test]
+fn overlay_keeps_its_writes_for_the_next_start_unless_read_only() {
+    let guest = Guest::new("overlay_again").without_config().config(
+        "lxc.rootfs.path = overlay:{rootfs}:{dir}/delta
+        lxc.rootfs.mount = {dir}/mnt
+        lxc.console.path = none",
+    );
+    fs::create_dir(guest.dir().join("mnt")).unwrap();
+    let ended = guest.run("write /kept first , exit 3");
+    assert_eq!(ended.code, Some(3), "{ended}");
+    guest.assert_nothing_left();
+    let ended = guest.run("read /kept , exit 4");
+    assert_eq!(ended.code, Some(4), "{ended}");
+    assert_eq!(guest.file("delta/results"), "write /kept: ok\nread /kept: first\n");
+    let guest = guest.config("lxc.rootfs.options = ro");
+    let ended = guest.run("write /lost x , exit 5");
+    assert_eq!(ended.code, Some(5), "{ended}");
+    assert!(!guest.dir().join("delta/lost").exists() && !guest.rootfs().join("kept").exists(), "{ended}");
+    guest.assert_nothing_left();
+}
+
+#[test]
 fn overlay_that_cannot_be_is_named() {
     for (layers, what) in [
         ("{dir}/none:{rootfs}:{dir}/delta", "overlay: {config}:1: {dir}/none: No such file or directory"),

@@ -956,7 +956,7 @@ fn set_rootfs<'t>(c: &mut Config<'t>, g: &Given<'_, 't>) -> Result<(), Fault> {
         b"" => RootfsKind::Plain,
         b"dir" => RootfsKind::Dir,
         b"loop" => RootfsKind::Loop,
-        b"overlay" | b"overlayfs" | b"aufs" => RootfsKind::Overlay,
+        b"overlay" | b"overlayfs" => RootfsKind::Overlay,
         _ => RootfsKind::Other,
     };
     c.rootfs.driver = if driver.is_empty() { c"" } else { g.arena.copy(driver)? };

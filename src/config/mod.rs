@@ -65,9 +65,10 @@ pub enum RootfsKind {
     Dir,
     /// `loop:`
     Loop,
-    /// `overlay:` (`overlayfs:`, `aufs:` in old files)
+    /// `overlay:` (`overlayfs:` in old files)
     Overlay,
-    /// A driver that this project does not have (`lvm:`, `zfs:`, `btrfs:`, `rbd:`, `nbd:`).
+    /// A driver that this project does not have (`lvm:`, `zfs:`, `btrfs:`, `rbd:`, `nbd:`; `aufs:`, whose layers mark
+    /// deleted files in a way that an overlay would show as files).
     Other,
 }
 

@@ -561,6 +561,7 @@ fn not_built_lists_what_a_start_needs() {
         ("lxc.network.type = veth", "lxc.net.0.type"),
         ("lxc.rootfs = lvm:/a", "lxc.rootfs.path"),
         ("lxc.rootfs.path = zfs:/a", "lxc.rootfs.path"),
+        ("lxc.rootfs = aufs:/a:/b", "lxc.rootfs.path"),
         ("lxc.rootfs.options = idmap=container", "lxc.rootfs.options"),
         ("lxc.mount.entry = /a a none bind,idmap=container", "lxc.mount.entry"),
         ("lxc.mount.auto = shmounts:/a:/b", "lxc.mount.auto"),

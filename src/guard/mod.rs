@@ -93,8 +93,13 @@ impl Guard {
         );
         let table = PathText::format(format_args!("/proc/{init}/mountinfo"))
             .map_err(|_| Errno::ENAMETOOLONG)
-            .and_then(|path| crate::sys::fds::open(path.c(), OFlag::O_RDONLY, nix::sys::stat::Mode::empty()))
-            .map_err(failed("the guest's mountinfo"))?;
+            .and_then(|path| crate::sys::fds::open(path.c(), OFlag::O_RDONLY, nix::sys::stat::Mode::empty()));
+        let table = match table {
+            Ok(table) => table,
+            // init has ended already, has no mounts any more, and is not reaped yet.
+            Err(Errno::EINVAL) => return Ok(()),
+            Err(errno) => return Err(failed("the guest's mountinfo")(errno)),
+        };
         host.watch(&table, Source::Mounts, EpollFlags::EPOLLPRI).map_err(failed("epoll_ctl"))?;
         self.table = Some(table);
         // The child does not wait for us.
