@@ -43,7 +43,9 @@ pub const CONDITIONS: usize = 16;
 pub const NICS: usize = 16;
 /// Fields of one network link (addresses and routes may repeat).
 pub const NIC_FIELDS: usize = 24;
-/// Supplementary groups of init, `lxc.group` words, `lxc.idmap` lines.
+/// `lxc.idmap` lines. A map with a few holes for a device's groups has about a dozen.
+pub const ID_MAPS: usize = 32;
+/// Supplementary groups of init.
 pub const GROUPS: usize = 32;
 /// `lxc.tty.max`: LXC has no limit; Android uses 4.
 pub const TTYS: usize = 64;

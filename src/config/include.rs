@@ -2,7 +2,7 @@
 
 use super::keys::{self, Given, Kind};
 use super::values::Fault;
-use super::{At, COMMAND_LINE, CgroupAccess, Config, NicType, NotBuilt, Origin, RootfsKind, lex, mounts};
+use super::{At, COMMAND_LINE, CgroupAccess, Config, DEFAULT, NicType, NotBuilt, Origin, RootfsKind, lex, mounts};
 use crate::error::Error;
 use crate::limits;
 use crate::text::{Arena, PathText, Shown, shown};
@@ -347,7 +347,7 @@ fn finish<'t>(config: &mut Config<'t>, arena: &Arena<'t>) -> Result<()> {
 
 /// Notes what a start must refuse. One note a key is enough.
 fn not_built<'t>(config: &mut Config<'t>, arena: &Arena<'t>) -> Result<(), crate::text::Full> {
-    let Config { not_built, kept, rootfs, mount_auto, mounts, fstab_mounts, nics, .. } = config;
+    let Config { not_built, kept, rootfs, mount_auto, mounts, fstab_mounts, nics, isolation, .. } = config;
     not_built.clear();
     let mut note = |key, at| {
         if !not_built.iter().any(|noted| noted.key == key) {
@@ -371,8 +371,47 @@ fn not_built<'t>(config: &mut Config<'t>, arena: &Arena<'t>) -> Result<(), crate
     for (index, entry) in mounts.iter().enumerate().filter(|(_, entry)| entry.idmap) {
         note(if index < *fstab_mounts { c"lxc.mount.fstab" } else { c"lxc.mount.entry" }, entry.at);
     }
-    for nic in nics.iter().filter(|nic| nic.kind == NicType::Other) {
+    for nic in nics.iter().filter(|nic| !matches!(nic.kind, NicType::None | NicType::Empty)) {
         note(arena.format(format_args!("lxc.net.{}.type", nic.index))?, nic.at);
+    }
+    for (key, value) in [
+        (c"lxc.seccomp.profile", isolation.seccomp),
+        (c"lxc.seccomp.notify.proxy", isolation.seccomp_proxy),
+        (c"lxc.selinux.context", isolation.selinux),
+        (c"lxc.selinux.context.keyring", isolation.selinux_keyring),
+        (c"lxc.cgroup.dir", isolation.cgroup_dir),
+        (c"lxc.cgroup.dir.monitor", isolation.cgroup_monitor),
+        (c"lxc.cgroup.dir.monitor.pivot", isolation.cgroup_monitor_pivot),
+        (c"lxc.cgroup.dir.container", isolation.cgroup_container),
+        (c"lxc.cgroup.dir.container.inner", isolation.cgroup_inner),
+    ] {
+        if let Some(value) = value {
+            note(key, value.at);
+        }
+    }
+    if let Some(profile) = isolation.apparmor
+        && !matches!(profile.value.to_bytes(), b"unconfined" | b"unchanged")
+    {
+        note(c"lxc.apparmor.profile", profile.at);
+    }
+    for (key, value) in [
+        (c"lxc.cgroup.relative", isolation.cgroup_relative),
+        (c"lxc.sched.core", isolation.sched_core),
+        (c"lxc.ephemeral", isolation.ephemeral),
+        (c"lxc.monitor.unshare", isolation.monitor_unshare),
+    ] {
+        if value == Some(true) {
+            note(key, DEFAULT);
+        }
+    }
+    if isolation.time_boot.is_some() || isolation.time_monotonic.is_some() {
+        note(c"lxc.time.offset.boot", DEFAULT);
+    }
+    for share in isolation.share.iter() {
+        note(c"lxc.namespace.share", share.at);
+    }
+    for map in isolation.idmap.iter() {
+        note(c"lxc.idmap", map.at);
     }
     for value in kept.iter() {
         let row = keys::find(value.key.to_bytes());

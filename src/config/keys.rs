@@ -5,11 +5,12 @@
 //! of them. An empty value puts a key back to its default or clears a list; a repeated list key appends, any other
 //! key's last value wins.
 
+use super::isolation::Share;
 use super::own::{Binder, Danger, Exhausted, Protect, ReadyFailed, RebootAction, RebootRule, StopMethod};
 use super::values::{self, Fault};
 use super::{
     Alive, At, AutoProc, AutoSys, CgroupSetting, Config, ConsolePath, Hook, HookKind, Kept, List, MountAuto,
-    NamedValue, Origin, Prlimit, RestartWhen, RootfsKind, lex, mounts, nics, readiness,
+    NamedValue, Origin, Prlimit, RestartWhen, RootfsKind, isolation, lex, mounts, nics, readiness,
 };
 use crate::limits;
 use crate::text::{Arena, Shown, shown};
@@ -100,8 +101,6 @@ pub enum Keep {
     Lines,
     /// Each word is a value.
     Words,
-    /// A family; each member's last value wins.
-    Members,
 }
 
 /// What a setter gets.
@@ -261,10 +260,6 @@ const fn row(name: &'static CStr, old: &'static [&'static str], kind: Kind) -> K
     Key { name, old, kind }
 }
 
-/// A kept key that takes any text and always needs what is not built.
-const UNBUILT: Kind = Kind::Kept(Keep::Last, any, always);
-/// A kept switch that needs what is not built once it is on.
-const UNBUILT_FLAG: Kind = Kind::Kept(Keep::Last, flag, |value| value == b"1");
 /// A kept switch without effect.
 const KEPT_FLAG: Kind = Kind::Kept(Keep::Last, flag, never);
 
@@ -576,12 +571,32 @@ pub static TABLE: &[Key] = &[
     row(c"lxc.environment", &[], Kind::Environment(|c| &c.environment, |c| &mut c.environment)),
     row(c"lxc.environment.runtime", &[], Kind::Environment(|c| &c.environment_runtime, |c| &mut c.environment_runtime)),
     row(c"lxc.environment.hooks", &[], Kind::Environment(|c| &c.environment_hooks, |c| &mut c.environment_hooks)),
-    row(c"lxc.cgroup.dir", &[], UNBUILT),
-    row(c"lxc.cgroup.dir.monitor", &[], UNBUILT),
-    row(c"lxc.cgroup.dir.monitor.pivot", &[], UNBUILT),
-    row(c"lxc.cgroup.dir.container", &[], UNBUILT),
-    row(c"lxc.cgroup.dir.container.inner", &[], UNBUILT),
-    row(c"lxc.cgroup.relative", &[], UNBUILT_FLAG),
+    row(c"lxc.cgroup.dir", &[], Kind::TextAt(|c| &c.isolation.cgroup_dir, |c| &mut c.isolation.cgroup_dir)),
+    row(
+        c"lxc.cgroup.dir.monitor",
+        &[],
+        Kind::TextAt(|c| &c.isolation.cgroup_monitor, |c| &mut c.isolation.cgroup_monitor),
+    ),
+    row(
+        c"lxc.cgroup.dir.monitor.pivot",
+        &[],
+        Kind::TextAt(|c| &c.isolation.cgroup_monitor_pivot, |c| &mut c.isolation.cgroup_monitor_pivot),
+    ),
+    row(
+        c"lxc.cgroup.dir.container",
+        &[],
+        Kind::TextAt(|c| &c.isolation.cgroup_container, |c| &mut c.isolation.cgroup_container),
+    ),
+    row(
+        c"lxc.cgroup.dir.container.inner",
+        &[],
+        Kind::TextAt(|c| &c.isolation.cgroup_inner, |c| &mut c.isolation.cgroup_inner),
+    ),
+    row(
+        c"lxc.cgroup.relative",
+        &[],
+        Kind::Switch(|c| &c.isolation.cgroup_relative, |c| &mut c.isolation.cgroup_relative),
+    ),
     row(
         c"lxc.cgroup",
         &[],
@@ -624,29 +639,85 @@ pub static TABLE: &[Key] = &[
             |c, out| values::namespace_names(c.namespaces.clone.unwrap_or(0)).try_for_each(|name| out.one(name)),
         ),
     ),
-    row(c"lxc.namespace.share", &[], Kind::Kept(Keep::Members, any, always)),
-    row(c"lxc.time.offset.boot", &[], Kind::Kept(Keep::Last, time_offset, always)),
-    row(c"lxc.time.offset.monotonic", &[], Kind::Kept(Keep::Last, time_offset, always)),
-    row(c"lxc.idmap", &["lxc.id_map"], Kind::Kept(Keep::Lines, idmap, always)),
+    row(c"lxc.namespace.share", &[], Kind::Family(set_share, show_share)),
+    row(
+        c"lxc.time.offset.boot",
+        &[],
+        Kind::One(
+            |c, g| g.put(&mut c.isolation.time_boot, None, |v| isolation::time_offset(v).map(Some)),
+            |c, out| c.isolation.time_boot.map_or(Ok(()), |ns| out.one(isolation::Offset(ns))),
+        ),
+    ),
+    row(
+        c"lxc.time.offset.monotonic",
+        &[],
+        Kind::One(
+            |c, g| g.put(&mut c.isolation.time_monotonic, None, |v| isolation::time_offset(v).map(Some)),
+            |c, out| c.isolation.time_monotonic.map_or(Ok(()), |ns| out.one(isolation::Offset(ns))),
+        ),
+    ),
+    row(
+        c"lxc.idmap",
+        &["lxc.id_map"],
+        Kind::List(
+            |c, g| {
+                if g.value.is_empty() {
+                    c.isolation.idmap.clear();
+                    return Ok(());
+                }
+                let map = isolation::idmap(g)?;
+                c.isolation.idmap.push(map).map_err(|_| Fault::Full(&("id maps", limits::ID_MAPS, "ID_MAPS")))
+            },
+            |c, out| c.isolation.idmap.iter().try_for_each(|map| out.one(map)),
+        ),
+    ),
     row(c"lxc.no_new_privs", &[], Kind::Flag(|c| &c.no_new_privs, |c| &mut c.no_new_privs, false)),
     row(
         c"lxc.apparmor.profile",
         &["lxc.aa_profile"],
-        Kind::Kept(Keep::Last, any, |v| !matches!(v, b"unconfined" | b"unchanged")),
+        Kind::TextAt(|c| &c.isolation.apparmor, |c| &mut c.isolation.apparmor),
     ),
     row(c"lxc.apparmor.allow_incomplete", &["lxc.aa_allow_incomplete"], KEPT_FLAG),
     row(c"lxc.apparmor.allow_nesting", &[], KEPT_FLAG),
     row(c"lxc.apparmor.raw", &[], Kind::Kept(Keep::Lines, any, always)),
-    row(c"lxc.selinux.context", &["lxc.se_context"], UNBUILT),
-    row(c"lxc.selinux.context.keyring", &[], UNBUILT),
-    row(c"lxc.seccomp.profile", &["lxc.seccomp"], UNBUILT),
-    row(c"lxc.seccomp.allow_nesting", &[], UNBUILT_FLAG),
-    row(c"lxc.seccomp.notify.proxy", &[], UNBUILT),
-    row(c"lxc.seccomp.notify.cookie", &[], UNBUILT),
-    row(c"lxc.keyring.session", &[], UNBUILT_FLAG),
-    row(c"lxc.sched.core", &[], UNBUILT_FLAG),
-    row(c"lxc.ephemeral", &[], UNBUILT_FLAG),
-    row(c"lxc.monitor.unshare", &[], UNBUILT_FLAG),
+    row(
+        c"lxc.selinux.context",
+        &["lxc.se_context"],
+        Kind::TextAt(|c| &c.isolation.selinux, |c| &mut c.isolation.selinux),
+    ),
+    row(
+        c"lxc.selinux.context.keyring",
+        &[],
+        Kind::TextAt(|c| &c.isolation.selinux_keyring, |c| &mut c.isolation.selinux_keyring),
+    ),
+    row(c"lxc.seccomp.profile", &["lxc.seccomp"], Kind::TextAt(|c| &c.isolation.seccomp, |c| &mut c.isolation.seccomp)),
+    row(
+        c"lxc.seccomp.allow_nesting",
+        &[],
+        Kind::Switch(|c| &c.isolation.seccomp_nesting, |c| &mut c.isolation.seccomp_nesting),
+    ),
+    row(
+        c"lxc.seccomp.notify.proxy",
+        &[],
+        Kind::TextAt(|c| &c.isolation.seccomp_proxy, |c| &mut c.isolation.seccomp_proxy),
+    ),
+    row(
+        c"lxc.seccomp.notify.cookie",
+        &[],
+        Kind::Text(|c| &c.isolation.seccomp_cookie, |c| &mut c.isolation.seccomp_cookie),
+    ),
+    row(
+        c"lxc.keyring.session",
+        &[],
+        Kind::Switch(|c| &c.isolation.keyring_session, |c| &mut c.isolation.keyring_session),
+    ),
+    row(c"lxc.sched.core", &[], Kind::Switch(|c| &c.isolation.sched_core, |c| &mut c.isolation.sched_core)),
+    row(c"lxc.ephemeral", &[], Kind::Switch(|c| &c.isolation.ephemeral, |c| &mut c.isolation.ephemeral)),
+    row(
+        c"lxc.monitor.unshare",
+        &[],
+        Kind::Switch(|c| &c.isolation.monitor_unshare, |c| &mut c.isolation.monitor_unshare),
+    ),
     row(
         c"lxc.monitor.signal.pdeath",
         &[],
@@ -1159,43 +1230,37 @@ fn show_reboot(c: &Config<'_>, sub: &[u8], out: &mut Out<'_>) -> fmt::Result {
     })
 }
 
+fn set_share<'t>(c: &mut Config<'t>, g: &Given<'_, 't>) -> Result<(), Fault> {
+    let share = &mut c.isolation.share;
+    if g.sub.is_empty() {
+        share.clear();
+        return g.or((), |_| Err(Fault::Expected("nothing, which clears")));
+    }
+    let Some(namespace) = values::namespace(g.sub) else {
+        return Err(Fault::unknown(format_args!("lxc.namespace.share.net")));
+    };
+    share.retain(|known| known.namespace != namespace);
+    let Some(of) = g.text()? else { return Ok(()) };
+    // As many as there are kinds.
+    let _ = share.push(Share { namespace, of, at: g.at });
+    Ok(())
+}
+
+fn show_share(c: &Config<'_>, sub: &[u8], out: &mut Out<'_>) -> fmt::Result {
+    c.isolation.share.iter().try_for_each(|share| {
+        let name = values::namespace_names(share.namespace).next().unwrap_or_default();
+        let wanted = sub.is_empty() || name.as_bytes() == sub;
+        if wanted { out.member(format_args!("{name}"), format_args!("{}", raw(share.of))) } else { Ok(()) }
+    })
+}
+
 fn namespaces(before: Option<u64>, g: &Given<'_, '_>) -> Result<Option<u64>, Fault> {
     g.or(None, |value| Ok(Some(before.unwrap_or(0) | values::namespaces(value)?)))
 }
 
-fn time_offset(value: &[u8]) -> Result<(), Fault> {
-    let value = value.strip_prefix(b"-").unwrap_or(value);
-    let digits = value.iter().take_while(|b| b.is_ascii_digit()).count();
-    let (digits, unit) = value.split_at_checked(digits).unwrap_or_default();
-    match unit.trim_ascii() {
-        b"" | b"ns" | b"us" | b"ms" | b"s" | b"m" | b"h" if values::whole(digits).is_ok() => Ok(()),
-        _ => Err(Fault::Expected("a time such as 10s, -5m or 1h")),
-    }
-}
-
-fn idmap(value: &[u8]) -> Result<(), Fault> {
-    let mut words = lex::words(value);
-    let fine = matches!(words.next(), Some(b"u" | b"g"))
-        && words.by_ref().take(3).filter(|word| values::whole32(word).is_ok()).count() == 3
-        && words.next().is_none();
-    if fine { Ok(()) } else { Err(Fault::Expected("u or g, then first id inside, first id outside, count")) }
-}
-
 /// Puts a value of a kept key away.
 fn keep<'t>(c: &mut Config<'t>, g: &Given<'_, 't>, key: &'static CStr, keep: Keep) -> Result<(), Fault> {
-    let key: &'t CStr = match keep {
-        Keep::Members if g.sub.is_empty() => {
-            let family = [key.to_bytes(), b"."].concat();
-            c.kept.retain(|known| !known.key.to_bytes().starts_with(&family));
-            return g.or((), |_| Err(Fault::Expected("nothing, which clears")));
-        }
-        Keep::Members if values::namespace(g.sub).is_none() => {
-            return Err(Fault::unknown(format_args!("{}.net", shown(key))));
-        }
-        Keep::Members => g.arena.join(&[key.to_bytes(), b".", g.sub])?,
-        _ => key,
-    };
-    if matches!(keep, Keep::Last | Keep::Members) || g.value.is_empty() {
+    if matches!(keep, Keep::Last) || g.value.is_empty() {
         c.kept.retain(|known| known.key != key);
     }
     if g.value.is_empty() {
@@ -1247,7 +1312,7 @@ pub fn nearest(key: &[u8]) -> Option<&'static str> {
 impl Key {
     /// Whether members stand behind the name.
     pub fn is_family(&self) -> bool {
-        matches!(self.kind, Kind::Family(..) | Kind::Links | Kind::Kept(Keep::Members, ..))
+        matches!(self.kind, Kind::Family(..) | Kind::Links)
     }
 
     /// Sets the key.
@@ -1299,15 +1364,6 @@ impl Key {
             Kind::One(_, show) | Kind::List(_, show) => show(config, out),
             Kind::Family(_, show) => show(config, sub, out),
             Kind::Links => nics::show(config, sub, old, out),
-            Kind::Kept(Keep::Members, ..) => config.kept.iter().try_for_each(|kept| {
-                let member = kept.key.to_bytes().strip_prefix(self.name.to_bytes()).and_then(|m| m.strip_prefix(b"."));
-                match member {
-                    Some(member) if sub.is_empty() || member == sub => {
-                        out.member(format_args!("{}", Shown(member)), format_args!("{}", raw(kept.value)))
-                    }
-                    _ => Ok(()),
-                }
-            }),
             Kind::Kept(..) => {
                 config.kept.iter().filter(|kept| kept.key == self.name).try_for_each(|kept| out.one(raw(kept.value)))
             }

@@ -18,6 +18,7 @@ pub use list::List;
 pub use lxcpath::{default_lxcpath, lxc_conf};
 
 pub mod include;
+pub mod isolation;
 pub mod keys;
 pub mod lex;
 pub mod list;
@@ -372,8 +373,16 @@ pub enum NicType {
     None,
     /// `empty`: only loopback.
     Empty,
-    /// veth, macvlan, ipvlan, vlan, phys: parsed, not built yet.
-    Other,
+    /// A pair, one end of which stays on the host.
+    Veth,
+    /// A second address on a device of the host's.
+    Macvlan,
+    /// The same with the device's hardware address.
+    Ipvlan,
+    /// A VLAN of a device of the host's.
+    Vlan,
+    /// A device of the host's itself.
+    Phys,
 }
 
 /// One `lxc.net.N` block.
@@ -638,6 +647,8 @@ pub struct Config<'t> {
     pub alive_within_ms: u64,
     /// The other keys of our own.
     pub own: own::Own<'t>,
+    /// What sets it apart from the host.
+    pub isolation: isolation::Isolation<'t>,
 }
 
 impl<'t> Config<'t> {
@@ -700,6 +711,7 @@ impl<'t> Config<'t> {
             alive: Alive::Running,
             alive_within_ms: 0,
             own: own::Own::new(),
+            isolation: isolation::Isolation::default(),
         }
     }
 

@@ -180,11 +180,11 @@ fn set_type<'t>(nic: &mut Nic<'t>, given: &Given<'_, 't>) -> Result<(), Fault> {
     (nic.kind, nic.kind_name) = match given.value {
         b"" | b"empty" => (NicType::Empty, c"empty"),
         b"none" => (NicType::None, c"none"),
-        b"veth" => (NicType::Other, c"veth"),
-        b"macvlan" => (NicType::Other, c"macvlan"),
-        b"ipvlan" => (NicType::Other, c"ipvlan"),
-        b"vlan" => (NicType::Other, c"vlan"),
-        b"phys" => (NicType::Other, c"phys"),
+        b"veth" => (NicType::Veth, c"veth"),
+        b"macvlan" => (NicType::Macvlan, c"macvlan"),
+        b"ipvlan" => (NicType::Ipvlan, c"ipvlan"),
+        b"vlan" => (NicType::Vlan, c"vlan"),
+        b"phys" => (NicType::Phys, c"phys"),
         _ => return Err(Fault::Expected("a type of link: none empty veth macvlan ipvlan vlan phys")),
     };
     nic.at = given.at;

@@ -7,7 +7,7 @@ use super::birth::Birth;
 use super::namespaces;
 use crate::android;
 use crate::cgroup::Group;
-use crate::config::{Config, HookKind};
+use crate::config::{Config, HookKind, Nic, NicType};
 use crate::guard::{self, masks};
 use crate::hooks;
 use crate::logging::trace;
@@ -77,6 +77,9 @@ fn become_init(plan: &Plan<'_>, barrier: BorrowedFd<'_>) -> Result<Infallible, R
     process::set_parent_death_signal(libc::SIGKILL).map_err(fail(Step::ParentDeath))?;
     if !supervisor_lives(barrier) {
         return Err(Report::new(Step::ParentGone, 0, Errno::ESRCH));
+    }
+    if needs_the_host(config) {
+        wait_for_go(barrier)?;
     }
     if !plan.birth.in_namespaces {
         unshare_all(&plan.namespaces)?;
@@ -165,6 +168,12 @@ fn run_inside(inside: super::Inside, plan: &Plan<'_>) -> Errno {
         Ok(()) => exit_now(inside(plan.argv, plan.environment)),
         Err(errno) => errno,
     }
+}
+
+/// The supervisor does something for the newborn, which waits for it: id maps, network links.
+pub fn needs_the_host(config: &Config<'_>) -> bool {
+    let has_link = |nic: &Nic<'_>| !matches!(nic.kind, NicType::None | NicType::Empty);
+    !config.isolation.idmap.is_empty() || config.nics.iter().any(has_link)
 }
 
 fn supervisor_lives(barrier: BorrowedFd<'_>) -> bool {

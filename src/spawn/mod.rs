@@ -239,6 +239,9 @@ impl Start {
         host: &mut Host<'t>,
     ) -> Result<()> {
         let config = host.config;
+        if child::needs_the_host(config) {
+            self.help_the_newborn(life, host)?;
+        }
         if let Heard::Executed = self.hear(life, blueprint, side, host)? {
             return Err(self.died(life));
         }
@@ -265,6 +268,13 @@ impl Start {
         trace::step("init runs");
         host.set_state(State::Running);
         Ok(())
+    }
+
+    /// What only the supervisor can do for the child, before that does anything by itself.
+    #[inline(never)] // for those who have id maps or links
+    fn help_the_newborn(&mut self, _life: &mut Life<'_, '_>, _host: &mut Host<'_>) -> Result<()> {
+        rights::send(self.barrier.as_fd(), b"g", &[])
+            .map_err(|errno| Error::os("start", errno, format_args!("let the container's process begin")))
     }
 
     /// Waits for the child's next word. Its warnings and its hooks' output are logged on the way.
