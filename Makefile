@@ -8,7 +8,7 @@ SHELL       := /bin/bash
 MAKEFLAGS   += --no-print-directory
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-host test-user test-qemu test-glue test-parity test-systemd bench test-deps start-all foreign check fmt clippy deny build build-all small install uninstall size check-static toolchain started clean FORCE
+.PHONY: help demo test test-host test-user test-qemu test-glue test-parity test-systemd bench test-deps start-all foreign check fmt clippy deny build build-all small install uninstall size size-features check-static toolchain started clean FORCE
 
 # A shell without a login has no ~/.cargo/bin; flags from outside would replace those of targets/.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -41,7 +41,10 @@ build: $(WANTED:%=out/%/monopod) ## the static binaries, out/TRIPLE/monopod (TAR
 
 build-all: $(TARGETS:%=out/%/monopod) $(TARGETS:%=out/%/monopod-small) ## both of them for every target
 
-small: $(WANTED:%=out/%/monopod-small) ## the same with std rebuilt for size, out/TRIPLE/monopod-small
+# What a phone with an old config needs; FEATURES="net seccomp" adds what Waydroid's asks for. Cargo.toml says what each is.
+FEATURES     ?=
+FEATURES-ALL := $(shell sed -n 's/^default = \[\(.*\)\]/\1/p' Cargo.toml | tr -d '",')
+small: $(WANTED:%=out/%/monopod-small) ## the same with std rebuilt for size, out/TRIPLE/monopod-small (FEATURES="net idmap")
 
 # The names of LXC's tools that the binary answers to. A unit test compares them with the table of verbs.
 LXC_TOOLS := start stop info wait attach execute console ls top autostart cgroup device freeze unfreeze monitor config \
@@ -81,7 +84,7 @@ out/%/testinit: FORCE $(KEEP)/%
 cargo-build = $(if $3,$(rebuild-tools)) mkdir -p .cache/no-unwind; printf '!<arch>\n' > .cache/no-unwind/libunwind.a; \
   CARGO_TARGET_$(call upper,$1)_RUSTFLAGS="$(strip $(flags.$1) $(flags-$2.$1) $(no-unwind) $(fold) $(if $(filter small,$3),$(small-flags)))" \
   $(if $3,RUSTC_BOOTSTRAP=1 $(env.$1)) cargo build --locked --release --target $1 $(if $4,--example $4) \
-  $(if $(filter small,$3),--no-default-features) \
+  $(if $(filter small,$3),--no-default-features $(if $(FEATURES),--features "$(FEATURES)"),$(if $(WITHOUT),--no-default-features --features "$(filter-out $(WITHOUT),$(FEATURES-ALL))")) \
   $(if $3,$(rebuild-std),--target-dir $(TARGET_DIR)/lean); \
   install -D -m 755 $(if $3,$(REBUILT),$(TARGET_DIR)/lean)/$1/release/$(if $4,examples/$4,monopod) $@
 REBUILT       := $(TARGET_DIR)/rebuilt-std
@@ -216,6 +219,15 @@ size: ## how large the binaries in out/ are, as a table
 	@printf '| binary | bytes | limit |\n|---|---|---|\n'
 	@for each in $(foreach t,$(TARGETS),out/$t/monopod:$(limit.$t) out/$t/monopod-small:$(limit-small.$t)); do \
 	  test ! -e $${each%:*} || echo "| $${each%:*} | $$(stat -c %s $${each%:*}) | $${each#*:} |"; done
+
+size-features: ## what each cargo feature costs in the binaries of this machine (builds them all)
+	@printf '| feature | default build | small build |\n|---|---|---|\n'
+	@size() { $(MAKE) -s $$1 $$2="$$3" > /dev/null 2>&1; stat -c %s $$1; }; \
+	full=out/$(HOST)/monopod; small=out/$(HOST)/monopod-small; \
+	all=$$(size $$full WITHOUT ""); none=$$(size $$small FEATURES ""); \
+	for f in $(FEATURES-ALL); do \
+	  echo "| $$f | $$((all - $$(size $$full WITHOUT $$f))) | $$(($$(size $$small FEATURES $$f) - none)) |"; done; \
+	size $$full WITHOUT "" > /dev/null; size $$small FEATURES "" > /dev/null
 
 # ---- boards ----
 
