@@ -8,7 +8,7 @@ SHELL       := /bin/bash
 MAKEFLAGS   += --no-print-directory
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-host test-user test-qemu test-glue test-parity test-systemd bench test-deps start-all foreign check fmt clippy deny build build-all small install uninstall size size-features check-static toolchain started clean FORCE
+.PHONY: help demo test test-host test-user test-qemu test-glue test-parity test-systemd fuzz bench test-deps start-all foreign check fmt clippy deny build build-all small install uninstall size size-features check-static toolchain started clean FORCE
 
 # A shell without a login has no ~/.cargo/bin; flags from outside would replace those of targets/.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -180,6 +180,12 @@ test-systemd: out/aarch64-unknown-linux-musl/monopod ## boot Debian with systemd
 	@tests/qemu/fetch.sh arm64 .cache/qemu/arm64
 	@$(AS_ROOT) tests/qemu/systemd.sh arm64 .cache/qemu/arm64/systemd.ext4
 	@CI=$(CI) tests/qemu/run.py arm64-systemd
+
+# The long run of `make fuzz FUZZ=3600` is in docs/measurements.md.
+FUZZ ?= 60
+fuzz: | toolchain ## feed every parser with what nobody would write (FUZZ=SECONDS each)
+	@targets/need.sh g++:g++
+	@fuzz/run.sh $(FUZZ)
 
 # BENCH=--quick for a short run; benches/README.md says what is compared. Two C programs are its floor and its init.
 bench: out/$(HOST)/monopod out/$(HOST)/monopod-small ## measure against LXC and bare system calls (root; BENCH=--quick)

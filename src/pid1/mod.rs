@@ -17,7 +17,7 @@ mod machine;
 pub mod mountinfo;
 mod pods;
 mod policy;
-mod settings;
+pub mod settings;
 mod shell;
 mod shutdown;
 mod watchdog;
