@@ -2,6 +2,7 @@
 //! machine around it stays. What only a machine of its own can show is in tests/qemu.
 
 use crate::old_kernels::NEW;
+use crate::soak::times;
 use crate::support::kernel::{self, Kernel, LAST_OF_3_10};
 use crate::support::{self, DEADLINE, Ended, Guest, Running, sandbox, strace, wait_for};
 use std::fs;
@@ -458,9 +459,10 @@ fn strangers_are_reaped() {
 
 #[test]
 fn hundred_thousand_orphans_are_reaped() {
+    let count = times(100_000, 1_000_000);
     let Some(host) = Host::new("hundred_thousand_orphans", "monopod.init.rc = /rc", "say up , forever") else { return };
     fs::copy(host.guest.rootfs().join("init"), host.root.join("testinit")).unwrap();
-    host.script("rc", "/testinit orphans 100000 &");
+    host.script("rc", &format!("/testinit orphans {count} &"));
     let running = host.boot();
     host.guest.wait_said("up");
     let process1 = host.process1(&running);
@@ -468,9 +470,9 @@ fn hundred_thousand_orphans_are_reaped() {
     let done = || {
         // A client is answered all the while.
         assert!(host.is_running(&running));
-        results() == "orphans 100000\n"
+        results() == format!("orphans {count}\n")
     };
-    assert!(wait_for(2 * DEADLINE, done), "{}", results());
+    assert!(wait_for(20 * DEADLINE, done), "{}", results());
     // Only the supervisor is left.
     let left = || fs::read_to_string(format!("/proc/{process1}/task/{process1}/children")).unwrap();
     assert!(wait_for(DEADLINE, || left().split_whitespace().count() == 1), "{}", left());

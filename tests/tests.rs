@@ -44,6 +44,7 @@ mod pid1;
 mod ready;
 mod real_inits;
 mod reboot_policy;
+mod soak;
 mod stop;
 mod storage;
 mod supervisor_death;

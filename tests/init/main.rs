@@ -51,6 +51,11 @@ fn run(verb: &str, args: &[&str]) {
         ("exit", [code]) => std::process::exit(number(code)),
         ("sleep", [ms]) => sleep(Duration::from_millis(number(ms))),
         ("forever", []) => forever(),
+        ("await", [path]) => {
+            while !Path::new(path).exists() {
+                sleep(Duration::from_millis(5));
+            }
+        }
         ("crash", []) => crash(),
 
         // reboot(2), with which a pid namespace ends by SIGHUP (restart) or SIGINT (halt, poweroff).

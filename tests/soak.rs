@@ -1,0 +1,124 @@
+//! The long run: restarts, client calls, orphans and idling leave the supervisor as it was. `make soak` makes it long; else each
+//! is a short one.
+
+use crate::support::{Guest, emulated, leaks, wait_for, wait_until};
+use std::fs;
+use std::io::{Read, Write};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixStream};
+use std::time::Duration;
+
+/// A page or two that are written for the first time, in kB.
+const PAGES_KB: u64 = 8;
+
+/// How often: `long` under `make soak`.
+pub fn times(short: u32, long: u32) -> u32 {
+    if std::env::var_os("MONOPOD_SOAK").is_some() { long } else { short }
+}
+
+/// What a process holds.
+#[derive(Debug, PartialEq, Eq)]
+struct Held {
+    descriptors: usize,
+    own_kb: u64,
+    switches: u64,
+    cgroups: usize,
+}
+
+impl Held {
+    fn by(pid: i32, guest: &Guest) -> Held {
+        let text = |name: &str| fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap();
+        let number = |text: &str, key: &str| -> u64 {
+            let line = text.lines().find(|line| line.starts_with(key)).unwrap();
+            line.split_whitespace().nth(1).unwrap().parse().unwrap()
+        };
+        Held {
+            descriptors: fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count(),
+            own_kb: number(&text("smaps_rollup"), "Anonymous:"),
+            switches: number(&text("status"), "voluntary_ctxt_switches:"),
+            cgroups: leaks::cgroups(guest).len(),
+        }
+    }
+
+    #[track_caller]
+    fn assert_as_before(&self, before: &Held, what: &str) {
+        println!("soak: {what}: {self:?}, before {before:?}");
+        assert_eq!((self.descriptors, self.cgroups), (before.descriptors, before.cgroups), "{what}");
+        assert!(self.own_kb <= before.own_kb + PAGES_KB, "{what}: {self:?}, before {before:?}");
+    }
+}
+
+#[test]
+fn soak_of_restarts_gains_nothing() {
+    let count = times(100, 10_000);
+    let guest = Guest::new("soak_restarts").config(&format!(
+        "monopod.restart.delay = 0ms\nmonopod.restart.uptime = 0\nmonopod.restart.budget = {}\nmonopod.restart.window = 1",
+        count + 10
+    ));
+    // The first lives touch what every life touches.
+    let steps = format!("restart-times 10 , say life , await /go , restart-times {} , signals 1 , exit 3", count + 10);
+    let running = guest.start(&steps);
+    guest.wait_said("life");
+    guest.wait_running();
+    let before = Held::by(running.pid(), &guest);
+    fs::write(guest.rootfs().join("go"), "").unwrap();
+    assert!(wait_for(Duration::from_secs(3600), || guest.results().contains("ready")), "{}", guest.results());
+    wait_until("the last start to be over", || Held::by(running.pid(), &guest).descriptors == before.descriptors);
+    Held::by(running.pid(), &guest).assert_as_before(&before, &format!("{count} restarts"));
+    running.signal(libc::SIGTERM);
+    assert_eq!(running.wait().code, Some(3));
+    guest.assert_nothing_left();
+}
+
+#[test]
+fn soak_of_client_calls_gains_nothing() {
+    if emulated("soak_of_client_calls_gains_nothing", "the word size of the protocol is another") {
+        return;
+    }
+    let count = times(1_000, 100_000);
+    let guest = Guest::new("soak_calls");
+    let running = guest.start("signals 1 , exit 3");
+    guest.wait_said("ready");
+    let address = SocketAddr::from_abstract_name(format!("{}/command", guest.dir().display())).unwrap();
+    let call = |command: i32| {
+        let mut stream = UnixStream::connect_addr(&address).unwrap();
+        stream.write_all(&[&command.to_ne_bytes()[..], &[0; 12]].concat()).unwrap();
+        assert!(stream.read(&mut [0; 64]).unwrap() >= 16);
+    };
+    // GET_STATE, GET_INIT_PID, GET_CLONE_FLAGS, GET_NAME, GET_LXCPATH
+    let commands = [3, 4, 5, 8, 9];
+    commands.iter().for_each(|command| call(*command));
+    let before = Held::by(running.pid(), &guest);
+    commands.iter().cycle().take(count as usize).for_each(|command| call(*command));
+    wait_until("the clients to be gone", || Held::by(running.pid(), &guest).descriptors == before.descriptors);
+    Held::by(running.pid(), &guest).assert_as_before(&before, &format!("{count} client calls"));
+    running.signal(libc::SIGTERM);
+    assert_eq!(running.wait().code, Some(3));
+    guest.assert_nothing_left();
+}
+
+#[test]
+fn soak_of_idling_wakes_nobody() {
+    if emulated("soak_of_idling_wakes_nobody", "the emulator has threads of its own") {
+        return;
+    }
+    let seconds = times(1, 1_200);
+    let guest = Guest::new("soak_idle");
+    let running = guest.start("signals 1 , exit 3");
+    guest.wait_said("ready");
+    guest.wait_running();
+    // What the start leaves to do is done when nothing has happened for a while.
+    let mut last = Held::by(running.pid(), &guest);
+    wait_until("the supervisor to rest", || {
+        std::thread::sleep(Duration::from_millis(200));
+        let now = Held::by(running.pid(), &guest);
+        core::mem::replace(&mut last, now) == last
+    });
+    std::thread::sleep(Duration::from_secs(seconds.into()));
+    let after = Held::by(running.pid(), &guest);
+    println!("soak: {seconds} s idle: {after:?}, before {last:?}");
+    assert_eq!(after, last);
+    running.signal(libc::SIGTERM);
+    assert_eq!(running.wait().code, Some(3));
+    guest.assert_nothing_left();
+}
