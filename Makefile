@@ -8,7 +8,7 @@ SHELL       := /bin/bash
 MAKEFLAGS   += --no-print-directory
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-host test-user test-qemu test-glue test-parity test-systemd soak fuzz bench test-deps start-all foreign check fmt clippy deny build build-all small install uninstall size size-features check-static toolchain started clean FORCE
+.PHONY: help demo test test-host test-user test-qemu test-glue test-parity test-systemd faults soak fuzz bench test-deps start-all foreign check fmt clippy deny build build-all small install uninstall size size-features check-static toolchain started clean FORCE
 
 # A shell without a login has no ~/.cargo/bin; flags from outside would replace those of targets/.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -180,6 +180,11 @@ test-systemd: out/aarch64-unknown-linux-musl/monopod ## boot Debian with systemd
 	@tests/qemu/fetch.sh arm64 .cache/qemu/arm64
 	@$(AS_ROOT) tests/qemu/systemd.sh arm64 .cache/qemu/arm64/systemd.ext4
 	@CI=$(CI) tests/qemu/run.py arm64-systemd
+
+faults: test-deps out/$(HOST)/monopod ## every system call of start, restart, stop and attach fails in every way, or its process dies (an hour)
+	MONOPOD_BIN=$(CURDIR)/out/$(HOST)/monopod \
+	  $(if $(AS_ROOT),CARGO_TARGET_$(call upper,$(HOST))_RUNNER="$(AS_ROOT)") cargo test --locked --target $(HOST) --test tests -- \
+	  sweep_of_ --ignored --nocapture
 
 soak: test-deps out/$(HOST)/monopod ## 10,000 restarts, 100,000 client calls, 1,000,000 orphans, 20 minutes idle: what is gained by them
 	MONOPOD_SOAK=1 MONOPOD_BIN=$(CURDIR)/out/$(HOST)/monopod \

@@ -26,6 +26,7 @@ mod cross_tools;
 mod crowd;
 mod execute;
 mod explain;
+mod fault_sweep;
 mod faults;
 mod guard;
 mod hooks;
