@@ -1,7 +1,8 @@
 //! The kernel's build options that containers need, and what each is for. Pure but for `find`.
 
 use super::{Findings, Verdict};
-use crate::config::{Config, RootfsKind};
+use crate::config::isolation::Isolation;
+use crate::config::{Config, NicType, RootfsKind};
 use crate::spawn::namespaces;
 use crate::sys::clone::{Fork, fork};
 use crate::sys::fds::{self, open};
@@ -29,6 +30,10 @@ enum Need {
     Autodev,
     /// By what is mounted from an image or an overlay.
     Storage(RootfsKind),
+    /// By links of this type.
+    Link(NicType),
+    /// By what sets a container apart, if this says so.
+    Isolation(fn(&Isolation<'_>) -> bool),
     /// By settings of this controller in one of the two vocabularies.
     Controller(bool, &'static str),
     /// By none; it is said what is lost.
@@ -36,7 +41,7 @@ enum Need {
 }
 
 /// The table: the option's name, who needs it, what it is.
-const TABLE: [(&str, Need, &str); 24] = [
+const TABLE: [(&str, Need, &str); 30] = [
     ("NAMESPACES", Need::Always, "namespaces"),
     ("PID_NS", Need::Always, "process ids of its own"),
     ("UTS_NS", Need::Namespace(libc::CLONE_NEWUTS), "a host name of its own"),
@@ -58,8 +63,14 @@ const TABLE: [(&str, Need, &str); 24] = [
     ("CPUSETS", Need::Controller(false, "cpuset"), "cpusets"),
     ("CGROUP_PIDS", Need::Controller(false, "pids"), "limits of processes"),
     ("CGROUP_SCHED", Need::Controller(false, "cpu"), "shares of CPU"),
-    ("USER_NS", Need::Nobody, "user namespaces, which lxc.idmap would need"),
-    ("SECCOMP_FILTER", Need::Nobody, "filters of system calls, which lxc.seccomp would need"),
+    ("USER_NS", Need::Isolation(|own| !own.idmap.is_empty()), "ids of its own: lxc.idmap"),
+    ("TIME_NS", Need::Isolation(|own| own.time_boot.is_some() || own.time_monotonic.is_some()), "lxc.time.offset"),
+    ("SCHED_CORE", Need::Isolation(|own| own.sched_core == Some(true)), "lxc.sched.core"),
+    ("SECCOMP_FILTER", Need::Isolation(|own| own.seccomp.is_some()), "filters of system calls: lxc.seccomp.profile"),
+    ("VETH", Need::Link(NicType::Veth), "links of type veth"),
+    ("MACVLAN", Need::Link(NicType::Macvlan), "links of type macvlan"),
+    ("IPVLAN", Need::Link(NicType::Ipvlan), "links of type ipvlan"),
+    ("VLAN_8021Q", Need::Link(NicType::Vlan), "links of type vlan"),
     ("ANDROID_BINDER_IPC", Need::Nobody, "binder, without which Android's services do not start"),
 ];
 
@@ -76,6 +87,8 @@ fn needed(need: Need, config: &Config<'_>) -> bool {
             let images = kind == RootfsKind::Loop && config.mounts.iter().any(|entry| entry.image);
             config.rootfs.kind == kind || images
         }
+        Need::Link(kind) => config.nics.iter().any(|nic| nic.kind == kind),
+        Need::Isolation(asks) => asks(&config.isolation),
         Need::Namespace(flag) => namespaces::plan(config).is_ok_and(|plan| plan.flags() & flag as u64 != 0),
         Need::Controller(v2, name) => {
             let of = |file: &[u8]| file.split(|byte| *byte == b'.').next() == Some(name.as_bytes());
