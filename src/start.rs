@@ -272,7 +272,8 @@ fn prepare_and_run<'t>(
     let pidfile = pidfile.map(write_pidfile).transpose()?;
     let boot_arguments = android::boot_arguments::write(config, state)?;
     let mut side = ConsoleSide::open(config, caller.waits())?;
-    let drop_sys_boot = reboot_probe::must_drop_sys_boot();
+    // In a pid namespace that is shared a reboot would be the other container's.
+    let drop_sys_boot = !namespaces.has_pid() || reboot_probe::must_drop_sys_boot();
     // A kernel before 3.17 has no such files.
     let image = inside.and_then(|_| memfd::own_binary().inspect_err(|_| log::debug!("no sealed copy of us")).ok());
     let blueprint = Blueprint {

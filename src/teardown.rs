@@ -37,6 +37,9 @@ pub fn teardown(
     if let Some(pid) = life.pid.take() {
         put_down(pid, &mut life, side, host);
     }
+    if !host.owns_pids() {
+        life.group.kill();
+    }
     if let Some(console) = life.console.take() {
         console.drain(side, host);
     }

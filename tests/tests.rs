@@ -39,6 +39,7 @@ mod look;
 mod lxc_api;
 mod mount_targets;
 mod mounts;
+mod namespaces;
 mod notify;
 mod old_kernels;
 mod pid1;

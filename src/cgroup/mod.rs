@@ -143,6 +143,20 @@ impl<'h, 't> Group<'h, 't> {
         Ok(Member { entrance, directory, made_parent })
     }
 
+    /// There is a directory of the container's in some hierarchy.
+    pub fn exists(&self) -> bool {
+        self.members.iter().any(Option::is_some)
+    }
+
+    /// Ends everything inside. Where init is process 1 of a pid namespace its end does that.
+    pub fn kill(&self) {
+        for hierarchy in self.hierarchies {
+            if let Ok(own) = path(hierarchy, self.name, b"") {
+                remove::kill_tree(own.c(), hierarchy.v2);
+            }
+        }
+    }
+
     /// The v2 directory, where there is one.
     pub fn v2_directory(&self) -> Option<BorrowedFd<'_>> {
         self.members.iter().flatten().find_map(|member| member.directory.as_ref()).map(AsFd::as_fd)

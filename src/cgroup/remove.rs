@@ -47,6 +47,13 @@ pub fn remove_tree(path: &CStr, v2: bool) -> Result<(), Errno> {
     Err(last)
 }
 
+/// Kills the tasks of a directory and of those below it, once. (Those below are removed with them.)
+pub fn kill_tree(path: &CStr, v2: bool) {
+    if let Ok(directory) = open(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()) {
+        let _ = empty(directory.as_fd(), v2, DEPTH);
+    }
+}
+
 /// Kills the tasks of a directory and removes the directories below it.
 fn empty(directory: BorrowedFd<'_>, v2: bool, depth: usize) -> Result<(), Errno> {
     if depth == 0 {

@@ -3,7 +3,7 @@
 use super::prepass::Operands;
 use super::{Call, Outcome, Word, fail, parse, word};
 use crate::start::{self, Options};
-use crate::text::shown;
+use crate::text::{Shown, shown};
 use argh::{ArgsInfo, FromArgs};
 
 /// Starts a container, and stays with it until its init has ended. COMMAND takes the place of the config's init.
@@ -33,16 +33,16 @@ struct Args {
     /// write a newline to this open descriptor when the container runs, and close it
     #[argh(option, arg_name = "N", from_str_fn(descriptor))]
     ready_fd: Option<i32>,
-    /// not built: share the network of another container
+    /// share the network of another container
     #[argh(option, arg_name = "NAME|PID", from_str_fn(word))]
     share_net: Option<Word>,
-    /// not built: share the IPC namespace
+    /// share its IPC namespace
     #[argh(option, arg_name = "NAME|PID", from_str_fn(word))]
     share_ipc: Option<Word>,
-    /// not built: share the host name
+    /// share its host name
     #[argh(option, arg_name = "NAME|PID", from_str_fn(word))]
     share_uts: Option<Word>,
-    /// not built: share the process ids
+    /// share its process ids
     #[argh(option, arg_name = "NAME|PID", from_str_fn(word))]
     share_pid: Option<Word>,
 }
@@ -52,20 +52,16 @@ pub fn run(call: &Call<'_>) -> Outcome {
     let mut line = parse::<Args>(call, Operands::NameThenCommand, " [-- COMMAND...]")?;
     let target = line.target()?;
     let args = &line.args;
-    let shares =
-        [("net", &args.share_net), ("ipc", &args.share_ipc), ("uts", &args.share_uts), ("pid", &args.share_pid)];
-    if let Some((kind, _)) = shares.into_iter().find(|(_, with)| with.is_some()) {
-        return Err(fail(call.program, format_args!("--share-{kind} is not built")));
-    }
+    let shares = shares([&args.share_net, &args.share_ipc, &args.share_uts, &args.share_pid]);
     let Some(daemon) = daemon(call.stock, args.daemon, args.foreground) else {
         return Err(fail(call.program, format_args!("--daemon and --foreground exclude each other")));
     };
     let mut defines = heapless::Vec::new();
-    for define in &args.define {
-        if !define.to_bytes().contains(&b'=') {
-            return Err(fail(call.program, format_args!("-s {}: not KEY=VALUE", shown(define))));
+    for define in args.define.iter().map(|define| define.to_bytes()).chain(shares.iter().map(String::as_bytes)) {
+        if !define.contains(&b'=') {
+            return Err(fail(call.program, format_args!("-s {}: not KEY=VALUE", Shown(define))));
         }
-        if defines.push(define.to_bytes()).is_err() {
+        if defines.push(define).is_err() {
             return Err(fail(call.program, format_args!("more than {} times -s", defines.capacity())));
         }
     }
@@ -89,6 +85,12 @@ pub fn run(call: &Call<'_>) -> Outcome {
         program: call.program,
     });
     Ok(as_called(call, code))
+}
+
+/// `--share-net`, `-ipc`, `-uts` and `-pid` as the config says them.
+pub fn shares(given: [&Option<Word>; 4]) -> Vec<String> {
+    let named = ["net", "ipc", "uts", "pid"].into_iter().zip(given);
+    named.filter_map(|(kind, of)| Some(format!("lxc.namespace.share.{kind}={}", shown(of.as_ref()?)))).collect()
 }
 
 /// The exit code of a start: our own failures have one that no init has, which by LXC's name is LXC's.

@@ -404,12 +404,6 @@ fn not_built<'t>(config: &mut Config<'t>, arena: &Arena<'t>) -> Result<(), crate
             note(key, DEFAULT);
         }
     }
-    if isolation.time_boot.is_some() || isolation.time_monotonic.is_some() {
-        note(c"lxc.time.offset.boot", DEFAULT);
-    }
-    for share in isolation.share.iter() {
-        note(c"lxc.namespace.share", share.at);
-    }
     for map in isolation.idmap.iter() {
         note(c"lxc.idmap", map.at);
     }

@@ -557,7 +557,6 @@ fn not_built_lists_what_a_start_needs() {
         ("lxc.seccomp = /x", "lxc.seccomp.profile"),
         ("lxc.aa_profile = lxc-waydroid", "lxc.apparmor.profile"),
         ("lxc.id_map = u 0 1 2", "lxc.idmap"),
-        ("lxc.namespace.share.net = x", "lxc.namespace.share"),
         ("lxc.network.type = veth", "lxc.net.0.type"),
         ("lxc.rootfs = lvm:/a", "lxc.rootfs.path"),
         ("lxc.rootfs.path = zfs:/a", "lxc.rootfs.path"),

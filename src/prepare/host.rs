@@ -524,6 +524,11 @@ impl<'t> Host<'t> {
         self.clone_flags = clone_flags;
     }
 
+    /// The container has a pid namespace of its own, so that all of it ends with its init. True while there is no init.
+    pub fn owns_pids(&self) -> bool {
+        self.clone_flags == 0 || self.clone_flags & crate::spawn::namespaces::PID != 0
+    }
+
     /// Keeps a signal for init, which is not there yet. SIGCHLD and SIGWINCH are ours and never come here twice.
     pub fn hold_signal(&mut self, signal: i32) {
         if (1..=signals::MAX).contains(&signal) && signal != libc::SIGPIPE && signal != libc::SIGWINCH {

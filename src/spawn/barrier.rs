@@ -7,7 +7,7 @@
 //! The child has no heap and no log; its report is a step, an index and an errno. The supervisor, which owns the config,
 //! makes the sentence of it.
 
-use crate::config::{At, Config, DEFAULT, HookKind};
+use crate::config::{At, Config, DEFAULT, HookKind, values};
 use crate::error::Error;
 use crate::hooks::HookFailure;
 use crate::rootfs::overlay::Layers;
@@ -272,10 +272,29 @@ impl Report {
             Step::Ready => ("start", write!(out, "ready")),
             Step::ParentGone => ("start", write!(out, "the supervisor is gone")),
             Step::Namespace => {
+                if self.item == super::birth::CLONE {
+                    let flags = super::namespaces::plan(config).map_or(0, |plan| plan.clone);
+                    let _ = write!(out, "namespaces {flags:#x}");
+                    return "clone";
+                }
                 let name = super::namespaces::NAMES.get(item).map_or("?", |(_, name)| name);
-                ("namespace", write!(out, "unshare the {name} namespace"))
+                match super::shares::share_of(self.item, config) {
+                    Some(share) => {
+                        let kind = values::namespace_names(share.namespace).next().unwrap_or("?");
+                        let of = shown(share.of);
+                        ("namespace", write!(out, "{}: join lxc.namespace.share.{kind} = {of}", place(share.at)))
+                    }
+                    None => ("namespace", write!(out, "unshare the {name} namespace")),
+                }
             }
-            Step::TimeOffset => ("namespace", write!(out, "set the offsets of the time namespace")),
+            Step::TimeOffset => {
+                let why = match Errno::from_raw(self.value) {
+                    Errno::EINVAL => ": has this kernel time namespaces (Linux 5.6, CONFIG_TIME_NS)?",
+                    Errno::ERANGE => ": no clock can be set to before its zero, or so far ahead",
+                    _ => "",
+                };
+                ("namespace", write!(out, "lxc.time.offset: set the clocks of the time namespace{why}"))
+            }
             Step::BecomeRoot => ("idmap", write!(out, "become root of the user namespace")),
             Step::Keyring => ("keyring", write!(out, "a session keyring for init")),
             Step::IdmappedMount => ("rootfs", write!(out, "map the ids of a mount")),

@@ -5,6 +5,7 @@
 use super::barrier::{Report, Step};
 use super::birth::Birth;
 use super::namespaces;
+use super::shares::Shares;
 use crate::android;
 use crate::cgroup::Group;
 use crate::config::{Config, HookKind, Nic, NicType};
@@ -39,6 +40,8 @@ pub struct Plan<'a> {
     pub birth: Birth,
     /// Its namespaces.
     pub namespaces: namespaces::Plan,
+    /// Those of somebody else.
+    pub shares: &'a Shares,
     /// init's command line.
     pub argv: &'a [&'a CStr],
     /// See there.
@@ -90,6 +93,7 @@ fn become_init(plan: &Plan<'_>, barrier: BorrowedFd<'_>) -> Result<Infallible, R
     if plan.namespaces.cgroup {
         unshare_cgroups().map_err(fail(Step::CgroupNamespace))?;
     }
+    plan.shares.join_cgroup()?;
     // What is made in the rootfs gets exactly the mode it is made with.
     umask(Mode::empty());
     trace::step("write the sysctls");

@@ -2,7 +2,7 @@
 
 use crate::android::{self, boot_arguments, crash, reasons::Before};
 use crate::cgroup::{Group, find::Hierarchies};
-use crate::config::{Config, HookKind};
+use crate::config::{Config, HookKind, values};
 use crate::error::{Error, Result};
 use crate::guard::Guard;
 use crate::hooks::{self, Moment, Output};
@@ -24,12 +24,14 @@ use nix::fcntl::OFlag;
 use nix::sys::epoll::EpollFlags;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::pipe2;
+use shares::Shares;
 use std::os::fd::{AsFd, OwnedFd};
 
 pub mod barrier;
 pub mod birth;
 pub mod child;
 pub mod namespaces;
+pub mod shares;
 
 /// An init that is a part of this program: by its command line and environment its exit code. Where the kernel executes files
 /// in memory it is called by a sealed copy of our binary, under the same command line; else by the child itself.
@@ -126,13 +128,21 @@ pub fn spawn<'t>(
     life.is_command = blueprint.inside.is_some();
     trace::step("remove leftovers");
     android::clean::host(host.config);
+    let shares = shares::open_all(host.config)?;
     hooks::run_on_host(host, HookKind::PreStart, &Moment::default())?;
     life.others = android::cgroups::Before::look(host.hierarchies, host.config);
     trace::step("make the cgroups");
     life.group.create(host.config)?;
     android::binder::prepare_host(&host.config.own)?;
     trace::step("clone");
-    let mut start = Start::clone_child(life, blueprint, side, host)?;
+    if !blueprint.namespaces.has_pid() && !life.group.exists() {
+        return Err(Error::new(
+            "namespace",
+            format_args!("without a cgroup what this init leaves in a shared pid namespace could not be ended"),
+        ));
+    }
+    let mut start = Start::clone_child(life, blueprint, side, &shares, host)?;
+    drop(shares);
     let result = start.follow(life, blueprint, side, host);
     host.forget(&start.barrier);
     if let Some(output) = &start.hook_output {
@@ -165,6 +175,7 @@ impl Start {
         life: &mut Life<'_, 't>,
         blueprint: &Blueprint<'t>,
         side: &ConsoleSide<'t>,
+        shares: &Shares,
         host: &mut Host<'t>,
     ) -> Result<Start> {
         let failed = |what: &'static str| move |errno: Errno| Error::os("start", errno, format_args!("{what}"));
@@ -191,6 +202,7 @@ impl Start {
             group: &life.group,
             birth: Birth { in_v2: true, in_namespaces: true },
             namespaces: blueprint.namespaces,
+            shares,
             argv: blueprint.argv,
             chooses_init: blueprint.chooses_init,
             image: blueprint.image.as_ref().map(AsFd::as_fd),
@@ -199,8 +211,8 @@ impl Start {
             environment: &blueprint.environment,
             drop_sys_boot: blueprint.drop_sys_boot,
         };
-        let (side_of_fork, birth) = fork_off(blueprint.namespaces.clone, life.group.v2_directory())
-            .map_err(|errno| Error::os("clone", errno, format_args!("namespaces {:#x}", blueprint.namespaces.clone)))?;
+        let (side_of_fork, birth) = fork_off(&blueprint.namespaces, shares, config, life.group.v2_directory())
+            .map_err(|report| report.describe(config, c"", c""))?;
         match side_of_fork {
             Fork::Child => {
                 // The other end must close here too, or the child would never notice the supervisor's death.
@@ -248,7 +260,7 @@ impl Start {
         life.group.limit_devices(config, &mut host.devices)?;
         let pid = life.pid.unwrap_or(0);
         write_proc(config, pid)?;
-        hold_namespaces(life, config);
+        hold_namespaces(life, config, blueprint.namespaces.flags());
         life.before = Before::look(config, pid, child::dropped(config, blueprint.drop_sys_boot) >> 22 & 1 == 1);
         life.kernel_log = crash::mark(config);
         self.rest_hook_output(host, |host| {
@@ -436,12 +448,12 @@ fn write_proc(config: &Config<'_>, pid: i32) -> Result<()> {
 
 /// Opens the container's namespaces while they are sure to exist, for stop hooks only.
 #[inline(never)] // its paths are for those who have a stop hook
-fn hold_namespaces(life: &mut Life<'_, '_>, config: &Config<'_>) {
+fn hold_namespaces(life: &mut Life<'_, '_>, config: &Config<'_>, flags: u64) {
     if config.hooks(HookKind::Stop).next().is_none() {
         return;
     }
     let pid = life.pid.unwrap_or(0);
-    for name in ["mnt", "pid", "uts", "ipc", "net", "cgroup"] {
+    for name in values::namespace_names(flags) {
         let opened =
             PathText::format(format_args!("/proc/{pid}/ns/{name}")).map_err(|_| Errno::ENAMETOOLONG).and_then(|path| {
                 crate::sys::fds::open(path.c(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())

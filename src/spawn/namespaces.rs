@@ -5,9 +5,14 @@ use crate::error::{Error, Result};
 
 /// CLONE_NEWCGROUP (Linux 4.6).
 pub const CGROUP: u64 = libc::CLONE_NEWCGROUP as u64;
+/// CLONE_NEWUSER.
+pub const USER: u64 = libc::CLONE_NEWUSER as u64;
+/// CLONE_NEWTIME (Linux 5.6), which the libc crate lacks for musl.
+pub const TIME: u64 = 0x80;
+/// CLONE_NEWPID.
+pub const PID: u64 = libc::CLONE_NEWPID as u64;
 const NET: u64 = libc::CLONE_NEWNET as u64;
 const MOUNT: u64 = libc::CLONE_NEWNS as u64;
-const PID: u64 = libc::CLONE_NEWPID as u64;
 const UTS: u64 = libc::CLONE_NEWUTS as u64;
 const IPC: u64 = libc::CLONE_NEWIPC as u64;
 const USUAL: u64 = MOUNT | PID | UTS | IPC | NET | CGROUP;
@@ -18,17 +23,21 @@ pub const NAMES: [(u64, &str); 4] = [(MOUNT, "mnt"), (UTS, "uts"), (IPC, "ipc"),
 /// The namespaces of a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// Flags for clone: all but the cgroup namespace.
+    /// Flags for clone: all but the cgroup and the time namespace.
     pub clone: u64,
     /// The child unshares its cgroup namespace, once it is in its groups: a namespace made before would have the
     /// supervisor's group as its root.
     pub cgroup: bool,
+    /// A time namespace is made, and its offsets set, before anybody is in it.
+    pub time: bool,
+    /// The ones of somebody else that are joined.
+    pub shared: u64,
 }
 
 impl Plan {
-    /// All flags, as GET_CLONE_FLAGS tells them.
+    /// All that are made, as GET_CLONE_FLAGS tells them.
     pub fn flags(&self) -> u64 {
-        self.clone | if self.cgroup { CGROUP } else { 0 }
+        self.clone | if self.cgroup { CGROUP } else { 0 } | if self.time { TIME } else { 0 }
     }
 
     /// The container has a network namespace of its own.
@@ -40,33 +49,67 @@ impl Plan {
     pub fn has_uts(&self) -> bool {
         self.clone & UTS != 0
     }
+
+    /// init is process 1 of a pid namespace of its own: everything in there ends with it, and it can reboot.
+    pub fn has_pid(&self) -> bool {
+        self.clone & PID != 0
+    }
 }
 
-/// Decides: everything but what is kept, or just what is listed; no network namespace where a link of type `none` asks for
-/// the host's network.
+/// Decides: everything but what is kept, or just what is listed, and nothing of what is shared; no network namespace where a
+/// link of type `none` asks for the host's network.
 pub fn plan(config: &Config<'_>) -> Result<Plan> {
+    let isolation = &config.isolation;
+    let refuse = |at, why| Err(Error::new("namespace", format_args!("{}: {why}", config.place(at))));
+    let maps = isolation.idmap.first();
+    let offsets = isolation.time_boot.is_some() || isolation.time_monotonic.is_some();
+    let wanted = USUAL | if maps.is_some() { USER } else { 0 } | if offsets { TIME } else { 0 };
     let mut flags = match (config.namespaces.clone, config.namespaces.keep) {
-        (Some(listed), _) => listed & USUAL,
-        (None, Some(kept)) => USUAL & !kept,
-        (None, None) => USUAL,
+        // What else is set asks for these two.
+        (Some(listed), _) => listed | wanted & (USER | TIME),
+        (None, Some(kept)) => wanted & !kept,
+        (None, None) => wanted,
     };
     if config.nics.iter().any(|nic| nic.kind == NicType::None) {
         flags &= !NET;
     }
-    for (flag, name) in [(MOUNT, "mnt"), (PID, "pid")] {
-        if flags & flag == 0 {
-            return Err(Error::new(
-                "namespace",
-                format_args!("{}: the host's {name} namespace cannot be kept", config.place(config.namespaces.at)),
-            ));
+    let mut shared = 0;
+    for share in &isolation.share {
+        if share.namespace == MOUNT {
+            return refuse(
+                share.at,
+                "the mounts of another container cannot be shared: the rootfs would replace its own",
+            );
+        }
+        if share.namespace == TIME && offsets {
+            return refuse(share.at, "a time namespace that is shared has its offsets (lxc.time.offset)");
+        }
+        shared |= share.namespace;
+    }
+    flags &= !shared;
+    let at = config.namespaces.at;
+    for (flag, why) in
+        [(MOUNT, "the host's mnt namespace cannot be kept"), (PID, "the host's pid namespace cannot be kept")]
+    {
+        if (flags | shared) & flag == 0 {
+            return refuse(at, why);
         }
     }
-    Ok(Plan { clone: flags & !CGROUP, cgroup: flags & CGROUP != 0 })
+    if offsets && (flags | shared) & TIME == 0 {
+        return refuse(at, "lxc.time.offset sets clocks of a time namespace, which is not to be kept");
+    }
+    match maps {
+        None if flags & USER != 0 => return refuse(at, "a user namespace needs lxc.idmap"),
+        Some(map) if flags & USER == 0 => return refuse(map.at, "lxc.idmap needs a user namespace of its own"),
+        _ => {}
+    }
+    Ok(Plan { clone: flags & !(CGROUP | TIME), cgroup: flags & CGROUP != 0, time: flags & TIME != 0, shared })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::isolation::{IdMap, Share};
     use crate::config::{DEFAULT, List, Namespaces, Nic};
 
     fn with(change: impl FnOnce(&mut Config<'static>)) -> Result<Plan> {
@@ -98,6 +141,39 @@ mod tests {
         assert_eq!(with(keep(NET | IPC)).unwrap().flags(), MOUNT | PID | UTS | CGROUP);
         assert!(with(keep(PID)).is_err());
         let listed = with(|config| config.namespaces.clone = Some(MOUNT | PID)).unwrap();
-        assert_eq!(listed, Plan { clone: MOUNT | PID, cgroup: false });
+        assert_eq!(listed, Plan { clone: MOUNT | PID, cgroup: false, time: false, shared: 0 });
+    }
+
+    fn share(namespace: u64) -> impl Fn(&mut Config<'static>) {
+        move |config| config.isolation.share.push(Share { namespace, of: c"other", at: DEFAULT }).unwrap()
+    }
+
+    #[test]
+    fn plan_shared_namespaces_are_not_made() {
+        let plan = with(share(PID)).unwrap();
+        assert_eq!((plan.clone, plan.shared), (USUAL & !CGROUP & !PID, PID));
+        assert!(!plan.has_pid() && plan.cgroup);
+        assert!(!with(share(CGROUP)).unwrap().cgroup);
+        assert!(with(share(MOUNT)).is_err());
+    }
+
+    #[test]
+    fn plan_time_offsets_make_a_time_namespace_that_is_neither_kept_nor_shared() {
+        let offset = |config: &mut Config<'static>| config.isolation.time_boot = Some(1);
+        let plan = with(offset).unwrap();
+        assert!(plan.time && plan.clone & TIME == 0 && plan.flags() == USUAL | TIME);
+        assert!(with(|config| config.namespaces.clone = Some(TIME | MOUNT | PID)).unwrap().time);
+        assert!(with(|config| (offset(config), share(TIME)(config)).0).is_err());
+        assert!(with(|config| (offset(config), config.namespaces.keep = Some(TIME)).0).is_err());
+    }
+
+    #[test]
+    fn plan_user_namespace_comes_with_id_maps_and_only_with_them() {
+        let map = IdMap { groups: false, inside: 0, outside: 100_000, count: 1, at: DEFAULT };
+        let mapped = |config: &mut Config<'static>| config.isolation.idmap.push(map).unwrap();
+        assert_eq!(with(mapped).unwrap().clone, USUAL & !CGROUP | USER);
+        assert!(with(|config| (mapped(config), config.namespaces.keep = Some(USER)).0).is_err());
+        assert!(with(|config| (mapped(config), share(USER)(config)).0).is_err());
+        assert!(with(|config| config.namespaces.clone = Some(USER | MOUNT | PID)).is_err());
     }
 }

@@ -47,7 +47,10 @@ pub fn run<'t>(
         let mut look_again_at = None;
         if look {
             match process::try_wait(pid) {
-                Ok(Some(exit)) => return ended(life, side, host, Outcome::of(exit), stop, ready),
+                Ok(Some(exit)) => {
+                    let outcome = Outcome::of(exit, host.owns_pids());
+                    return ended(life, side, host, outcome, stop, ready);
+                }
                 Ok(None) => {
                     stop.child(host, pid);
                     ready.children(host, caller);

@@ -27,11 +27,11 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// Reads a wait status.
-    pub fn of(exit: Exit) -> Outcome {
+    /// Reads a wait status. `is_first`: of the first process of a pid namespace; any other can be killed by these two signals.
+    pub fn of(exit: Exit, is_first: bool) -> Outcome {
         match exit {
-            Exit::Signal(libc::SIGINT) => Outcome::Halt,
-            Exit::Signal(libc::SIGHUP) => Outcome::Reboot,
+            Exit::Signal(libc::SIGINT) if is_first => Outcome::Halt,
+            Exit::Signal(libc::SIGHUP) if is_first => Outcome::Reboot,
             Exit::Signal(signal) => Outcome::Signal(signal),
             Exit::Code(code) => Outcome::Exit(code),
         }
@@ -106,15 +106,16 @@ mod tests {
     #[test]
     fn outcome_every_code_and_signal_is_reported_exactly() {
         for code in 0..=253 {
-            assert_eq!(Outcome::of(Exit::Code(code)).code(), code);
+            assert_eq!(Outcome::of(Exit::Code(code), true).code(), code);
         }
         assert_eq!(Outcome::Exit(254).code(), 253);
         assert_eq!(Outcome::Exit(255).code(), 253);
         for signal in (1..=64).filter(|s| ![libc::SIGINT, libc::SIGHUP].contains(s)) {
-            assert_eq!(Outcome::of(Exit::Signal(signal)).code(), 128 + signal);
+            assert_eq!(Outcome::of(Exit::Signal(signal), true).code(), 128 + signal);
         }
-        assert_eq!(Outcome::of(Exit::Signal(libc::SIGINT)), Outcome::Halt);
-        assert_eq!(Outcome::of(Exit::Signal(libc::SIGHUP)), Outcome::Reboot);
-        assert_eq!(Outcome::of(Exit::Code(130)), Outcome::Exit(130));
+        assert_eq!(Outcome::of(Exit::Signal(libc::SIGINT), true), Outcome::Halt);
+        assert_eq!(Outcome::of(Exit::Signal(libc::SIGHUP), true), Outcome::Reboot);
+        assert_eq!(Outcome::of(Exit::Signal(libc::SIGHUP), false), Outcome::Signal(libc::SIGHUP));
+        assert_eq!(Outcome::of(Exit::Code(130), true), Outcome::Exit(130));
     }
 }

@@ -318,7 +318,9 @@ impl Stop {
     /// Ends everything in init's pid namespace, by init's death. Frozen meanwhile, nothing of it does anything any more; but a
     /// frozen v1 task dies only when it is thawed.
     pub fn kill(&mut self, host: &mut Host<'_>, pid: i32) {
-        self.namespace = self.namespace.or_else(|| stuck::namespace_of(pid.unsigned_abs().into()));
+        // The others in a shared one are another container's.
+        let shared = !host.owns_pids();
+        self.namespace = self.namespace.or_else(|| stuck::namespace_of(pid.unsigned_abs().into()).filter(|_| !shared));
         self.left.clear();
         self.plan.killed(now_ms());
         let _ = freeze::set(host.hierarchies, host.config.name, true);

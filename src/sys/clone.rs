@@ -17,6 +17,8 @@ pub enum Fork {
     Child,
 }
 
+/// CLONE_PARENT: the child is our parent's, who is told of its end as of ours.
+pub const PARENT: u64 = libc::CLONE_PARENT as u64;
 /// `CLONE_INTO_CGROUP` (Linux 5.7).
 const INTO_CGROUP: u64 = 0x2_0000_0000;
 
@@ -56,7 +58,8 @@ pub fn clone(flags: u64) -> nix::Result<Fork> {
 pub fn clone_into_cgroup(flags: u64, cgroup: BorrowedFd<'_>) -> nix::Result<Fork> {
     let args = Args {
         flags: flags | INTO_CGROUP,
-        exit_signal: libc::SIGCHLD as u64,
+        // clone3 takes none for somebody else's child, which has the one that we have.
+        exit_signal: if flags & PARENT == 0 { libc::SIGCHLD as u64 } else { 0 },
         cgroup: cgroup.as_raw_fd() as u64,
         ..Args::default()
     };

@@ -17,6 +17,7 @@ pub mod machine;
 pub mod mapping;
 pub mod memfd;
 pub mod mounts;
+pub mod namespace;
 pub mod netdev;
 pub mod notes;
 #[cfg(feature = "tools")]

@@ -187,14 +187,19 @@ pub fn limit_of(pid: i32, resource: u32) -> nix::Result<(u64, u64)> {
     Ok((limit.soft, limit.hard))
 }
 
-/// setgroups(2) for this thread, the process's only one (the C library's would signal other threads).
+/// setgroups(2) for this thread, the process's only one (the C library's would signal other threads). Where a user namespace
+/// forbids it, none may still be set if there are none.
 pub fn set_groups(groups: &[u32]) -> nix::Result<()> {
     #[cfg(target_arch = "arm")]
     const SETGROUPS: libc::c_long = libc::SYS_setgroups32;
     #[cfg(not(target_arch = "arm"))]
     const SETGROUPS: libc::c_long = libc::SYS_setgroups;
     // SAFETY: the kernel reads `len` gids from the slice.
-    check(unsafe { libc::syscall(SETGROUPS, groups.len(), groups.as_ptr()) }).map(drop)
+    match check(unsafe { libc::syscall(SETGROUPS, groups.len(), groups.as_ptr()) }) {
+        // SAFETY: the kernel writes nothing, as no room is given.
+        Err(Errno::EPERM) if groups.is_empty() && unsafe { libc::getgroups(0, ptr::null_mut()) } == 0 => Ok(()),
+        other => other.map(drop),
+    }
 }
 
 /// personality(2): sets the execution domain, e.g. PER_LINUX32 (8).

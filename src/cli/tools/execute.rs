@@ -1,7 +1,7 @@
 //! `execute`: a container for one command.
 
 use super::prepass::Operands;
-use super::start::as_called;
+use super::start::{as_called, shares};
 use super::{Call, Outcome, Word, fail, parse, with_config, word};
 use crate::start::{self, Options};
 use crate::text::shown;
@@ -26,16 +26,16 @@ struct Args {
     /// group id of the command
     #[argh(option, short = 'g', arg_name = "GID")]
     gid: Option<u32>,
-    /// not built: share the network of another container
+    /// share the network of another container
     #[argh(option, arg_name = "NAME|PID", from_str_fn(word))]
     share_net: Option<Word>,
-    /// not built: share the IPC namespace
+    /// share its IPC namespace
     #[argh(option, arg_name = "NAME|PID", from_str_fn(word))]
     share_ipc: Option<Word>,
-    /// not built: share the host name
+    /// share its host name
     #[argh(option, arg_name = "NAME|PID", from_str_fn(word))]
     share_uts: Option<Word>,
-    /// not built: share the process ids
+    /// share its process ids
     #[argh(option, arg_name = "NAME|PID", from_str_fn(word))]
     share_pid: Option<Word>,
 }
@@ -45,13 +45,11 @@ pub fn run(call: &Call<'_>) -> Outcome {
     let mut line = parse::<Args>(call, Operands::NameThenCommand, " [-- COMMAND...]")?;
     let target = line.target()?;
     let args = &line.args;
-    let shares = [&args.share_net, &args.share_ipc, &args.share_uts, &args.share_pid];
-    if shares.into_iter().any(Option::is_some) {
-        return Err(fail(call.program, format_args!("--share-* is not built")));
-    }
+    let shares = shares([&args.share_net, &args.share_ipc, &args.share_uts, &args.share_pid]);
     let ids = [("uid", args.uid), ("gid", args.gid)];
     let ids: Vec<String> = ids.iter().filter_map(|(key, id)| id.map(|id| format!("lxc.init.{key}={id}"))).collect();
-    let given = args.define.iter().map(|define| define.to_bytes()).chain(ids.iter().map(String::as_bytes));
+    let given =
+        args.define.iter().map(|define| define.to_bytes()).chain(ids.iter().chain(&shares).map(String::as_bytes));
     let mut defines: heapless::Vec<&[u8], { limits::DEFINES }> = heapless::Vec::new();
     for define in given {
         if !define.contains(&b'=') || defines.push(define).is_err() {

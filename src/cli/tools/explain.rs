@@ -116,12 +116,16 @@ fn explain(config: &Config<'_>, target: &Target<'_>, command: &[&CStr], steps: &
     let flags: Vec<String> =
         values::namespace_names(plan.clone).map(|name| format!("CLONE_NEW{}", flag(name))).collect();
     steps.step(format_args!("clone the container's process: {}", flags.join(" | ")));
+    for share in &config.isolation.share {
+        let kind = values::namespace_names(share.namespace).next().unwrap_or_default();
+        steps.detail(format_args!("in the {kind} namespace of {}", shown(share.of)));
+    }
     match plan.cgroup {
         true => steps.step(format_args!("inside: join the cgroups, then a cgroup namespace (CLONE_NEWCGROUP)")),
         false => steps.step(format_args!("inside: join the cgroups; the host's cgroup namespace is kept")),
     }
     if !plan.has_net() {
-        steps.skipped("network namespace", "lxc.net.0.type = none keeps the host's");
+        steps.skipped("network namespace", "the host's is kept, or somebody else's shared");
     }
     for sysctl in &config.sysctls {
         steps.detail(format_args!("/proc/sys: {} = {}", shown(sysctl.name), shown(sysctl.value)));
