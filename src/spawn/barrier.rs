@@ -308,6 +308,15 @@ impl Report {
             Step::Rootfs | Step::RootfsDevice => (
                 "rootfs",
                 match config.rootfs.path {
+                    Some(path) if path.value.to_bytes().len() >= item && item > 0 && self.step == Step::Rootfs => {
+                        let directory = Shown(path.value.to_bytes().get(..item).unwrap_or_default());
+                        let root = config.isolation.outside(false, 0).unwrap_or(0);
+                        let place = place(path.at);
+                        write!(
+                            out,
+                            "{place}: {directory} cannot be entered by user {root}, the container's root: chmod o+x"
+                        )
+                    }
                     Some(path) => {
                         let unknown = self.step == Step::RootfsDevice && self.value == Errno::EINVAL as i32;
                         let why = if unknown { ": no filesystem that this kernel has" } else { "" };

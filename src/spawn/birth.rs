@@ -10,6 +10,7 @@
 //! In the third way, too, the child is the supervisor's own, with nobody between them: its wait status (a reboot is a death
 //! by SIGHUP), its parent-death signal and the end of the barrier mean what they mean after a clone.
 
+use super::namespaces::USER;
 use crate::sys::clone::{Fork, clone, clone_into_cgroup, fork};
 use crate::sys::fds::open;
 use crate::sys::process;
@@ -41,7 +42,8 @@ pub fn fork_off(flags: u64, v2: Option<BorrowedFd<'_>>) -> nix::Result<(Fork, Bi
     match clone(flags) {
         Ok(fork) => Ok((fork, Birth { in_v2: false, in_namespaces: true })),
         // A namespace that this kernel does not have answers so as well; the child then says which one it is.
-        Err(Errno::EINVAL | Errno::ENOSYS) => {
+        // A pid namespace that the supervisor made would not be the user namespace's.
+        Err(Errno::EINVAL | Errno::ENOSYS) if flags & USER == 0 => {
             log::debug!("clone with namespaces is not possible, unsharing them");
             Ok((fork_into_pid_namespace()?, Birth { in_v2: false, in_namespaces: false }))
         }

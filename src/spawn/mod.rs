@@ -199,8 +199,15 @@ impl Start {
             environment: &blueprint.environment,
             drop_sys_boot: blueprint.drop_sys_boot,
         };
-        let (side_of_fork, birth) = fork_off(blueprint.namespaces.clone, life.group.v2_directory())
-            .map_err(|errno| Error::os("clone", errno, format_args!("namespaces {:#x}", blueprint.namespaces.clone)))?;
+        let (side_of_fork, birth) =
+            fork_off(blueprint.namespaces.clone, life.group.v2_directory()).map_err(|errno| {
+                #[cfg(feature = "idmap")]
+                let why =
+                    if blueprint.namespaces.clone & namespaces::USER != 0 { crate::idmap::why_none(errno) } else { "" };
+                #[cfg(not(feature = "idmap"))]
+                let why = "";
+                Error::os("clone", errno, format_args!("namespaces {:#x}{why}", blueprint.namespaces.clone))
+            })?;
         match side_of_fork {
             Fork::Child => {
                 // The other end must close here too, or the child would never notice the supervisor's death.
@@ -248,6 +255,7 @@ impl Start {
         life.group.limit_devices(config, &mut host.devices)?;
         let pid = life.pid.unwrap_or(0);
         write_proc(config, pid)?;
+        set_limits(config, pid)?;
         hold_namespaces(life, config);
         life.before = Before::look(config, pid, child::dropped(config, blueprint.drop_sys_boot) >> 22 & 1 == 1);
         life.kernel_log = crash::mark(config);
@@ -272,7 +280,14 @@ impl Start {
 
     /// What only the supervisor can do for the child, before that does anything by itself.
     #[inline(never)] // for those who have id maps or links
-    fn help_the_newborn(&mut self, _life: &mut Life<'_, '_>, _host: &mut Host<'_>) -> Result<()> {
+    fn help_the_newborn(&mut self, life: &mut Life<'_, '_>, host: &mut Host<'_>) -> Result<()> {
+        #[cfg(feature = "idmap")]
+        if !host.config.isolation.idmap.is_empty() {
+            trace::step("write the id maps");
+            crate::idmap::write::apply(host, life.pid.unwrap_or(0))?;
+            life.group.delegate(host.config)?;
+        }
+        let _ = (&life, &host);
         rights::send(self.barrier.as_fd(), b"g", &[])
             .map_err(|errno| Error::os("start", errno, format_args!("let the container's process begin")))
     }
@@ -434,6 +449,15 @@ fn write_proc(config: &Config<'_>, pid: i32) -> Result<()> {
     Ok(())
 }
 
+/// `lxc.prlimit.*` where the child has not the right to raise a limit, which is the host's to give.
+fn set_limits(config: &Config<'_>, pid: i32) -> Result<()> {
+    let mut limits = (0u16..).zip(&config.prlimits).filter(|_| !config.isolation.idmap.is_empty());
+    limits.try_for_each(|(index, limit)| {
+        process::set_limit_of(pid, limit.resource, limit.soft, limit.hard)
+            .map_err(|errno| Report::new(Step::Limit, index, errno).describe(config, c"", c""))
+    })
+}
+
 /// Opens the container's namespaces while they are sure to exist, for stop hooks only.
 #[inline(never)] // its paths are for those who have a stop hook
 fn hold_namespaces(life: &mut Life<'_, '_>, config: &Config<'_>) {
@@ -441,7 +465,8 @@ fn hold_namespaces(life: &mut Life<'_, '_>, config: &Config<'_>) {
         return;
     }
     let pid = life.pid.unwrap_or(0);
-    for name in ["mnt", "pid", "uts", "ipc", "net", "cgroup"] {
+    let user = (!config.isolation.idmap.is_empty()).then_some("user");
+    for name in user.into_iter().chain(["mnt", "pid", "uts", "ipc", "net", "cgroup"]) {
         let opened =
             PathText::format(format_args!("/proc/{pid}/ns/{name}")).map_err(|_| Errno::ENAMETOOLONG).and_then(|path| {
                 crate::sys::fds::open(path.c(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())

@@ -10,6 +10,8 @@ const MOUNT: u64 = libc::CLONE_NEWNS as u64;
 const PID: u64 = libc::CLONE_NEWPID as u64;
 const UTS: u64 = libc::CLONE_NEWUTS as u64;
 const IPC: u64 = libc::CLONE_NEWIPC as u64;
+/// CLONE_NEWUSER: wherever there are id maps, whatever is listed.
+pub const USER: u64 = libc::CLONE_NEWUSER as u64;
 const USUAL: u64 = MOUNT | PID | UTS | IPC | NET | CGROUP;
 
 /// The ones that a process can make for itself and be in, with their names in `lxc.namespace.clone`.
@@ -60,6 +62,9 @@ pub fn plan(config: &Config<'_>) -> Result<Plan> {
                 format_args!("{}: the host's {name} namespace cannot be kept", config.place(config.namespaces.at)),
             ));
         }
+    }
+    if !config.isolation.idmap.is_empty() {
+        flags |= USER;
     }
     Ok(Plan { clone: flags & !CGROUP, cgroup: flags & CGROUP != 0 })
 }
