@@ -234,7 +234,7 @@ pub enum Ended {
 
 /// Waits for the hook's end; its whole group is killed if it is late, or if the start that it belongs to is called off.
 fn attend(host: &mut Host<'_>, running: &mut Running<'_>) -> Ended {
-    let starting = matches!(running.hook.kind, HookKind::PreStart | HookKind::StartHost);
+    let starting = matches!(running.hook.kind, HookKind::PreStart | HookKind::StartHost | HookKind::IdMap);
     loop {
         if let Some(ended) = running.ended() {
             return ended;
@@ -336,6 +336,7 @@ fn become_hook(scene: &Scene<'_>, hook: &Hook<'_>, moment: &Moment<'_>, output: 
     let (arguments, namespaces): (&[&CStr], _) = match hook.kind {
         // A program of the host's, not a hook: it takes the guest's word for an option if it looks like one.
         HookKind::HostReboot if matches!(moment.argument.first(), None | Some(b'-')) => (&[], &[][..]),
+        HookKind::IdMap => (&[], &[][..]),
         HookKind::HostReboot => (&[said], &[][..]),
         _ if config.hook_version == 0 => (&usual, moment.namespaces),
         _ => (&[], &[][..]),
@@ -369,6 +370,7 @@ fn type_word(kind: HookKind) -> &'static CStr {
         HookKind::Destroy => c"LXC_HOOK_TYPE=destroy",
         HookKind::Reboot => c"LXC_HOOK_TYPE=reboot",
         HookKind::HostReboot => c"LXC_HOOK_TYPE=host-reboot",
+        HookKind::IdMap => c"LXC_HOOK_TYPE=id map",
         HookKind::Ready => c"LXC_HOOK_TYPE=ready",
     }
 }
@@ -382,7 +384,7 @@ pub fn exec_hook(command: &CStr, arguments: &[&CStr], namespaces: &[&CStr], word
             *byte = 0;
         }
         let _ = line.push(0);
-        let mut argv: heapless::Vec<&CStr, 64> = heapless::Vec::new();
+        let mut argv: heapless::Vec<&CStr, 112> = heapless::Vec::new();
         for word in line.split_inclusive(|b| *b == 0) {
             if let Ok(word) = CStr::from_bytes_with_nul(word)
                 && !word.is_empty()

@@ -14,6 +14,8 @@
 //!
 //! Before all of it, where there is no other init: `pid1` mounts, starts a supervisor process for each container, reaps.
 //!
+//! `idmap` gives a container ids of its own, and mounts for it what it may not mount itself.
+//!
 //! `android` is what only Android guests need, `guard` keeps a guest from hurting the host, `ready` says when it is ready.
 //! Beside the sequence: `control` is LXC's command socket, `attach` runs a command inside, `execute` is the init of a container
 //! for one command, `terminal` a user's end of a pty, `check` looks before a start; `logging` is the log, `state` LXC's states,
@@ -34,6 +36,8 @@ pub mod execute;
 pub mod guard;
 pub mod hooks;
 pub mod host_reboot;
+#[cfg(feature = "idmap")]
+pub mod idmap;
 pub mod limits;
 pub mod logging;
 pub mod pid1;

@@ -260,6 +260,11 @@ fn prepare_and_run<'t>(
     }
     let source = rootfs::source(config, state)?;
     let namespaces = namespaces::plan(config)?;
+    #[cfg(feature = "idmap")]
+    {
+        crate::idmap::check(config)?;
+        crate::idmap::warn(config, &source);
+    }
     let Program { argv, chooses_init, inside, own_streams } = program;
     let environment = if chooses_init { android::init::environment(config) } else { init_environment(config, arena)? };
     let caller_environment = caller_environment(arena)?;

@@ -32,6 +32,8 @@ mod guard;
 mod hooks;
 mod host_untouched;
 mod identity;
+#[cfg(feature = "idmap")]
+mod idmap;
 mod label;
 mod lifecycle;
 mod logging;

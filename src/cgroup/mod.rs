@@ -1,6 +1,6 @@
 //! The container's cgroups: exactly `lxc/NAME` in every usable hierarchy, v1, v2 and hybrid.
 //!
-//! * `find` reads which hierarchies there are, `limits` writes `lxc.cgroup.*`, `devices` compiles the v2 device list,
+//! * `find` reads which hierarchies there are, `delegate` gives groups to a container with ids of its own, `limits` writes `lxc.cgroup.*`, `devices` compiles the v2 device list,
 //!   `freeze` freezes and thaws, `remove` empties and removes directories.
 //! * The child joins v1 by writing "0" to inherited `tasks` descriptors: a single thread that moves itself needs no
 //!   kernel-wide lock, while moving a pid through `cgroup.procs` waits 7-12 ms for a grace period. v2 is joined by being
@@ -21,6 +21,8 @@ use nix::sys::stat::{Mode, stat};
 use nix::unistd::{mkdir, write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+#[cfg(feature = "idmap")]
+mod delegate;
 pub mod devices;
 pub mod find;
 pub mod freeze;
@@ -172,6 +174,20 @@ impl<'h, 't> Group<'h, 't> {
             write(&member.entrance, b"0").map_err(|errno| (index, errno))?;
         }
         Ok(())
+    }
+
+    /// Gives the directories to the container's root, whom the id maps name.
+    #[cfg(feature = "idmap")]
+    pub fn delegate(&self, config: &Config<'_>) -> Result<()> {
+        let [Some(uid), Some(gid)] = [false, true].map(|groups| config.isolation.outside(groups, 0)) else {
+            return Ok(());
+        };
+        let members = self.hierarchies.iter().zip(&self.members).filter(|(_, member)| member.is_some());
+        members.map(|(hierarchy, _)| hierarchy).try_for_each(|hierarchy| {
+            let opened = directory(hierarchy, self.name)
+                .map_err(|errno| Error::os("cgroup", errno, format_args!("{}", shown(hierarchy.mountpoint))))?;
+            delegate::give(hierarchy, opened.as_fd(), uid, gid)
+        })
     }
 
     /// The second pass, when the child has made its nodes: device lists.

@@ -347,7 +347,9 @@ fn finish<'t>(config: &mut Config<'t>, arena: &Arena<'t>) -> Result<()> {
 
 /// Notes what a start must refuse. One note a key is enough.
 fn not_built<'t>(config: &mut Config<'t>, arena: &Arena<'t>) -> Result<(), crate::text::Full> {
-    let Config { not_built, kept, rootfs, mount_auto, mounts, fstab_mounts, nics, isolation, .. } = config;
+    let Config { not_built, kept, rootfs, mount_auto, nics, isolation, .. } = config;
+    #[cfg(not(feature = "idmap"))]
+    let mounts = &config.mounts;
     not_built.clear();
     let mut note = |key, at| {
         if !not_built.iter().any(|noted| noted.key == key) {
@@ -360,16 +362,8 @@ fn not_built<'t>(config: &mut Config<'t>, arena: &Arena<'t>) -> Result<(), crate
     {
         note(c"lxc.rootfs.path", path.at);
     }
-    if let Some(options) = rootfs.options
-        && rootfs.idmap
-    {
-        note(c"lxc.rootfs.options", options.at);
-    }
     if mount_auto.shmounts.is_some() {
         note(c"lxc.mount.auto", mount_auto.at);
-    }
-    for (index, entry) in mounts.iter().enumerate().filter(|(_, entry)| entry.idmap) {
-        note(if index < *fstab_mounts { c"lxc.mount.fstab" } else { c"lxc.mount.entry" }, entry.at);
     }
     for nic in nics.iter().filter(|nic| !matches!(nic.kind, NicType::None | NicType::Empty)) {
         note(arena.format(format_args!("lxc.net.{}.type", nic.index))?, nic.at);
@@ -404,8 +398,13 @@ fn not_built<'t>(config: &mut Config<'t>, arena: &Arena<'t>) -> Result<(), crate
             note(key, DEFAULT);
         }
     }
-    for map in isolation.idmap.iter() {
-        note(c"lxc.idmap", map.at);
+    #[cfg(not(feature = "idmap"))]
+    {
+        isolation.idmap.iter().for_each(|map| note(c"lxc.idmap", map.at));
+        if let Some(options) = rootfs.options.filter(|_| rootfs.idmap.is_some()) {
+            note(c"lxc.rootfs.options", options.at);
+        }
+        mounts.iter().filter(|entry| entry.idmap.is_some()).for_each(|entry| note(c"lxc.mount.entry", entry.at));
     }
     for value in kept.iter() {
         let row = keys::find(value.key.to_bytes());

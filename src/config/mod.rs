@@ -84,12 +84,12 @@ pub struct Rootfs<'t> {
     pub driver: &'t CStr,
     /// `lxc.rootfs.mount`: where the rootfs is mounted before pivot_root. None: the rootfs directory itself.
     pub mount: Option<At<&'t CStr>>,
-    /// `lxc.rootfs.options` as mount flags and the data that is left (`idmap=` is refused as not built).
+    /// `lxc.rootfs.options` as mount flags and the data that is left.
     pub options: Option<At<MountOptions<'t>>>,
     /// `lxc.rootfs.options` as written, for printing.
     pub options_text: Option<&'t CStr>,
-    /// `idmap=` stands in the options.
-    pub idmap: bool,
+    /// `idmap=` of the options: `container`, or the path of a user namespace.
+    pub idmap: Option<&'t CStr>,
 }
 
 /// Mount options, decoded.
@@ -133,8 +133,8 @@ pub struct MountEntry<'t> {
     pub relative: bool,
     /// `loop`: the source is a file with a filesystem in it.
     pub image: bool,
-    /// `idmap=` was asked for: refused at a start as not built.
-    pub idmap: bool,
+    /// `idmap=`: `container`, or the path of a user namespace.
+    pub idmap: Option<&'t CStr>,
     /// The whole line as written.
     pub text: &'t CStr,
     /// Where it stands.
@@ -284,6 +284,8 @@ pub enum HookKind {
     Reboot,
     /// `monopod.host.reboot`: the program that reboots the host.
     HostReboot,
+    /// newuidmap or newgidmap.
+    IdMap,
 }
 
 /// `lxc.hook.KIND`
@@ -668,7 +670,7 @@ impl<'t> Config<'t> {
                 mount: None,
                 options: None,
                 options_text: None,
-                idmap: false,
+                idmap: None,
             },
             fstab: None,
             mounts: List::new(),

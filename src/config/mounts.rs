@@ -4,6 +4,7 @@ use super::values::Fault;
 use super::{AutoCgroup, AutoProc, AutoSys, CgroupAccess, Create, MountAuto, MountEntry, MountOptions, Origin};
 use crate::limits::LINE_BYTES;
 use crate::text::{Arena, Line, shown};
+use core::ffi::CStr;
 use core::fmt;
 
 /// One option of mount(8): the MS_* bits that it sets and that it takes away.
@@ -92,14 +93,14 @@ pub struct Options<'t> {
     pub relative: bool,
     /// `loop`
     pub image: bool,
-    /// `idmap=` was there.
-    pub idmap: bool,
+    /// `idmap=`: `container`, or the path of a user namespace.
+    pub idmap: Option<&'t CStr>,
 }
 
 /// Takes an option field apart. What is neither a flag nor a word of LXC's goes to the filesystem as data, in order.
 pub fn options<'t>(arena: &Arena<'t>, text: &[u8]) -> Result<Options<'t>, Fault> {
     let mut mount = MountOptions::default();
-    let (mut create, mut optional, mut relative, mut image, mut idmap) = (Create::No, false, false, false, false);
+    let (mut create, mut optional, mut relative, mut image, mut idmap) = (Create::No, false, false, false, None);
     let mut data = Line::<LINE_BYTES>::new();
     for word in text.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|word| !word.is_empty()) {
         if let Some(flag) = FLAGS.iter().find(|flag| flag.name.as_bytes() == word) {
@@ -118,8 +119,11 @@ pub fn options<'t>(arena: &Arena<'t>, text: &[u8]) -> Result<Options<'t>, Fault>
             relative = true;
         } else if word == b"loop" {
             image = true;
-        } else if word.starts_with(b"idmap=") {
-            idmap = true;
+        } else if let Some(whose) = word.strip_prefix(b"idmap=") {
+            if whose != b"container" && !whose.starts_with(b"/") {
+                return Err(Fault::Expected("idmap=container or idmap=/PATH/OF/A/USER/NAMESPACE"));
+            }
+            idmap = Some(arena.copy(whose)?);
         } else {
             if !data.bytes().is_empty() {
                 data.push(b",");
@@ -271,7 +275,7 @@ mod tests {
             assert_eq!(entry.options.flags, ms(libc::MS_BIND));
             assert_eq!(entry.options.data, None);
             assert_eq!(entry.create, Create::Dir);
-            assert!(entry.optional && !entry.relative && !entry.idmap);
+            assert!(entry.optional && !entry.relative && entry.idmap.is_none());
         });
     }
 
@@ -315,7 +319,8 @@ mod tests {
         let all = options(&arena, b"ro,nosuid,rw,rbind,shared,rslave,relative,idmap=container").unwrap();
         assert_eq!(all.mount.flags, ms(libc::MS_NOSUID | libc::MS_BIND | libc::MS_REC));
         assert_eq!(all.mount.propagation, ms(libc::MS_SLAVE | libc::MS_REC));
-        assert!(all.relative && all.idmap);
+        assert!(all.relative && all.idmap == Some(c"container"));
+        assert!(options(&arena, b"idmap=x").is_err());
     }
 
     #[test]

@@ -556,13 +556,10 @@ fn not_built_lists_what_a_start_needs() {
     for (define, key) in [
         ("lxc.seccomp = /x", "lxc.seccomp.profile"),
         ("lxc.aa_profile = lxc-waydroid", "lxc.apparmor.profile"),
-        ("lxc.id_map = u 0 1 2", "lxc.idmap"),
         ("lxc.network.type = veth", "lxc.net.0.type"),
         ("lxc.rootfs = lvm:/a", "lxc.rootfs.path"),
         ("lxc.rootfs.path = zfs:/a", "lxc.rootfs.path"),
         ("lxc.rootfs = aufs:/a:/b", "lxc.rootfs.path"),
-        ("lxc.rootfs.options = idmap=container", "lxc.rootfs.options"),
-        ("lxc.mount.entry = /a a none bind,idmap=container", "lxc.mount.entry"),
         ("lxc.mount.auto = shmounts:/a:/b", "lxc.mount.auto"),
         ("lxc.cgroup.relative = 1", "lxc.cgroup.relative"),
         ("lxc.ephemeral = 1", "lxc.ephemeral"),

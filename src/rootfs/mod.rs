@@ -19,6 +19,7 @@ use image::{Mounted, Place};
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::sys::stat::{SFlag, stat};
+use nix::unistd::{AccessFlags, access};
 use std::os::fd::{AsFd, BorrowedFd};
 use terminals::Terminals;
 
@@ -141,7 +142,10 @@ pub struct Site<'a> {
 }
 
 /// Builds the view and goes into it. The ptys to be handed to the supervisor.
-pub fn build(site: &Site<'_>) -> core::result::Result<Terminals, Report> {
+pub fn build(
+    site: &Site<'_>,
+    boot_arguments: &android::boot_arguments::Opened,
+) -> core::result::Result<Terminals, Report> {
     let config = site.config;
     let fail = |step: Step| move |errno: Errno| Report::new(step, 0, errno);
     trace::step("make the mounts slaves");
@@ -151,7 +155,6 @@ pub fn build(site: &Site<'_>) -> core::result::Result<Terminals, Report> {
         // No rootfs: the container shares the host's files, in mounts of its own.
         return terminals::open_bare(site);
     }
-    let boot_arguments = android::boot_arguments::open_files(site);
     trace::step_with("mount the rootfs", site.source.path);
     mount_rootfs(site)?;
     let root = Root::open(site.source.mountpoint).map_err(fail(Step::Rootfs))?;
@@ -177,7 +180,7 @@ pub fn build(site: &Site<'_>) -> core::result::Result<Terminals, Report> {
     if config.autodev {
         run_hooks(site, HookKind::Autodev)?;
     }
-    android::boot_arguments::bind(site, &root, &boot_arguments)?;
+    android::boot_arguments::bind(site, &root, boot_arguments)?;
     trace::step("make the device nodes");
     // After the mounts and hooks, any of which may have put something on /dev.
     let dev = root.make_directories(b"dev").map_err(fail(Step::AutodevDir))?;
@@ -223,9 +226,21 @@ fn mount_rootfs(site: &Site<'_>) -> core::result::Result<(), Report> {
     match mounted {
         Ok(Mounted::AsAsked) => {}
         Ok(Mounted::ReadOnly) => (site.warn)(writable::report(ROOTFS, Err(Errno::EROFS))),
+        Err((Step::Rootfs, Errno::EACCES)) => return Err(Report::new(Step::Rootfs, closed(path), Errno::EACCES)),
         Err((step, errno)) => return Err(Report::new(step, ROOTFS, errno)),
     }
     Ok(())
+}
+
+/// How many bytes of the path name the first directory that we may not enter, which is whom it is about in a user namespace.
+fn closed(path: &CStr) -> u16 {
+    let bytes = path.to_bytes();
+    let ends = memchr::memchr_iter(b'/', bytes).filter(|end| *end > 0).chain([bytes.len()]);
+    let shut = |end: &usize| {
+        let part = PathText::join(&[bytes.get(..*end).unwrap_or(bytes)]);
+        part.is_ok_and(|part| access(part.c(), AccessFlags::X_OK) == Err(Errno::EACCES))
+    };
+    ends.into_iter().find(shut).and_then(|end| u16::try_from(end).ok()).unwrap_or(ROOTFS)
 }
 
 fn bind_directory(path: &CStr, mountpoint: &CStr, options: &MountOptions<'_>) -> nix::Result<Mounted> {

@@ -42,7 +42,13 @@ pub fn open(site: &Site<'_>, root: &Root, dev: BorrowedFd<'_>) -> Result<Termina
     let mut terminals = Terminals { console: None, ttys: heapless::Vec::new() };
     let own = config.pty_max > 0;
     if own {
-        mount_devpts(root, dev, config.pty_max.saturating_add(config.tty_max)).map_err(fail(Step::Devpts, 0))?;
+        mount_devpts(
+            root,
+            dev,
+            config.pty_max.saturating_add(config.tty_max),
+            config.isolation.outside(true, TTY).is_some(),
+        )
+        .map_err(fail(Step::Devpts, 0))?;
         link_ptmx(root, dev).map_err(fail(Step::Ptmx, 0))?;
     }
     let ptmx = if own { Some(dev) } else { None };
@@ -101,9 +107,14 @@ fn inside_dev(directory: &[u8]) -> nix::Result<PathText> {
     PathText::join(&[b"dev/", directory]).map_err(|_| Errno::ENAMETOOLONG)
 }
 
-fn mount_devpts(root: &Root, dev: BorrowedFd<'_>, most: u32) -> nix::Result<()> {
+/// The group `tty`, which every distribution has.
+const TTY: u32 = 5;
+
+fn mount_devpts(root: &Root, dev: BorrowedFd<'_>, most: u32, has_group: bool) -> nix::Result<()> {
     let mut options = Line::<96>::new();
-    let _ = write!(options, "newinstance,ptmxmode=0666,mode=0620,gid=5,max={most}\0");
+    // A group that is not mapped is none that the kernel takes.
+    let group = if has_group { "gid=5," } else { "" };
+    let _ = write!(options, "newinstance,ptmxmode=0666,mode=0620,{group}max={most}\0");
     let options = CStr::from_bytes_until_nul(options.bytes()).unwrap_or(c"newinstance");
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
     // A directory that we have just made is no trap; one that was there is looked up.

@@ -274,7 +274,15 @@ impl Report {
             Step::Namespace => {
                 if self.item == super::birth::CLONE {
                     let flags = super::namespaces::plan(config).map_or(0, |plan| plan.clone);
-                    let _ = write!(out, "namespaces {flags:#x}");
+                    #[cfg(feature = "idmap")]
+                    let why = if flags & super::namespaces::USER != 0 {
+                        crate::idmap::why_none(Errno::from_raw(self.value))
+                    } else {
+                        ""
+                    };
+                    #[cfg(not(feature = "idmap"))]
+                    let why = "";
+                    let _ = write!(out, "namespaces {flags:#x}{why}");
                     return "clone";
                 }
                 let name = super::namespaces::NAMES.get(item).map_or("?", |(_, name)| name);
@@ -327,6 +335,15 @@ impl Report {
             Step::Rootfs | Step::RootfsDevice => (
                 "rootfs",
                 match config.rootfs.path {
+                    Some(path) if path.value.to_bytes().len() >= item && item > 0 && self.step == Step::Rootfs => {
+                        let directory = Shown(path.value.to_bytes().get(..item).unwrap_or_default());
+                        let root = config.isolation.outside(false, 0).unwrap_or(0);
+                        let place = place(path.at);
+                        write!(
+                            out,
+                            "{place}: {directory} cannot be entered by user {root}, the container's root: chmod o+x"
+                        )
+                    }
                     Some(path) => {
                         let unknown = self.step == Step::RootfsDevice && self.value == Errno::EINVAL as i32;
                         let why = if unknown { ": no filesystem that this kernel has" } else { "" };

@@ -15,7 +15,7 @@
 //! as well (CLONE_PARENT). That needs the first or the second way.
 
 use super::barrier::{Report, Step};
-use super::namespaces::{Plan, TIME};
+use super::namespaces::{Plan, TIME, USER};
 use super::shares::{self, Shares};
 use crate::cgroup::limit::write_file;
 use crate::config::Config;
@@ -71,7 +71,8 @@ fn born(flags: u64, v2: Option<BorrowedFd<'_>>) -> nix::Result<(Fork, Birth)> {
     match clone(flags) {
         Ok(fork) => Ok((fork, Birth { in_v2: false, in_namespaces: true })),
         // A namespace that this kernel does not have answers so as well; the child then says which one it is.
-        Err(Errno::EINVAL | Errno::ENOSYS) if flags & PARENT == 0 => {
+        // A pid namespace that the supervisor made would not be the user namespace's.
+        Err(Errno::EINVAL | Errno::ENOSYS) if flags & (PARENT | USER) == 0 => {
             log::debug!("clone with namespaces is not possible, unsharing them");
             Ok((fork_into_pid_namespace()?, Birth { in_v2: false, in_namespaces: false }))
         }

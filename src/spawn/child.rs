@@ -104,7 +104,13 @@ fn become_init(plan: &Plan<'_>, barrier: BorrowedFd<'_>) -> Result<Infallible, R
         Some(open_null().map_err(fail(Step::StandardStreams))?)
     };
     let proc = masks::keep_proc(&config.own)?;
-    let terminals = rootfs::build(&plan.site)?;
+    let boot_arguments = android::boot_arguments::open_files(&plan.site);
+    #[cfg(feature = "idmap")]
+    if !config.isolation.idmap.is_empty() {
+        trace::step("become root of the user namespace");
+        crate::idmap::become_root(barrier)?;
+    }
+    let terminals = rootfs::build(&plan.site, &boot_arguments)?;
     trace::step("protect the host");
     masks::apply_at_start(proc, &config.own)?;
     let choice = android::init::look(config, plan.chooses_init, plan.site.warn);
@@ -125,7 +131,9 @@ fn become_init(plan: &Plan<'_>, barrier: BorrowedFd<'_>) -> Result<Infallible, R
 
     umask(Mode::from_bits_truncate(0o022));
     trace::step("limits and personality");
-    set_limits(config)?;
+    if config.isolation.idmap.is_empty() {
+        set_limits(config)?;
+    }
     if let Some(persona) = config.personality {
         process::set_personality(persona.value).map_err(fail(Step::Personality))?;
     }
@@ -180,10 +188,12 @@ pub fn needs_the_host(config: &Config<'_>) -> bool {
     !config.isolation.idmap.is_empty() || config.nics.iter().any(has_link)
 }
 
-fn supervisor_lives(barrier: BorrowedFd<'_>) -> bool {
+/// Whether the other end of the barrier is still there.
+pub fn supervisor_lives(barrier: BorrowedFd<'_>) -> bool {
     let mut byte = [0u8; 1];
     let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
-    recv(barrier.as_raw_fd(), &mut byte, flags) == Err(Errno::EAGAIN)
+    // Its word may be there already.
+    matches!(recv(barrier.as_raw_fd(), &mut byte, flags), Ok(1..) | Err(Errno::EAGAIN))
 }
 
 /// All but the pid namespace, in which it was born. One by one, so that the one that cannot be had is named.
@@ -310,7 +320,11 @@ fn become_user(config: &Config<'_>) -> Result<(), Report> {
     let fail = |step: Step| move |errno: Errno| Report::new(step, 0, errno);
     let init = &config.init;
     // Our caller's supplementary groups are none of the guest's business.
-    process::set_groups(&init.groups).map_err(fail(Step::Groups))?;
+    match process::set_groups(&init.groups) {
+        // A user namespace may deny it (user_namespaces(7)); then there is nobody's business to be done with them.
+        Err(Errno::EPERM) if init.groups.is_empty() && !config.isolation.idmap.is_empty() => {}
+        other => other.map_err(fail(Step::Groups))?,
+    }
     if init.gid != 0 {
         setgid(Gid::from_raw(init.gid)).map_err(fail(Step::Gid))?;
     }

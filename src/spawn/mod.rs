@@ -260,6 +260,7 @@ impl Start {
         life.group.limit_devices(config, &mut host.devices)?;
         let pid = life.pid.unwrap_or(0);
         write_proc(config, pid)?;
+        set_limits(config, pid)?;
         hold_namespaces(life, config, blueprint.namespaces.flags());
         life.before = Before::look(config, pid, child::dropped(config, blueprint.drop_sys_boot) >> 22 & 1 == 1);
         life.kernel_log = crash::mark(config);
@@ -284,7 +285,14 @@ impl Start {
 
     /// What only the supervisor can do for the child, before that does anything by itself.
     #[inline(never)] // for those who have id maps or links
-    fn help_the_newborn(&mut self, _life: &mut Life<'_, '_>, _host: &mut Host<'_>) -> Result<()> {
+    fn help_the_newborn(&mut self, life: &mut Life<'_, '_>, host: &mut Host<'_>) -> Result<()> {
+        #[cfg(feature = "idmap")]
+        if !host.config.isolation.idmap.is_empty() {
+            trace::step("write the id maps");
+            crate::idmap::write::apply(host, life.pid.unwrap_or(0))?;
+            life.group.delegate(host.config)?;
+        }
+        let _ = (&life, &host);
         rights::send(self.barrier.as_fd(), b"g", &[])
             .map_err(|errno| Error::os("start", errno, format_args!("let the container's process begin")))
     }
@@ -444,6 +452,15 @@ fn write_proc(config: &Config<'_>, pid: i32) -> Result<()> {
         crate::cgroup::limit::write_file(path.c(), file.value.to_bytes()).map_err(refuse)?;
     }
     Ok(())
+}
+
+/// `lxc.prlimit.*` where the child has not the right to raise a limit, which is the host's to give.
+fn set_limits(config: &Config<'_>, pid: i32) -> Result<()> {
+    let mut limits = (0u16..).zip(&config.prlimits).filter(|_| !config.isolation.idmap.is_empty());
+    limits.try_for_each(|(index, limit)| {
+        process::set_limit_of(pid, limit.resource, limit.soft, limit.hard)
+            .map_err(|errno| Report::new(Step::Limit, index, errno).describe(config, c"", c""))
+    })
 }
 
 /// Opens the container's namespaces while they are sure to exist, for stop hooks only.

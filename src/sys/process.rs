@@ -171,10 +171,17 @@ struct Limit {
 
 /// Sets one limit of this process; u64::MAX is "unlimited".
 pub fn set_limit(resource: u32, soft: u64, hard: u64) -> nix::Result<()> {
+    set_limit_of(0, resource, soft, hard)
+}
+
+/// The same of process `pid`; 0 is this one.
+pub fn set_limit_of(pid: i32, resource: u32, soft: u64, hard: u64) -> nix::Result<()> {
     let limit = Limit { soft, hard };
     // SAFETY: the kernel reads one rlimit64 from `limit` and writes nothing, as the old-limit pointer is null.
-    check(unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource, &limit as *const Limit, ptr::null_mut::<Limit>()) })
-        .map(drop)
+    check(unsafe {
+        libc::syscall(libc::SYS_prlimit64, pid, resource, &limit as *const Limit, ptr::null_mut::<Limit>())
+    })
+    .map(drop)
 }
 
 /// The soft and hard limit of process `pid`; u64::MAX is "unlimited".

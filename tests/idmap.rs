@@ -1,0 +1,273 @@
+//! User namespaces: a container whose root is nobody on the host, with everything that it needs and nothing more.
+
+use crate::support::{Guest, Running, emulated, wait_until};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The usual maps.
+const MAPS: &str = "lxc.idmap = u 0 100000 65536\nlxc.idmap = g 0 100000 65536";
+
+/// Gives a directory tree to others, without following links.
+fn chown(directory: &Path, owner: u32) {
+    let done = Command::new("chown").args(["-hR", &format!("{owner}:{owner}")]).arg(directory).status().unwrap();
+    assert!(done.success());
+}
+
+/// A guest with `lines`, whose init is a file of its own, so that its owner can be another.
+fn guest(label: &str, lines: &str) -> Guest {
+    let guest = Guest::new(label).config(lines);
+    let init = guest.rootfs().join("init");
+    fs::copy(&init, guest.dir().join("copy")).unwrap();
+    fs::rename(guest.dir().join("copy"), init).unwrap();
+    guest
+}
+
+/// The same with the usual maps and a rootfs that belongs to its root.
+fn shifted(label: &str, lines: &str) -> Guest {
+    let guest = guest(label, &format!("{MAPS}\n{lines}"));
+    chown(&guest.rootfs(), 100_000);
+    guest
+}
+
+/// Under qemu-user no process is born in a user namespace.
+fn cannot(test: &str) -> bool {
+    emulated(test, "qemu-user clones no namespaces")
+}
+
+fn refused(guest: &Guest, what: &str) {
+    let ended = guest.run("exit 0");
+    assert_eq!(ended.code, Some(255), "{ended}");
+    assert!(ended.stderr.contains(what), "{what}\n{ended}");
+    guest.assert_nothing_left();
+}
+
+fn stop(guest: &Guest, running: Running<'_>) {
+    assert_eq!(guest.client("stop", &["-k"]).code, Some(0));
+    running.wait();
+    guest.assert_nothing_left();
+}
+
+fn status(pid: i32, key: &str) -> String {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(key)).unwrap();
+    line.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn mapped_root_is_root_inside_and_nobody_outside() {
+    if cannot("mapped_root_is_root_inside_and_nobody_outside") {
+        return;
+    }
+    let guest =
+        shifted("idmap", "lxc.mount.auto = proc:mixed sys:mixed\nlxc.uts.name = inside\nlxc.prlimit.nofile = 512:700");
+    let running = guest.start("report , read /proc/self/uid_map , read /proc/self/gid_map , say up , forever");
+    guest.wait_said("up");
+    let report = guest.report();
+    assert_eq!((report.one("uid"), report.one("gid"), report.one("groups")), ("0", "0", "[]"));
+    assert_eq!(report.one("hostname"), "inside");
+    let results = guest.results();
+    for kind in ["uid_map", "gid_map"] {
+        let line = results.lines().find(|line| line.contains(kind)).unwrap();
+        let numbers: Vec<_> = line.rsplit(": ").next().unwrap().split_whitespace().collect();
+        assert_eq!(numbers, ["0", "100000", "65536"], "{kind}");
+    }
+    let init = guest.init();
+    assert_eq!(status(init, "Uid:"), "100000 100000 100000 100000");
+    assert_eq!(status(init, "Gid:"), "100000 100000 100000 100000");
+    assert_eq!(report.capabilities("CapEff:").count_ones(), 41, "all of them, in its namespace");
+    let made = fs::metadata(guest.rootfs().join("results")).unwrap();
+    assert_eq!((made.uid(), made.gid()), (100_000, 100_000));
+    assert!(report.all("limit").iter().any(|line| line.contains("512") && line.contains("700")));
+    let user = fs::read_link("/proc/self/ns/user").unwrap();
+    assert_ne!(report.entry("ns", "user"), user.to_string_lossy());
+    stop(&guest, running);
+}
+
+#[test]
+fn devices_console_and_ttys_of_mapped_root_work() {
+    if cannot("devices_console_and_ttys_of_mapped_root_work") {
+        return;
+    }
+    let lines =
+        "lxc.console.path =\nlxc.console.logfile = {dir}/console.log\nlxc.tty.max = 2\nlxc.mount.auto = proc:mixed";
+    let guest = shifted("idmap_dev", lines);
+    let steps = "write /dev/null x , write /dev/full x , read /dev/null , print hello console , print-to /dev/console by-name , \
+                 write /dev/tty1 x , mknod /dev/made 1 3 , report , exit 7";
+    let ended = guest.run(steps);
+    assert_eq!(ended.code, Some(7), "{ended}");
+    let results = guest.results();
+    for line in [
+        "write /dev/null: ok",
+        "write /dev/full: No space left on device",
+        "read /dev/null: ",
+        "print-to /dev/console: ok",
+        "write /dev/tty1: ok",
+        "mknod /dev/made: Operation not permitted",
+    ] {
+        assert!(results.lines().any(|said| said.trim() == line.trim()), "{line}\n{results}");
+    }
+    let log = guest.file("console.log");
+    assert!(log.contains("hello console") && log.contains("by-name"), "{log}");
+    let report = guest.report();
+    assert!(report.mount("/dev/pts").unwrap().super_options.contains("gid=100005"));
+    for node in ["null", "zero", "full", "random", "urandom", "tty"] {
+        assert!(report.mount(&format!("/dev/{node}")).is_some(), "{node}");
+    }
+    guest.assert_nothing_left();
+}
+
+#[test]
+fn maps_with_holes_map_just_that() {
+    if cannot("maps_with_holes_map_just_that") {
+        return;
+    }
+    let lines = "lxc.idmap = u 0 200000 5
+                 lxc.idmap = u 1000 201000 1
+                 lxc.idmap = g 0 300000 1
+                 lxc.idmap = g 100 1500 2
+                 lxc.init.uid = 1000
+                 lxc.init.gid = 101
+                 lxc.mount.auto = proc:mixed";
+    let guest = guest("idmap_holes", lines);
+    chown(&guest.rootfs(), 201_000);
+    let running = guest.start("report , say up , forever");
+    guest.wait_said("up");
+    let init = guest.init();
+    assert_eq!(
+        (status(init, "Uid:"), status(init, "Gid:")),
+        ("201000 ".repeat(4).trim().into(), "1501 ".repeat(4).trim().into())
+    );
+    let report = guest.report();
+    assert_eq!((report.one("uid"), report.one("gid")), ("1000", "101"));
+    // Group 5, tty, is not mapped.
+    assert!(!report.mount("/dev/pts").unwrap().super_options.contains("gid="));
+    stop(&guest, running);
+}
+
+#[test]
+fn maps_that_cannot_be_are_refused_by_line() {
+    let check = |lines: &str, what: &str| {
+        let guest = Guest::new("idmap_bad").config(lines);
+        let file = guest.dir().join("config");
+        refused(&guest, &what.replace("{file}", &file.to_string_lossy()));
+    };
+    let both = "lxc.idmap = g 0 100000 10\n";
+    check(
+        &format!("{both}lxc.idmap = u 0 100000 10\nlxc.idmap = u 5 200000 1"),
+        "idmap: {file}:7: lxc.idmap = u 5 200000 1 overlaps u 0 100000 10 of {file}:6",
+    );
+    check(
+        &format!("{both}lxc.idmap = u 0 100000 10\nlxc.idmap = u 50 100009 1"),
+        "lxc.idmap = u 50 100009 1 overlaps u 0 100000 10",
+    );
+    check(
+        "lxc.idmap = u 0 100000 10",
+        "idmap: {file}:5: lxc.idmap maps no group 0: root of the container is not mapped",
+    );
+    check(&format!("{both}lxc.idmap = u 1 100000 10"), "maps no user 0: root of the container is not mapped");
+    check("lxc.rootfs.options = idmap=container", "idmap=container: the container has no lxc.idmap");
+    check("lxc.mount.entry = /tmp mnt none bind,idmap=container", "idmap=container: the container has no lxc.idmap");
+    check("lxc.mount.entry = none mnt tmpfs idmap=/proc/self/ns/user", "idmap= is for mounts with bind or rbind");
+}
+
+#[test]
+fn rootfs_that_mapped_root_cannot_reach_is_named() {
+    if cannot("rootfs_that_mapped_root_cannot_reach_is_named") {
+        return;
+    }
+    let guest = shifted("idmap_path", "");
+    let closed = guest.dir();
+    let mode = |mode| fs::set_permissions(&closed, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+    mode(0o700);
+    refused(&guest, &format!("{} cannot be entered by user 100000, the container's root", closed.display()));
+    mode(0o711);
+    assert_eq!(guest.run("exit 3").code, Some(3));
+}
+
+#[test]
+fn rootfs_of_somebody_who_is_not_mapped_is_warned_of() {
+    if cannot("rootfs_of_somebody_who_is_not_mapped_is_warned_of") {
+        return;
+    }
+    let guest = guest("idmap_owner", MAPS);
+    let ended = guest.run("exit 3");
+    let log = guest.file("log");
+    assert!(log.contains("belongs to user 0, whom the container does not have: chown it to 100000"), "{ended}");
+    guest.assert_nothing_left();
+}
+
+#[test]
+fn mapped_root_restarts_in_the_same_process() {
+    if cannot("mapped_root_restarts_in_the_same_process") {
+        return;
+    }
+    let guest = shifted("idmap_restart", "monopod.restart.delay = 0ms\nlxc.mount.auto = proc:mixed");
+    let ended = guest.run("say life , restart-times 3 , exit 4");
+    assert_eq!(ended.code, Some(4), "{ended}");
+    assert_eq!(guest.results(), "life\n".repeat(4));
+    guest.assert_nothing_left();
+}
+
+/// The container's directories, one a hierarchy.
+fn groups(guest: &Guest) -> Vec<PathBuf> {
+    let all = fs::read_dir("/sys/fs/cgroup").unwrap().flatten().map(|entry| entry.path());
+    all.map(|hierarchy| hierarchy.join("lxc").join(guest.name())).filter(|group| group.is_dir()).collect()
+}
+
+#[test]
+fn cgroups_are_given_to_mapped_root_who_makes_groups_below() {
+    if cannot("cgroups_are_given_to_mapped_root_who_makes_groups_below") {
+        return;
+    }
+    let guest = shifted("idmap_cgroup", "lxc.mount.auto = proc:mixed sys:rw cgroup:rw:force");
+    if !guest.busybox("cgroups_are_given_to_mapped_root_who_makes_groups_below") {
+        return;
+    }
+    let script = "for d in /sys/fs/cgroup/*/; do mkdir $d/mine && echo 0 > $d/mine/cgroup.procs || echo bad $d; done; \
+                  echo made > /results; exec /init forever";
+    fs::write(guest.rootfs().join("script"), script).unwrap();
+    let guest = guest.config("lxc.init.cmd = /bin/sh /script");
+    let running = guest.start("");
+    wait_until("the groups", || guest.results().contains("made"));
+    assert_eq!(guest.results(), "made\n", "{}", guest.logs());
+    let groups = groups(&guest);
+    assert!(!groups.is_empty());
+    for group in &groups {
+        assert!(group.join("mine").is_dir(), "{}", group.display());
+        let owner = |path: &Path| fs::metadata(path).map(|data| (data.uid(), data.gid()));
+        assert_eq!(owner(group).unwrap(), (100_000, 100_000), "{}", group.display());
+        assert_eq!(owner(&group.join("cgroup.procs")).unwrap().0, 100_000);
+        for limit in ["memory.max", "pids.max", "cpu.max", "memory.limit_in_bytes", "devices.deny"] {
+            assert!(owner(&group.join(limit)).map_or(0, |owner| owner.0) == 0, "{limit} stays the host's");
+        }
+    }
+    stop(&guest, running);
+}
+
+#[test]
+fn attached_command_is_mapped_root_too() {
+    if cannot("attached_command_is_mapped_root_too") {
+        return;
+    }
+    let guest = shifted("idmap_attach", "lxc.mount.auto = proc:mixed\nlxc.cap.drop = sys_time");
+    let running = guest.start("report , say up , forever");
+    guest.wait_said("up");
+    let init = guest.report();
+    fs::remove_file(guest.rootfs().join("report")).unwrap();
+    let ended = guest.client("attach", &["--", "/init", "report"]);
+    assert_eq!(ended.code, Some(0), "{ended}");
+    let report = guest.report();
+    for key in ["uid", "gid", "groups", "ns", "cgroup", "limit"] {
+        assert_eq!(report.all(key), init.all(key), "{key}");
+    }
+    assert_eq!(report.capabilities("CapEff:"), init.capabilities("CapEff:"));
+    fs::remove_file(guest.rootfs().join("report")).unwrap();
+    fs::set_permissions(guest.rootfs(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    let ended = guest.client("attach", &["--uid", "1000", "--gid", "1001", "--", "/init", "report"]);
+    assert_eq!(ended.code, Some(0), "{ended}");
+    assert_eq!((guest.report().one("uid"), guest.report().one("gid")), ("1000", "1001"));
+    assert_eq!(fs::metadata(guest.rootfs().join("report")).unwrap().uid(), 101_000);
+    stop(&guest, running);
+}
