@@ -36,6 +36,8 @@ pub mod hooks;
 pub mod host_reboot;
 pub mod limits;
 pub mod logging;
+#[cfg(feature = "net")]
+pub mod net;
 pub mod pid1;
 pub mod prepare;
 pub mod ready;

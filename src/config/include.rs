@@ -371,7 +371,8 @@ fn not_built<'t>(config: &mut Config<'t>, arena: &Arena<'t>) -> Result<(), crate
     for (index, entry) in mounts.iter().enumerate().filter(|(_, entry)| entry.idmap) {
         note(if index < *fstab_mounts { c"lxc.mount.fstab" } else { c"lxc.mount.entry" }, entry.at);
     }
-    for nic in nics.iter().filter(|nic| !matches!(nic.kind, NicType::None | NicType::Empty)) {
+    let has_links = cfg!(feature = "net");
+    for nic in nics.iter().filter(|nic| !has_links && !matches!(nic.kind, NicType::None | NicType::Empty)) {
         note(arena.format(format_args!("lxc.net.{}.type", nic.index))?, nic.at);
     }
     for (key, value) in [

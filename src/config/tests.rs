@@ -557,7 +557,6 @@ fn not_built_lists_what_a_start_needs() {
         ("lxc.seccomp = /x", "lxc.seccomp.profile"),
         ("lxc.aa_profile = lxc-waydroid", "lxc.apparmor.profile"),
         ("lxc.id_map = u 0 1 2", "lxc.idmap"),
-        ("lxc.network.type = veth", "lxc.net.0.type"),
         ("lxc.rootfs = lvm:/a", "lxc.rootfs.path"),
         ("lxc.rootfs.path = zfs:/a", "lxc.rootfs.path"),
         ("lxc.rootfs = aufs:/a:/b", "lxc.rootfs.path"),
@@ -575,6 +574,8 @@ fn not_built_lists_what_a_start_needs() {
         "lxc.apparmor.profile = unconfined",
         "lxc.net.0.type = none",
         "lxc.net.0.type = empty",
+        #[cfg(feature = "net")]
+        "lxc.network.type = veth",
         "lxc.rootfs = dir:/a",
         "lxc.ephemeral = 0",
         "lxc.seccomp.allow_nesting = 0",
