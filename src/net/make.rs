@@ -99,7 +99,8 @@ impl Work<'_, '_> {
                 Err(errno) => return Err(self.fault(c"name", "", errno)),
             }
         }
-        Err(self.fault(c"name", ": the container has a link of that name already", Errno::EEXIST))
+        let field = if kinds::field(nic, c"name").is_some() { c"name" } else { c"link" };
+        Err(self.fault(field, ": the container has a link of that name already", Errno::EEXIST))
     }
 
     fn make(&mut self, made: &mut Made, pid: i32) -> Result<()> {
@@ -134,20 +135,13 @@ impl Work<'_, '_> {
             }
             NicType::Phys => {
                 let index = made.before.map_or(0, |before| before.link.index);
-                let result = order(self.outer, &mut kinds::move_in(index, &wanted));
-                if let Err(errno) = result {
-                    // Half of it may be done: then it is there under one of its names.
-                    for name in [wanted.name, kinds::value(nic, c"link").unwrap_or(c"")] {
-                        if let Ok(link) = ask::link(self.inner, Which::Name(name)) {
-                            made.inside = link.index;
-                        }
-                    }
+                order(self.outer, &mut kinds::move_in(index, &wanted)).map_err(|errno| {
                     let hint = match errno {
                         Errno::EINVAL => ": it cannot change its namespace (is it wireless, or a bridge?)",
                         _ => "",
                     };
-                    return Err(self.fault(c"link", hint, errno));
-                }
+                    self.fault(c"link", hint, errno)
+                })?;
             }
             _ => {
                 let parent = self.parent()?.index;

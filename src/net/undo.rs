@@ -26,6 +26,10 @@ pub fn undo(links: &mut Links, host: &mut Host<'_>) {
     for Made { nic: at, host: veth, inside, before } in made {
         let Some(nic) = config.nics.get(at) else { continue };
         if let Some(before) = before {
+            // If its move was only half done it is under one of its names.
+            let names = [kinds::value(nic, c"name").unwrap_or(c""), text(&before.name)];
+            let mut found = names.iter().filter_map(|name| ask::link(&mut inner, Which::Name(name)).ok());
+            let inside = if inside != 0 { inside } else { found.next().map_or(0, |link| link.index) };
             bring_back(&mut inner, outer.as_mut().ok(), inside, &before, kinds::address(nic).is_some());
             continue;
         }
@@ -62,7 +66,15 @@ fn bring_back(inner: &mut Netlink, outer: Option<&mut Netlink>, inside: u32, bef
     if readdress {
         message.attribute(libc::IFLA_ADDRESS, &before.link.address);
     }
-    let Err(errno) = order(inner, &mut message) else { return };
+    // What is out of memory now need not be so the next time.
+    let mut result = Ok(());
+    for _ in 0..3 {
+        result = order(inner, &mut message);
+        if result.is_ok() || ask::link(inner, Which::Index(inside)).is_err() {
+            break;
+        }
+    }
+    let Err(errno) = result else { return };
     let reason = errno.desc();
     // Both its names may be taken on the host by now: then under one that the kernel makes up.
     if ask::link(inner, Which::Index(inside)).is_ok() {
