@@ -63,6 +63,8 @@ pub struct Moment<'a> {
     pub namespaces: &'a [&'a CStr],
     /// MONOPOD_REBOOT_ARG: what the guest said when it rebooted; empty: nothing. `monopod.host.reboot` gets it as a word.
     pub argument: &'a [u8],
+    /// For a link's script: type, parent on the host, the host's end of a veth; the last two may be empty.
+    pub link: Option<&'a [&'a CStr; 3]>,
 }
 
 /// Builds a hook's environment, in its own process. None: it is larger than `limits::HOOK_ENVIRONMENT` words or `arena`.
@@ -98,8 +100,15 @@ fn environment<'a>(
     add(c"LXC_CGNS_AWARE=1")?;
     add(if config.hook_version == 1 { c"LXC_HOOK_VERSION=1" } else { c"LXC_HOOK_VERSION=0" })?;
     if config.hook_version == 1 {
-        add(c"LXC_HOOK_SECTION=lxc")?;
+        add(if moment.link.is_some() { c"LXC_HOOK_SECTION=net" } else { c"LXC_HOOK_SECTION=lxc" })?;
         add(type_word(kind))?;
+        if let Some([kind, parent, peer]) = moment.link {
+            add(text(&[b"LXC_NET_TYPE=", kind.to_bytes()])?)?;
+            add(text(&[b"LXC_NET_PARENT=", parent.to_bytes()])?)?;
+            if !peer.is_empty() {
+                add(text(&[b"LXC_NET_PEER=", peer.to_bytes()])?)?;
+            }
+        }
         for namespace in moment.namespaces {
             let word = namespace.to_bytes();
             let colon = memchr::memchr(b':', word).unwrap_or(word.len());
@@ -234,7 +243,8 @@ pub enum Ended {
 
 /// Waits for the hook's end; its whole group is killed if it is late, or if the start that it belongs to is called off.
 fn attend(host: &mut Host<'_>, running: &mut Running<'_>) -> Ended {
-    let starting = matches!(running.hook.kind, HookKind::PreStart | HookKind::StartHost | HookKind::IdMap);
+    let starting =
+        matches!(running.hook.kind, HookKind::PreStart | HookKind::StartHost | HookKind::NetUp | HookKind::IdMap);
     loop {
         if let Some(ended) = running.ended() {
             return ended;
@@ -331,15 +341,19 @@ fn become_hook(scene: &Scene<'_>, hook: &Hook<'_>, moment: &Moment<'_>, output: 
         ));
         process::exit_now(126)
     };
-    let usual: [&CStr; 3] = [config.name, c"lxc", kind_word(hook.kind)];
+    let section = if moment.link.is_some() { c"net" } else { c"lxc" };
+    let usual: [&CStr; 3] = [config.name, section, kind_word(hook.kind)];
+    // A word that there is not is left out, so the link's are told apart by their number only.
+    let mut link: heapless::Vec<&CStr, 3> = heapless::Vec::new();
+    link.extend(moment.link.into_iter().flatten().copied().filter(|word| !word.is_empty()));
     let said = arena.copy(moment.argument).unwrap_or(c"");
     let (arguments, namespaces): (&[&CStr], _) = match hook.kind {
         // A program of the host's, not a hook: it takes the guest's word for an option if it looks like one.
         HookKind::HostReboot if matches!(moment.argument.first(), None | Some(b'-')) => (&[], &[][..]),
         HookKind::IdMap => (&[], &[][..]),
         HookKind::HostReboot => (&[said], &[][..]),
-        _ if config.hook_version == 0 => (&usual, moment.namespaces),
-        _ => (&[], &[][..]),
+        _ if config.hook_version == 0 => (&usual, if link.is_empty() { moment.namespaces } else { &link }),
+        _ => (&[], &link[..]),
     };
     let errno = exec_hook(hook.command, arguments, namespaces, &words);
     process::exit_now(if errno == Errno::ENOENT { 127 } else { 126 })
@@ -372,6 +386,8 @@ fn type_word(kind: HookKind) -> &'static CStr {
         HookKind::HostReboot => c"LXC_HOOK_TYPE=host-reboot",
         HookKind::IdMap => c"LXC_HOOK_TYPE=id map",
         HookKind::Ready => c"LXC_HOOK_TYPE=ready",
+        HookKind::NetUp => c"LXC_HOOK_TYPE=up",
+        HookKind::NetDown => c"LXC_HOOK_TYPE=down",
     }
 }
 

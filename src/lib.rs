@@ -40,6 +40,8 @@ pub mod host_reboot;
 pub mod idmap;
 pub mod limits;
 pub mod logging;
+#[cfg(feature = "net")]
+pub mod net;
 pub mod pid1;
 pub mod prepare;
 pub mod ready;

@@ -119,6 +119,8 @@ fn read_and_run(options: &Options<'_>, ready: Option<OwnedFd>) -> Result<i32> {
     let sources = Sources { name: options.name, lxcpath, rcfile, defines: &options.defines };
     let mut config = crate::config::load(&arena, &sources)?;
     rootfs::label::resolve(&mut config, &arena)?;
+    #[cfg(feature = "net")]
+    text(crate::net::settle(&mut config, &arena, crate::sys::process::seed()))?;
     // Hooks are told of it.
     config.log.level = options.loglevel.or(config.log.level);
     if let Some(path) = options.console {

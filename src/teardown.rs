@@ -45,6 +45,8 @@ pub fn teardown(
     }
     host.set_init(0, 0);
     host.end_life();
+    #[cfg(feature = "net")]
+    crate::net::undo(&mut life.links, host);
     let argument = host.reboot_argument.clone();
     let argument = argument.bytes();
     let rule = match result {

@@ -42,6 +42,7 @@ mod lxc_api;
 mod mount_targets;
 mod mounts;
 mod namespaces;
+mod net;
 mod notify;
 mod old_kernels;
 mod pid1;

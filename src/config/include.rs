@@ -365,7 +365,8 @@ fn not_built<'t>(config: &mut Config<'t>, arena: &Arena<'t>) -> Result<(), crate
     if mount_auto.shmounts.is_some() {
         note(c"lxc.mount.auto", mount_auto.at);
     }
-    for nic in nics.iter().filter(|nic| !matches!(nic.kind, NicType::None | NicType::Empty)) {
+    let has_links = cfg!(feature = "net");
+    for nic in nics.iter().filter(|nic| !has_links && !matches!(nic.kind, NicType::None | NicType::Empty)) {
         note(arena.format(format_args!("lxc.net.{}.type", nic.index))?, nic.at);
     }
     for (key, value) in [

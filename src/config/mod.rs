@@ -286,6 +286,10 @@ pub enum HookKind {
     HostReboot,
     /// newuidmap or newgidmap.
     IdMap,
+    /// `lxc.net.N.script.up`: on the host, when a link is made.
+    NetUp,
+    /// `lxc.net.N.script.down`: on the host, before a link is removed.
+    NetDown,
 }
 
 /// `lxc.hook.KIND`
@@ -400,6 +404,17 @@ pub struct Nic<'t> {
     pub fields: List<NamedValue<'t>, { limits::NIC_FIELDS }>,
     /// Where its type stands.
     pub at: Origin,
+}
+
+impl Nic<'_> {
+    /// Somebody on the host must do something for it: `empty` is nothing, unless it has a script.
+    pub fn needs_the_host(&self) -> bool {
+        match self.kind {
+            NicType::None => false,
+            NicType::Empty => self.fields.iter().any(|field| field.name.to_bytes().starts_with(b"script.")),
+            _ => true,
+        }
+    }
 }
 
 /// `lxc.namespace.keep` / `lxc.namespace.clone` as CLONE_NEW* masks.

@@ -556,7 +556,6 @@ fn not_built_lists_what_a_start_needs() {
     for (define, key) in [
         ("lxc.seccomp = /x", "lxc.seccomp.profile"),
         ("lxc.aa_profile = lxc-waydroid", "lxc.apparmor.profile"),
-        ("lxc.network.type = veth", "lxc.net.0.type"),
         ("lxc.rootfs = lvm:/a", "lxc.rootfs.path"),
         ("lxc.rootfs.path = zfs:/a", "lxc.rootfs.path"),
         ("lxc.rootfs = aufs:/a:/b", "lxc.rootfs.path"),
@@ -572,6 +571,8 @@ fn not_built_lists_what_a_start_needs() {
         "lxc.apparmor.profile = unconfined",
         "lxc.net.0.type = none",
         "lxc.net.0.type = empty",
+        #[cfg(feature = "net")]
+        "lxc.network.type = veth",
         "lxc.rootfs = dir:/a",
         "lxc.ephemeral = 0",
         "lxc.seccomp.allow_nesting = 0",

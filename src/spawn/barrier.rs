@@ -1,6 +1,6 @@
 //! The protocol between the supervisor and the child: one SOCK_SEQPACKET pair, fixed messages.
 //!
-//! Child to supervisor: any number of `Warning`s, then `Ready` with the ptys beside it, or `Failed`. Supervisor to child: one
+//! Child to supervisor: where it has links, its netlink socket; any number of `Warning`s, then `Ready` with the ptys beside it, or `Failed`. Supervisor to child: one
 //! byte, "go". Then the socket closes by exec: the end of the connection is the news that init runs (or that the child was
 //! killed, which its wait status tells).
 //!
@@ -306,13 +306,7 @@ impl Report {
             Step::BecomeRoot => ("idmap", write!(out, "become root of the user namespace")),
             Step::Keyring => ("keyring", write!(out, "a session keyring for init")),
             Step::IdmappedMount => ("rootfs", write!(out, "map the ids of a mount")),
-            Step::Network => (
-                "network",
-                match config.nics.get(item) {
-                    Some(nic) => write!(out, "{}: lxc.net.{}", place(nic.at), nic.index),
-                    None => write!(out, "link {item}"),
-                },
-            ),
+            Step::Network => ("network", write!(out, "open a netlink socket in the container")),
             Step::SchedCore => ("sched", write!(out, "lxc.sched.core: a core scheduling group for init")),
             Step::Label => ("lsm", write!(out, "the label for init")),
             Step::Policy => (

@@ -8,7 +8,7 @@ use super::namespaces;
 use super::shares::Shares;
 use crate::android;
 use crate::cgroup::Group;
-use crate::config::{Config, HookKind, Nic, NicType};
+use crate::config::{Config, HookKind};
 use crate::guard::{self, masks};
 use crate::hooks;
 use crate::logging::trace;
@@ -81,11 +81,15 @@ fn become_init(plan: &Plan<'_>, barrier: BorrowedFd<'_>) -> Result<Infallible, R
     if !supervisor_lives(barrier) {
         return Err(Report::new(Step::ParentGone, 0, Errno::ESRCH));
     }
-    if needs_the_host(config) {
-        wait_for_go(barrier)?;
-    }
     if !plan.birth.in_namespaces {
         unshare_all(&plan.namespaces)?;
+    }
+    if needs_the_host(config) {
+        #[cfg(feature = "net")]
+        if crate::net::wanted(config, &plan.namespaces) {
+            lend_network(barrier).map_err(fail(Step::Network))?;
+        }
+        wait_for_go(barrier)?;
     }
     oom::restore(plan.site.scene.oom_before).map_err(fail(Step::OomScore))?;
     trace::step("join the cgroups");
@@ -184,8 +188,16 @@ fn run_inside(inside: super::Inside, plan: &Plan<'_>) -> Errno {
 
 /// The supervisor does something for the newborn, which waits for it: id maps, network links.
 pub fn needs_the_host(config: &Config<'_>) -> bool {
-    let has_link = |nic: &Nic<'_>| !matches!(nic.kind, NicType::None | NicType::Empty);
-    !config.isolation.idmap.is_empty() || config.nics.iter().any(has_link)
+    !config.isolation.idmap.is_empty()
+        || cfg!(feature = "net") && config.nics.iter().any(crate::config::Nic::needs_the_host)
+}
+
+/// A netlink socket of our network namespace, with which the supervisor makes our links.
+#[cfg(feature = "net")]
+fn lend_network(barrier: BorrowedFd<'_>) -> nix::Result<()> {
+    let socket = crate::net::open()?;
+    let word = Report { step: Step::Network, warning: true, ..Report::ready() };
+    rights::send(barrier, &word.to_bytes(), &[socket.as_fd()])
 }
 
 /// Whether the other end of the barrier is still there.

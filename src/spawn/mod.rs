@@ -76,6 +76,9 @@ pub struct Life<'h, 't> {
     pub ttys: heapless::Vec<OwnedFd, { rights::MOST }>,
     /// What it asks the kernel for and we hear of.
     pub guard: Guard,
+    /// Its network links.
+    #[cfg(feature = "net")]
+    pub links: crate::net::Links,
     /// Its namespaces, held for the stop hook.
     pub namespaces: heapless::Vec<(&'static str, OwnedFd), 8>,
     /// Its init runs one command and ends with that one's code, which is nothing to report.
@@ -100,6 +103,8 @@ impl<'h, 't> Life<'h, 't> {
             console: None,
             ttys: heapless::Vec::new(),
             guard: Guard::default(),
+            #[cfg(feature = "net")]
+            links: Default::default(),
             namespaces: heapless::Vec::new(),
             is_command: false,
             began_ms: None,
@@ -251,6 +256,10 @@ impl Start {
         host: &mut Host<'t>,
     ) -> Result<()> {
         let config = host.config;
+        #[cfg(feature = "net")]
+        if crate::net::wanted(config, &blueprint.namespaces) {
+            self.make_links(life, blueprint, side, host)?;
+        }
         if child::needs_the_host(config) {
             self.help_the_newborn(life, host)?;
         }
@@ -281,6 +290,23 @@ impl Start {
         trace::step("init runs");
         host.set_state(State::Running);
         Ok(())
+    }
+
+    /// Makes the container's links, by the socket that the child hands up.
+    #[cfg(feature = "net")]
+    #[inline(never)] // for those who have links
+    fn make_links<'t>(
+        &mut self,
+        life: &mut Life<'_, 't>,
+        blueprint: &Blueprint<'t>,
+        side: &mut ConsoleSide<'t>,
+        host: &mut Host<'t>,
+    ) -> Result<()> {
+        if let Heard::Executed = self.hear(life, blueprint, side, host)? {
+            return Err(self.died(life));
+        }
+        let (socket, pid) = (life.ttys.pop(), life.pid.unwrap_or(0));
+        self.rest_hook_output(host, |host| crate::net::make(&mut life.links, socket, pid, host))
     }
 
     /// What only the supervisor can do for the child, before that does anything by itself.
@@ -321,7 +347,7 @@ impl Start {
                             format_args!("the container's process sent an unknown report"),
                         ));
                     };
-                    if report.step == Step::Ready {
+                    if report.step == Step::Ready || report.step == Step::Network && report.warning {
                         return Ok(Heard::Ready);
                     }
                     if report.step == Step::Filter && report.warning {

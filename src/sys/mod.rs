@@ -19,6 +19,8 @@ pub mod memfd;
 pub mod mounts;
 pub mod namespace;
 pub mod netdev;
+#[cfg(feature = "net")]
+pub mod netlink;
 pub mod notes;
 #[cfg(feature = "tools")]
 pub mod probe;

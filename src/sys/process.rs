@@ -79,6 +79,16 @@ pub fn runs_with_more_rights_than_its_caller() -> bool {
     unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
 }
 
+/// A number that is another one at each start of the program; nobody's secret (getauxval(3), AT_RANDOM).
+#[cfg(feature = "net")]
+pub fn seed() -> u64 {
+    // SAFETY: the entry is null, or the address of 16 bytes that the kernel has put on this process's stack for good.
+    let bytes = unsafe { (libc::getauxval(libc::AT_RANDOM) as *const [u8; 16]).as_ref() };
+    // The first half guards the stack, where a compiler asks for that.
+    let half = bytes.and_then(|bytes| bytes.last_chunk::<8>());
+    half.map_or(0, |half| u64::from_ne_bytes(*half)) ^ u64::from(nix::unistd::getpid().as_raw().unsigned_abs())
+}
+
 /// Ends this process at once: no destructors, no buffers, the only way out of the child before exec.
 pub fn exit_now(code: i32) -> ! {
     // SAFETY: _exit takes no memory and does not return.

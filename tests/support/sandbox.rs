@@ -1,5 +1,6 @@
 //! A mount namespace of a test's own: private, with an empty /run and a devpts of its own, in which the supervisor under
-//! test, its clients and its hooks run. All of the harness' unsafe code is here.
+//! test, its clients and its hooks run; where a test asks for it, a network namespace as well. All of the harness' unsafe
+//! code is here.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -14,21 +15,14 @@ use std::process::{Command, Stdio};
 /// The namespace lives as long as this handle.
 pub struct Sandbox {
     namespace: File,
+    network: Option<File>,
 }
 
 impl Sandbox {
     /// A new namespace. Only children of the test process enter it, never the test process itself.
     pub fn new() -> Self {
         assert!(nix::unistd::geteuid().is_root(), "these tests start containers: run them as root");
-        let mut holder = Command::new("sleep");
-        holder.arg("60").stdin(Stdio::null());
-        // SAFETY: one system call between fork and exec.
-        unsafe { holder.pre_exec(|| check(libc::unshare(libc::CLONE_NEWNS))) };
-        let mut holder = holder.spawn().unwrap();
-        let namespace = File::open(format!("/proc/{}/ns/mnt", holder.id())).unwrap();
-        holder.kill().unwrap();
-        holder.wait().unwrap();
-        let sandbox = Sandbox { namespace };
+        let sandbox = Sandbox { namespace: made("mnt", libc::CLONE_NEWNS), network: None };
         sandbox.sh("
             mount --make-rprivate /
             mount -t tmpfs -o mode=755 run /run
@@ -37,13 +31,36 @@ impl Sandbox {
         sandbox
     }
 
+    /// A network namespace for all that runs inside from now on, with a /sys that shows it.
+    pub fn isolate_network(&mut self) {
+        self.network = Some(made("net", libc::CLONE_NEWNET));
+        self.sh("
+            mkdir /run/cgroup
+            mount --rbind /sys/fs/cgroup /run/cgroup
+            mount -t sysfs sysfs /sys
+            mount --rbind /run/cgroup /sys/fs/cgroup
+            umount -l /run/cgroup
+            rmdir /run/cgroup
+            ip link set lo up
+        ");
+    }
+
+    /// The network namespace, where there is one of its own.
+    pub fn network(&self) -> File {
+        self.network.as_ref().unwrap().try_clone().unwrap()
+    }
+
     /// Lets `command` run inside, in a session of its own, and die with the test.
     pub fn enter(&self, command: &mut Command) {
         let namespace = self.namespace.as_raw_fd();
+        let network = self.network.as_ref().map(AsRawFd::as_raw_fd);
         // SAFETY: between fork and exec there are only system calls, on a descriptor that outlives the command's start.
         unsafe {
             command.pre_exec(move || {
                 check(libc::setns(namespace, libc::CLONE_NEWNS))?;
+                if let Some(network) = network {
+                    check(libc::setns(network, libc::CLONE_NEWNET))?;
+                }
                 check(libc::setsid())?;
                 check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL))
             })
@@ -69,6 +86,29 @@ impl Sandbox {
             .filter(|pid| std::fs::metadata(format!("/proc/{pid}/ns/mnt")).is_ok_and(|link| link.ino() == inode))
             .collect()
     }
+}
+
+/// Does something in a network namespace, on a thread of its own, which is the only one that enters it.
+pub fn in_network<T: Send + 'static>(namespace: File, act: impl FnOnce() -> T + Send + 'static) -> T {
+    let thread = std::thread::spawn(move || {
+        // SAFETY: the call takes a descriptor that lives until it returns.
+        check(unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) }).unwrap();
+        act()
+    });
+    thread.join().unwrap()
+}
+
+/// A new namespace of the kind that /proc/PID/ns calls `name`.
+fn made(name: &str, flag: libc::c_int) -> File {
+    let mut holder = Command::new("sleep");
+    holder.arg("60").stdin(Stdio::null());
+    // SAFETY: one system call between fork and exec.
+    unsafe { holder.pre_exec(move || check(libc::unshare(flag))) };
+    let mut holder = holder.spawn().unwrap();
+    let namespace = File::open(format!("/proc/{}/ns/{name}", holder.id())).unwrap();
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    namespace
 }
 
 fn check(result: libc::c_int) -> io::Result<()> {
