@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::host_reboot;
 use crate::limits;
 use crate::logging;
+use crate::lsm;
 use crate::prepare::console::ConsoleSide;
 use crate::prepare::daemon::{self, Caller, Side};
 use crate::prepare::host::Host;
@@ -265,6 +266,7 @@ fn prepare_and_run<'t>(
         crate::idmap::check(config)?;
         crate::idmap::warn(config, &source);
     }
+    let labels = lsm::plan(config)?;
     let Program { argv, chooses_init, inside, own_streams } = program;
     let environment = if chooses_init { android::init::environment(config) } else { init_environment(config, arena)? };
     let caller_environment = caller_environment(arena)?;
@@ -289,6 +291,7 @@ fn prepare_and_run<'t>(
         inside,
         image,
         own_streams,
+        labels,
         environment,
         boot_arguments,
         drop_sys_boot,

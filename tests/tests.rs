@@ -38,6 +38,7 @@ mod label;
 mod lifecycle;
 mod logging;
 mod look;
+mod lsm;
 mod lxc_api;
 mod mount_targets;
 mod mounts;

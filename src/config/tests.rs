@@ -555,7 +555,6 @@ fn not_built_lists_what_a_start_needs() {
     };
     for (define, key) in [
         ("lxc.seccomp = /x", "lxc.seccomp.profile"),
-        ("lxc.aa_profile = lxc-waydroid", "lxc.apparmor.profile"),
         ("lxc.network.type = veth", "lxc.net.0.type"),
         ("lxc.rootfs = lvm:/a", "lxc.rootfs.path"),
         ("lxc.rootfs.path = zfs:/a", "lxc.rootfs.path"),
