@@ -181,11 +181,7 @@ pub fn join_keyring(config: &Config<'_>, labels: &Labels<'_>) -> core::result::R
 }
 
 /// What `Step::Label` with `errno` means in a config.
-pub fn explain<'c, 't>(
-    config: &'c Config<'t>,
-    item: u16,
-    errno: Errno,
-) -> (Option<At<&'t CStr>>, &'static str, &'static str) {
+pub fn explain<'t>(config: &Config<'t>, item: u16, errno: Errno) -> (Option<At<&'t CStr>>, &'static str, &'static str) {
     let isolation = &config.isolation;
     let selinux = isolation.selinux.filter(|context| context.value != c"unconfined_t");
     let (set, key) = match (item, selinux) {
