@@ -4,6 +4,7 @@ use crate::android;
 use crate::cgroup::{self, find};
 use crate::config::own::Exhausted;
 use crate::config::{At, Config, ConsolePath, DEFAULT, LogLevel, Sources};
+use crate::ephemeral;
 use crate::error::{Error, Result};
 use crate::host_reboot;
 use crate::limits;
@@ -26,6 +27,7 @@ use crate::text::{Arena, Full, Line, Shown, shown};
 use core::ffi::CStr;
 use core::fmt::Write;
 use nix::fcntl::OFlag;
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use std::io::{BufRead, BufReader};
@@ -251,6 +253,9 @@ fn prepare_and_run<'t>(
     arena: &Arena<'t>,
     caller: &mut Caller,
 ) -> Result<i32> {
+    if config.isolation.monitor_unshare == Some(true) {
+        unshare_mounts()?;
+    }
     let (lock, dead) = match lock::take(config.name, arena)? {
         Taken::Ours { lock, dead } => (lock, dead),
         Taken::Busy => return Ok(already_running(config)),
@@ -260,6 +265,7 @@ fn prepare_and_run<'t>(
         android::boot_arguments::remove(state);
     }
     let source = rootfs::source(config, state)?;
+    ephemeral::check(config, &source)?;
     let namespaces = namespaces::plan(config)?;
     #[cfg(feature = "idmap")]
     {
@@ -299,11 +305,22 @@ fn prepare_and_run<'t>(
     crate::guard::warn(config);
     crate::arm();
     let result = run_container(&blueprint, &mut side, &mut host, caller);
+    // Neither a start that failed nor a guest that does not end is one that has had its day.
+    if config.isolation.ephemeral == Some(true) && result.as_ref().is_ok_and(|code| *code != FAILED) {
+        ephemeral::remove(&mut host);
+    }
     drop(pidfile);
     drop(side);
     drop(blueprint);
     host.leave();
     result
+}
+
+/// `lxc.monitor.unshare`: what hooks of the host mount is seen by us and the container alone, and ends with us.
+fn unshare_mounts() -> Result<()> {
+    let refuse = |errno| Error::os("start", errno, format_args!("lxc.monitor.unshare: a mount namespace of our own"));
+    unshare(CloneFlags::CLONE_NEWNS).map_err(refuse)?;
+    rootfs::pivot::make_slaves(c"/").map_err(refuse)
 }
 
 /// Life after life.

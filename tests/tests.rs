@@ -24,6 +24,7 @@ mod console_client;
 mod crash_report;
 mod cross_tools;
 mod crowd;
+mod ephemeral;
 mod execute;
 mod explain;
 mod fault_sweep;

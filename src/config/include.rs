@@ -381,11 +381,7 @@ fn not_built<'t>(config: &mut Config<'t>, arena: &Arena<'t>) -> Result<(), crate
             note(key, value.at);
         }
     }
-    for (key, value) in [
-        (c"lxc.cgroup.relative", isolation.cgroup_relative),
-        (c"lxc.ephemeral", isolation.ephemeral),
-        (c"lxc.monitor.unshare", isolation.monitor_unshare),
-    ] {
+    for (key, value) in [(c"lxc.cgroup.relative", isolation.cgroup_relative)] {
         if value == Some(true) {
             note(key, DEFAULT);
         }

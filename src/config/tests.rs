@@ -561,7 +561,6 @@ fn not_built_lists_what_a_start_needs() {
         ("lxc.rootfs = aufs:/a:/b", "lxc.rootfs.path"),
         ("lxc.mount.auto = shmounts:/a:/b", "lxc.mount.auto"),
         ("lxc.cgroup.relative = 1", "lxc.cgroup.relative"),
-        ("lxc.ephemeral = 1", "lxc.ephemeral"),
     ] {
         assert_eq!(noted(define), [key]);
     }
