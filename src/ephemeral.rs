@@ -161,12 +161,12 @@ impl Walk<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{At, DEFAULT, Kept};
+    use crate::config::{At, DEFAULT, Kept, List};
 
     fn checked(file: Option<&'static CStr>, rootfs: &'static CStr, kind: Kind, managed: bool) -> bool {
         let mut config = Box::new(Config::new(c"c1", c"/var/lib/lxc"));
         config.isolation.ephemeral = Some(true);
-        file.map(|file| config.files.push(file).unwrap());
+        config.files = file.into_iter().fold(List::new(), |mut files, file| (files.push(file).unwrap(), files).1);
         config.rootfs.path = Some(At { value: rootfs, at: DEFAULT });
         if !managed {
             config.kept.push(Kept { key: c"lxc.rootfs.managed", value: c"0", at: DEFAULT }).unwrap();
