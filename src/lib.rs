@@ -16,7 +16,8 @@
 //!
 //! `idmap` gives a container ids of its own, and mounts for it what it may not mount itself.
 //!
-//! `android` is what only Android guests need, `guard` keeps a guest from hurting the host, `ready` says when it is ready.
+//! `android` is what only Android guests need, `guard` keeps a guest from hurting the host, `lsm` labels it, `ready` says when it
+//! is ready, `ephemeral` removes it.
 //! Beside the sequence: `control` is LXC's command socket, `attach` runs a command inside, `execute` is the init of a container
 //! for one command, `terminal` a user's end of a pty, `check` looks before a start; `logging` is the log, `state` LXC's states,
 //! `sys` all unsafe code, `text`, `limits` and `error` what everything stands on.
@@ -30,6 +31,7 @@ pub mod check;
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod ephemeral;
 pub mod error;
 #[cfg(feature = "tools")]
 pub mod execute;

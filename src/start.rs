@@ -4,10 +4,12 @@ use crate::android;
 use crate::cgroup::{self, find};
 use crate::config::own::Exhausted;
 use crate::config::{At, Config, ConsolePath, DEFAULT, LogLevel, Sources};
+use crate::ephemeral;
 use crate::error::{Error, Result};
 use crate::host_reboot;
 use crate::limits;
 use crate::logging;
+use crate::lsm;
 use crate::prepare::console::ConsoleSide;
 use crate::prepare::daemon::{self, Caller, Side};
 use crate::prepare::host::Host;
@@ -25,6 +27,7 @@ use crate::text::{Arena, Full, Line, Shown, shown};
 use core::ffi::CStr;
 use core::fmt::Write;
 use nix::fcntl::OFlag;
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use std::io::{BufRead, BufReader};
@@ -252,6 +255,9 @@ fn prepare_and_run<'t>(
     arena: &Arena<'t>,
     caller: &mut Caller,
 ) -> Result<i32> {
+    if config.isolation.monitor_unshare == Some(true) {
+        unshare_mounts()?;
+    }
     let (lock, dead) = match lock::take(config.name, arena)? {
         Taken::Ours { lock, dead } => (lock, dead),
         Taken::Busy => return Ok(already_running(config)),
@@ -261,12 +267,14 @@ fn prepare_and_run<'t>(
         android::boot_arguments::remove(state);
     }
     let source = rootfs::source(config, state)?;
+    ephemeral::check(config, &source)?;
     let namespaces = namespaces::plan(config)?;
     #[cfg(feature = "idmap")]
     {
         crate::idmap::check(config)?;
         crate::idmap::warn(config, &source);
     }
+    let labels = lsm::plan(config)?;
     let Program { argv, chooses_init, inside, own_streams } = program;
     let environment = if chooses_init { android::init::environment(config) } else { init_environment(config, arena)? };
     let caller_environment = caller_environment(arena)?;
@@ -291,6 +299,7 @@ fn prepare_and_run<'t>(
         inside,
         image,
         own_streams,
+        labels,
         environment,
         boot_arguments,
         drop_sys_boot,
@@ -298,11 +307,22 @@ fn prepare_and_run<'t>(
     crate::guard::warn(config);
     crate::arm();
     let result = run_container(&blueprint, &mut side, &mut host, caller);
+    // Neither a start that failed nor a guest that does not end is one that has had its day.
+    if config.isolation.ephemeral == Some(true) && result.as_ref().is_ok_and(|code| *code != FAILED) {
+        ephemeral::remove(&mut host);
+    }
     drop(pidfile);
     drop(side);
     drop(blueprint);
     host.leave();
     result
+}
+
+/// `lxc.monitor.unshare`: what hooks of the host mount is seen by us and the container alone, and ends with us.
+fn unshare_mounts() -> Result<()> {
+    let refuse = |errno| Error::os("start", errno, format_args!("lxc.monitor.unshare: a mount namespace of our own"));
+    unshare(CloneFlags::CLONE_NEWNS).map_err(refuse)?;
+    rootfs::pivot::make_slaves(c"/").map_err(refuse)
 }
 
 /// Life after life.

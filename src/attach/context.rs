@@ -4,6 +4,7 @@ use super::{Failed, Options, failed};
 use crate::cgroup::find::path_in;
 use crate::control::client::Failure;
 use crate::limits;
+use crate::lsm::{Kernel, Module};
 use crate::state::State;
 use crate::sys::process;
 use crate::text::{Arena, PathText, number, shown};
@@ -31,7 +32,7 @@ pub struct Context {
     /// init's limits.
     pub limits: Vec<Limit>,
     /// init's label, if a security module has one for it that is no "unconfined".
-    pub label: Option<String>,
+    pub label: Option<(Module, String)>,
 }
 
 /// The user namespace gives the right to join the others; after the mount namespace no file of the host can be opened.
@@ -140,17 +141,17 @@ fn limit(init: i32, resource: u32) -> Option<Limit> {
 }
 
 /// The label as the kernel takes it for the next exec.
-fn label(init: i32, options: &Options<'_>) -> Option<String> {
+fn label(init: i32, options: &Options<'_>) -> Option<(Module, String)> {
     if let Some(label) = options.label {
-        return Some(label.to_string_lossy().into_owned());
+        return Some((Module::SeLinux, label.to_string_lossy().into_owned()));
     }
     let text = std::fs::read_to_string(format!("/proc/{init}/attr/current")).ok()?;
     let text = text.trim_end_matches(['\0', '\n']);
     // AppArmor says the mode behind the name.
     let name = text.split(" (").next().unwrap_or(text);
     let none = name.is_empty() || name == "unconfined" || name.starts_with("kernel");
-    let apparmor = std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with(b"Y"));
-    (!none).then(|| if apparmor { format!("exec {name}") } else { name.to_owned() })
+    let module = if Kernel::look().apparmor { Module::AppArmor } else { Module::SeLinux };
+    (!none).then(|| (module, name.to_owned()))
 }
 
 fn open(path: &str, flags: OFlag) -> nix::Result<OwnedFd> {

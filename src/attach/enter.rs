@@ -2,6 +2,7 @@
 
 use super::context::Context;
 use super::{Options, program};
+use crate::lsm;
 use crate::sys::clone::{Fork, fork};
 use crate::sys::process::{self, Exit, exit_now};
 use crate::sys::{caps, fds};
@@ -52,8 +53,9 @@ fn become_like(
     for cgroup in &context.cgroups {
         nix::unistd::write(cgroup, b"0").map_err(at("join init's cgroups"))?;
     }
-    if let Some(label) = &context.label {
-        write_label(label).map_err(at("take init's label"))?;
+    if let Some((module, label)) = &context.label {
+        let file = lsm::open_exec(*module).map_err(at("take init's label"))?;
+        lsm::set_exec(&file, *module, label.as_bytes()).map_err(at("take init's label"))?;
     }
     for (resource, soft, hard) in &context.limits {
         process::set_limit(*resource, *soft, *hard).map_err(at("take init's limits"))?;
@@ -97,11 +99,4 @@ fn become_like(
             }
         }
     }
-}
-
-/// The label is taken at the next exec; a fork inherits that.
-fn write_label(label: &str) -> nix::Result<()> {
-    let flags = nix::fcntl::OFlag::O_WRONLY;
-    let file = fds::open(c"/proc/self/attr/exec", flags, nix::sys::stat::Mode::empty())?;
-    nix::unistd::write(&file, label.as_bytes()).map(drop)
 }

@@ -347,7 +347,7 @@ fn finish<'t>(config: &mut Config<'t>, arena: &Arena<'t>) -> Result<()> {
 
 /// Notes what a start must refuse. One note a key is enough.
 fn not_built<'t>(config: &mut Config<'t>, arena: &Arena<'t>) -> Result<(), crate::text::Full> {
-    let Config { not_built, kept, rootfs, mount_auto, nics, isolation, .. } = config;
+    let Config { not_built, rootfs, mount_auto, nics, isolation, .. } = config;
     #[cfg(not(feature = "idmap"))]
     let mounts = &config.mounts;
     not_built.clear();
@@ -372,8 +372,6 @@ fn not_built<'t>(config: &mut Config<'t>, arena: &Arena<'t>) -> Result<(), crate
     for (key, value) in [
         (c"lxc.seccomp.profile", isolation.seccomp),
         (c"lxc.seccomp.notify.proxy", isolation.seccomp_proxy),
-        (c"lxc.selinux.context", isolation.selinux),
-        (c"lxc.selinux.context.keyring", isolation.selinux_keyring),
         (c"lxc.cgroup.dir", isolation.cgroup_dir),
         (c"lxc.cgroup.dir.monitor", isolation.cgroup_monitor),
         (c"lxc.cgroup.dir.monitor.pivot", isolation.cgroup_monitor_pivot),
@@ -384,17 +382,7 @@ fn not_built<'t>(config: &mut Config<'t>, arena: &Arena<'t>) -> Result<(), crate
             note(key, value.at);
         }
     }
-    if let Some(profile) = isolation.apparmor
-        && !matches!(profile.value.to_bytes(), b"unconfined" | b"unchanged")
-    {
-        note(c"lxc.apparmor.profile", profile.at);
-    }
-    for (key, value) in [
-        (c"lxc.cgroup.relative", isolation.cgroup_relative),
-        (c"lxc.sched.core", isolation.sched_core),
-        (c"lxc.ephemeral", isolation.ephemeral),
-        (c"lxc.monitor.unshare", isolation.monitor_unshare),
-    ] {
+    for (key, value) in [(c"lxc.cgroup.relative", isolation.cgroup_relative)] {
         if value == Some(true) {
             note(key, DEFAULT);
         }
@@ -406,12 +394,6 @@ fn not_built<'t>(config: &mut Config<'t>, arena: &Arena<'t>) -> Result<(), crate
             note(c"lxc.rootfs.options", options.at);
         }
         mounts.iter().filter(|entry| entry.idmap.is_some()).for_each(|entry| note(c"lxc.mount.entry", entry.at));
-    }
-    for value in kept.iter() {
-        let row = keys::find(value.key.to_bytes());
-        if row.is_some_and(|(row, ..)| row.needs_unbuilt(value.value.to_bytes())) {
-            note(value.key, value.at);
-        }
     }
     Ok(())
 }

@@ -84,8 +84,8 @@ pub enum Kind {
     Links,
     /// Only clears what it heads.
     Head(for<'t> fn(&mut Config<'t>)),
-    /// Kept to be shown again. The first function checks a value, the second says whether it needs what is not built.
-    Kept(Keep, fn(&[u8]) -> Result<(), Fault>, fn(&[u8]) -> bool),
+    /// Kept to be shown again. The function checks a value.
+    Kept(Keep, fn(&[u8]) -> Result<(), Fault>),
     /// Read by `include`.
     Include,
     /// Removed from LXC long ago, still found in files, without effect.
@@ -261,7 +261,7 @@ const fn row(name: &'static CStr, old: &'static [&'static str], kind: Kind) -> K
 }
 
 /// A kept switch without effect.
-const KEPT_FLAG: Kind = Kind::Kept(Keep::Last, flag, never);
+const KEPT_FLAG: Kind = Kind::Kept(Keep::Last, flag);
 
 fn any(_: &[u8]) -> Result<(), Fault> {
     Ok(())
@@ -269,14 +269,6 @@ fn any(_: &[u8]) -> Result<(), Fault> {
 
 fn flag(value: &[u8]) -> Result<(), Fault> {
     values::flag(value).map(drop)
-}
-
-fn always(_: &[u8]) -> bool {
-    true
-}
-
-fn never(_: &[u8]) -> bool {
-    false
 }
 
 /// `monopod.preset`, `monopod.devices`
@@ -538,7 +530,7 @@ pub static TABLE: &[Key] = &[
         ),
     ),
     row(c"lxc.init.cwd", &[], Kind::Text(|c| &c.init.cwd, |c| &mut c.init.cwd)),
-    row(c"lxc.execute.cmd", &[], Kind::Kept(Keep::Last, any, never)),
+    row(c"lxc.execute.cmd", &[], Kind::Kept(Keep::Last, any)),
     row(
         c"lxc.signal.halt",
         &["lxc.haltsignal"],
@@ -679,7 +671,7 @@ pub static TABLE: &[Key] = &[
     ),
     row(c"lxc.apparmor.allow_incomplete", &["lxc.aa_allow_incomplete"], KEPT_FLAG),
     row(c"lxc.apparmor.allow_nesting", &[], KEPT_FLAG),
-    row(c"lxc.apparmor.raw", &[], Kind::Kept(Keep::Lines, any, always)),
+    row(c"lxc.apparmor.raw", &[], Kind::Kept(Keep::Lines, any)),
     row(
         c"lxc.selinux.context",
         &["lxc.se_context"],
@@ -752,9 +744,9 @@ pub static TABLE: &[Key] = &[
         ),
     ),
     row(c"lxc.start.auto", &[], KEPT_FLAG),
-    row(c"lxc.start.delay", &[], Kind::Kept(Keep::Last, |v| values::whole32(v).map(drop), never)),
-    row(c"lxc.start.order", &[], Kind::Kept(Keep::Last, |v| values::signed(v).map(drop), never)),
-    row(c"lxc.group", &[], Kind::Kept(Keep::Words, any, never)),
+    row(c"lxc.start.delay", &[], Kind::Kept(Keep::Last, |v| values::whole32(v).map(drop))),
+    row(c"lxc.start.order", &[], Kind::Kept(Keep::Last, |v| values::signed(v).map(drop))),
+    row(c"lxc.group", &[], Kind::Kept(Keep::Words, any)),
     row(
         c"monopod.alive",
         &[],
@@ -1340,7 +1332,7 @@ impl Key {
                 clear(config);
                 given.or((), |_| Err(Fault::Expected("nothing, which clears")))
             }
-            Kind::Kept(how, check, _) => {
+            Kind::Kept(how, check) => {
                 given.or((), check)?;
                 keep(config, given, self.name, *how)
             }
@@ -1369,10 +1361,5 @@ impl Key {
             }
             Kind::Head(_) | Kind::Include | Kind::Ignored => Ok(()),
         }
-    }
-
-    /// Whether a kept value needs what is not built.
-    pub fn needs_unbuilt(&self, value: &[u8]) -> bool {
-        matches!(self.kind, Kind::Kept(_, _, needs) if needs(value))
     }
 }

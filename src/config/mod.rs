@@ -567,8 +567,7 @@ pub struct NotBuilt<'t> {
     pub at: Origin,
 }
 
-/// A key that is only kept: validated and printed again, no effect on a start (`lxc.start.*`, `lxc.group`, ...), or
-/// waiting for its feature (then it is in `not_built` too).
+/// A key that is only kept: validated and printed again, for whoever asks for it (`lxc.start.*`, `lxc.group`, ...).
 #[derive(Clone, Copy, Debug)]
 pub struct Kept<'t> {
     /// Current name.

@@ -555,13 +555,11 @@ fn not_built_lists_what_a_start_needs() {
     };
     for (define, key) in [
         ("lxc.seccomp = /x", "lxc.seccomp.profile"),
-        ("lxc.aa_profile = lxc-waydroid", "lxc.apparmor.profile"),
         ("lxc.rootfs = lvm:/a", "lxc.rootfs.path"),
         ("lxc.rootfs.path = zfs:/a", "lxc.rootfs.path"),
         ("lxc.rootfs = aufs:/a:/b", "lxc.rootfs.path"),
         ("lxc.mount.auto = shmounts:/a:/b", "lxc.mount.auto"),
         ("lxc.cgroup.relative = 1", "lxc.cgroup.relative"),
-        ("lxc.ephemeral = 1", "lxc.ephemeral"),
     ] {
         assert_eq!(noted(define), [key]);
     }

@@ -219,7 +219,7 @@ fn mount_rootfs(site: &Site<'_>) -> core::result::Result<(), Report> {
     }
     let mounted = match (kind, layers) {
         (Kind::Directory, _) => bind_directory(path, mountpoint, &options).map_err(|errno| (Step::Rootfs, errno)),
-        (Kind::Overlay, Some(layers)) => return overlay::mount_layers(&layers, &place),
+        (Kind::Overlay, Some(layers)) => overlay::mount_layers(&layers, &place).map(|()| Ok(Mounted::AsAsked))?,
         (Kind::Image, _) => image::mount_file(path, &place).map_err(|failure| failure.step(Step::RootfsDevice)),
         _ => image::mount_device(path, &place).map_err(|errno| (Step::RootfsDevice, errno)),
     };
@@ -228,6 +228,11 @@ fn mount_rootfs(site: &Site<'_>) -> core::result::Result<(), Report> {
         Ok(Mounted::ReadOnly) => (site.warn)(writable::report(ROOTFS, Err(Errno::EROFS))),
         Err((Step::Rootfs, Errno::EACCES)) => return Err(Report::new(Step::Rootfs, closed(path), Errno::EACCES)),
         Err((step, errno)) => return Err(Report::new(step, ROOTFS, errno)),
+    }
+    if options.propagation != 0 {
+        let propagation = MsFlags::from_bits_truncate(options.propagation as _);
+        mount(None::<&CStr>, mountpoint, None::<&CStr>, propagation, None::<&CStr>)
+            .map_err(|errno| Report::new(Step::Rootfs, ROOTFS, errno))?;
     }
     Ok(())
 }
@@ -250,10 +255,6 @@ fn bind_directory(path: &CStr, mountpoint: &CStr, options: &MountOptions<'_>) ->
     if !flags.is_empty() {
         let again = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | flags;
         mount(None::<&CStr>, mountpoint, None::<&CStr>, again, None::<&CStr>)?;
-    }
-    if options.propagation != 0 {
-        let propagation = MsFlags::from_bits_truncate(options.propagation as _);
-        mount(None::<&CStr>, mountpoint, None::<&CStr>, propagation, None::<&CStr>)?;
     }
     Ok(Mounted::AsAsked)
 }

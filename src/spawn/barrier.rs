@@ -304,11 +304,24 @@ impl Report {
                 ("namespace", write!(out, "lxc.time.offset: set the clocks of the time namespace{why}"))
             }
             Step::BecomeRoot => ("idmap", write!(out, "become root of the user namespace")),
-            Step::Keyring => ("keyring", write!(out, "a session keyring for init")),
+            Step::Keyring => {
+                ("keyring", write!(out, "a session keyring for init: lxc.keyring.session = 0 does without"))
+            }
             Step::IdmappedMount => ("rootfs", write!(out, "map the ids of a mount")),
             Step::Network => ("network", write!(out, "open a netlink socket in the container")),
-            Step::SchedCore => ("sched", write!(out, "lxc.sched.core: a core scheduling group for init")),
-            Step::Label => ("lsm", write!(out, "the label for init")),
+            Step::SchedCore => {
+                let why = match Errno::from_raw(self.value) {
+                    Errno::EINVAL => ": has this kernel core scheduling (Linux 5.14, CONFIG_SCHED_CORE)?",
+                    Errno::ENODEV => ": no core of this machine runs two threads at once",
+                    _ => "",
+                };
+                ("sched", write!(out, "lxc.sched.core = 1{why}"))
+            }
+            Step::Label => {
+                let (set, key, why) = crate::lsm::explain(config, self.item, Errno::from_raw(self.value));
+                let set = set.unwrap_or(At { value: c"?", at: DEFAULT });
+                ("lsm", write!(out, "{}: {key} = {}{why}", place(set.at), shown(set.value)))
+            }
             Step::Policy => (
                 "seccomp",
                 match config.isolation.seccomp {

@@ -12,6 +12,7 @@ use crate::config::{Config, HookKind};
 use crate::guard::{self, masks};
 use crate::hooks;
 use crate::logging::trace;
+use crate::lsm::{self, Labels};
 use crate::prepare::oom;
 use crate::rootfs::terminals::Terminals;
 use crate::rootfs::{self, Site};
@@ -52,6 +53,8 @@ pub struct Plan<'a> {
     pub inside: Option<super::Inside>,
     /// init gets the supervisor's own streams, where there is no console.
     pub own_streams: bool,
+    /// Its labels.
+    pub labels: Labels<'a>,
     /// init's environment.
     pub environment: &'a [&'a CStr],
     /// The kernel cannot tell a container's reboot from the host's: CAP_SYS_BOOT goes.
@@ -98,6 +101,12 @@ fn become_init(plan: &Plan<'_>, barrier: BorrowedFd<'_>) -> Result<Infallible, R
         unshare_cgroups().map_err(fail(Step::CgroupNamespace))?;
     }
     plan.shares.join_cgroup()?;
+    if config.isolation.sched_core == Some(true) {
+        process::share_no_core().map_err(fail(Step::SchedCore))?;
+    }
+    // While /proc is the host's.
+    let label = plan.labels.exec.map(|(module, _)| lsm::open_exec(module)).transpose().map_err(fail(Step::Label))?;
+    lsm::join_keyring(config, &plan.labels)?;
     // What is made in the rootfs gets exactly the mode it is made with.
     umask(Mode::empty());
     trace::step("write the sysctls");
@@ -140,6 +149,10 @@ fn become_init(plan: &Plan<'_>, barrier: BorrowedFd<'_>) -> Result<Infallible, R
     }
     if let Some(persona) = config.personality {
         process::set_personality(persona.value).map_err(fail(Step::Personality))?;
+    }
+    if let (Some(file), Some((module, label))) = (&label, plan.labels.exec) {
+        trace::step_with("label", label);
+        lsm::set_exec(file, module, label.to_bytes()).map_err(fail(Step::Label))?;
     }
     trace::step("seccomp filter");
     guard::install(config, barrier)?;

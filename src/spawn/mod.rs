@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::guard::Guard;
 use crate::hooks::{self, Moment, Output};
 use crate::logging::trace;
+use crate::lsm::Labels;
 use crate::prepare::console::ConsoleSide;
 use crate::prepare::host::{Event, Host, Source, now_ms};
 use crate::rootfs::{self, Site};
@@ -55,6 +56,8 @@ pub struct Blueprint<'t> {
     pub own_streams: bool,
     /// init's environment.
     pub environment: Vec<&'t CStr>,
+    /// What it is labelled.
+    pub labels: Labels<'t>,
     /// What the guest reads as the kernel's command line.
     pub boot_arguments: Option<boot_arguments::Files<'t>>,
     /// See `prepare::reboot_probe`.
@@ -213,6 +216,7 @@ impl Start {
             image: blueprint.image.as_ref().map(AsFd::as_fd),
             inside: blueprint.inside,
             own_streams: blueprint.own_streams,
+            labels: blueprint.labels,
             environment: &blueprint.environment,
             drop_sys_boot: blueprint.drop_sys_boot,
         };

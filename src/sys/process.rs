@@ -231,6 +231,25 @@ pub fn set_parent_death_signal(signal: i32) -> nix::Result<()> {
     check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal as libc::c_ulong, 0, 0, 0) }.into()).map(drop)
 }
 
+/// keyctl(KEYCTL_JOIN_SESSION_KEYRING) with a new keyring.
+pub fn join_session_keyring() -> nix::Result<()> {
+    const JOIN_SESSION_KEYRING: libc::c_long = 1;
+    // SAFETY: no memory is passed: no name is given.
+    check(unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, 0, 0, 0, 0) }).map(drop)
+}
+
+/// prctl(PR_SCHED_CORE, PR_SCHED_CORE_CREATE): a core scheduling group of this process' own, which its children inherit.
+///
+/// EINVAL before Linux 5.14 or without CONFIG_SCHED_CORE, ENODEV where no core runs two threads at once.
+pub fn share_no_core() -> nix::Result<()> {
+    const SCHED_CORE: i32 = 62;
+    const CREATE: libc::c_ulong = 1;
+    const OF_THE_PROCESS: libc::c_ulong = 1;
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::prctl(SCHED_CORE, CREATE, 0 as libc::c_ulong, OF_THE_PROCESS, 0 as libc::c_ulong) }.into())
+        .map(drop)
+}
+
 /// prctl(PR_SET_DUMPABLE, 1): readable through /proc by its own uid again, after a change of ids took that away.
 pub fn set_dumpable() -> nix::Result<()> {
     // SAFETY: no memory is passed.
