@@ -1,6 +1,6 @@
 //! User namespaces: a container whose root is nobody on the host, with everything that it needs and nothing more.
 
-use crate::support::{Guest, Running, emulated, wait_until};
+use crate::support::{Guest, Running, emulated, skip, wait_until};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -270,4 +270,140 @@ fn attached_command_is_mapped_root_too() {
     assert_eq!((guest.report().one("uid"), guest.report().one("gid")), ("1000", "1001"));
     assert_eq!(fs::metadata(guest.rootfs().join("report")).unwrap().uid(), 101_000);
     stop(&guest, running);
+}
+
+#[test]
+fn rootfs_with_mapped_ids_needs_no_other_owner() {
+    if cannot("rootfs_with_mapped_ids_needs_no_other_owner") {
+        return;
+    }
+    let guest =
+        guest("idmap_rootfs", &format!("{MAPS}\nlxc.rootfs.options = idmap=container\nlxc.mount.auto = proc:mixed"));
+    fs::write(guest.rootfs().join("mine"), "").unwrap();
+    // Nobody has to reach it but the host's root.
+    fs::set_permissions(guest.dir(), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    let ended = guest.run("write /mine x , write /new x , report , restart-times 1 , exit 7");
+    assert_eq!(ended.code, Some(7), "{ended}");
+    let report = guest.report();
+    assert_eq!(report.one("uid"), "0");
+    let root = report.mounts().into_iter().rfind(|mount| mount.target == "/").unwrap();
+    assert!(root.has("idmapped"), "{root:?}");
+    for file in ["mine", "new", "report"] {
+        assert_eq!(fs::metadata(guest.rootfs().join(file)).unwrap().uid(), 0, "{file}");
+    }
+    assert!(!guest.file("log").contains("belongs to user"));
+    guest.assert_nothing_left();
+}
+
+#[test]
+fn rootfs_with_mapped_ids_keeps_its_other_options() {
+    if cannot("rootfs_with_mapped_ids_keeps_its_other_options") {
+        return;
+    }
+    let lines =
+        "lxc.rootfs.options = ro,nosuid,idmap=container\nlxc.mount.entry = {dir}/shared mnt none bind,idmap=container";
+    let guest = guest("idmap_ro", &format!("{MAPS}\n{lines}"));
+    fs::create_dir(guest.dir().join("shared")).unwrap();
+    let ended = guest.run("write /mnt/made x , write /new x , exit 7");
+    assert_eq!(ended.code, Some(7), "{ended}");
+    assert!(!guest.rootfs().join("new").exists());
+    assert_eq!(fs::metadata(guest.dir().join("shared/made")).unwrap().uid(), 0);
+    guest.assert_nothing_left();
+}
+
+#[test]
+fn entries_with_mapped_ids_are_mapped_and_others_are_not() {
+    if cannot("entries_with_mapped_ids_are_mapped_and_others_are_not") {
+        return;
+    }
+    let lines = "lxc.mount.entry = {dir}/missing mnt/missing none bind,optional,create=dir,idmap=container
+                 lxc.mount.entry = {dir}/one mnt/one none bind,create=dir,idmap=container
+                 lxc.mount.entry = {dir}/two mnt/two none rbind,ro,create=dir,idmap=container
+                 lxc.mount.entry = {dir}/three mnt/three none bind,create=dir
+                 lxc.mount.auto = proc:mixed";
+    let guest = shifted("idmap_entries", lines);
+    for directory in ["one", "two", "three"] {
+        fs::create_dir(guest.dir().join(directory)).unwrap();
+    }
+    let ended = guest.run("write /mnt/one/a x , write /mnt/two/a x , write /mnt/three/a x , report , exit 7");
+    assert_eq!(ended.code, Some(7), "{ended}");
+    let results = guest.results();
+    assert!(results.contains("write /mnt/one/a: ok"), "{results}");
+    assert!(results.contains("write /mnt/two/a: Read-only file system"), "{results}");
+    assert!(results.contains("write /mnt/three/a: Permission denied"), "{results}");
+    assert_eq!(fs::metadata(guest.dir().join("one/a")).unwrap().uid(), 0);
+    let report = guest.report();
+    assert!(report.mount("/mnt/one").unwrap().has("idmapped") && report.mount("/mnt/two").unwrap().has("ro"));
+    assert!(report.mount("/mnt/missing").is_none());
+    let log = guest.file("log");
+    assert!(
+        log.contains("optional: mount: ") && log.contains("missing for the container's ids: No such file"),
+        "{log}"
+    );
+    guest.assert_nothing_left();
+}
+
+#[test]
+fn entry_mapped_by_another_user_namespace_needs_no_maps() {
+    if cannot("entry_mapped_by_another_user_namespace_needs_no_maps") {
+        return;
+    }
+    let guest = Guest::new("idmap_foreign");
+    let mut holder = Command::new("unshare").args(["-U", "sleep", "60"]).spawn().unwrap();
+    let file = |name: &str| format!("/proc/{}/{name}", holder.id());
+    wait_until("the namespace", || {
+        fs::read_link(file("ns/user")).unwrap() != fs::read_link("/proc/self/ns/user").unwrap()
+    });
+    fs::write(file("uid_map"), "0 500 10").unwrap();
+    fs::write(file("gid_map"), "0 500 10").unwrap();
+    let entry = format!("lxc.mount.entry = {{dir}}/shared mnt none bind,idmap={}", file("ns/user"));
+    let guest = guest.config(&entry);
+    fs::create_dir(guest.dir().join("shared")).unwrap();
+    chown(&guest.dir().join("shared"), 3);
+    let ended = guest.run("exit 7");
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    assert_eq!(ended.code, Some(7), "{ended}");
+    guest.assert_nothing_left();
+}
+
+#[test]
+fn mount_whose_ids_cannot_be_mapped_is_refused_by_line() {
+    if cannot("mount_whose_ids_cannot_be_mapped_is_refused_by_line") {
+        return;
+    }
+    let guest = shifted("idmap_proc", "lxc.mount.entry = /proc mnt none bind,idmap=container");
+    refused(&guest, "mount /proc for the container's ids: the filesystem does not let its ids be mapped");
+}
+
+#[test]
+fn image_and_layers_are_mounted_by_the_host() {
+    if cannot("image_and_layers_are_mounted_by_the_host") {
+        return;
+    }
+    let base = shifted("idmap_image", "lxc.mount.auto = proc:mixed");
+    let image = base.dir().join("image");
+    let words = ["-q", "-E", "root_owner=100000:100000", "-d"];
+    let made = Command::new("mkfs.ext4").args(words).args([&base.rootfs(), &image]).arg("16M").output();
+    if !made.is_ok_and(|output| output.status.success()) || !Path::new("/dev/loop-control").exists() {
+        return skip(
+            "image_and_layers_are_mounted_by_the_host",
+            "no mkfs.ext4 (package e2fsprogs) or no loop devices",
+            true,
+        );
+    }
+    let base = base.config("lxc.rootfs.path = loop:{dir}/image");
+    let ended = base.run("write /file x , restart-times 2 , exit 7");
+    assert_eq!(ended.code, Some(7), "{ended}");
+    base.assert_nothing_left();
+    let layers = shifted("idmap_layers", "lxc.mount.auto = proc:mixed\nlxc.rootfs.path = overlay:{rootfs}:{dir}/upper");
+    fs::create_dir(layers.dir().join("upper")).unwrap();
+    chown(&layers.dir().join("upper"), 100_000);
+    let ended = layers.run("write /file x , restart-times 1 , exit 7");
+    assert_eq!(ended.code, Some(7), "{ended}");
+    assert_eq!(fs::metadata(layers.dir().join("upper/file")).unwrap().uid(), 100_000);
+    layers.assert_nothing_left();
+    let broken = shifted("idmap_no_image", "lxc.rootfs.path = loop:{dir}/image");
+    fs::write(broken.dir().join("image"), vec![0; 65536]).unwrap();
+    refused(&broken, "no filesystem that this kernel has");
 }

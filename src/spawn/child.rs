@@ -13,6 +13,7 @@ use crate::guard::{self, masks};
 use crate::hooks;
 use crate::logging::trace;
 use crate::prepare::oom;
+use crate::rootfs::handed::{Handed, Trees, wants_entry};
 use crate::rootfs::terminals::Terminals;
 use crate::rootfs::{self, Site};
 use crate::sys::fds::open;
@@ -81,9 +82,7 @@ fn become_init(plan: &Plan<'_>, barrier: BorrowedFd<'_>) -> Result<Infallible, R
     if !supervisor_lives(barrier) {
         return Err(Report::new(Step::ParentGone, 0, Errno::ESRCH));
     }
-    if needs_the_host(config) {
-        wait_for_go(barrier)?;
-    }
+    let trees = if needs_the_host(config) { wait_for_help(barrier)? } else { Trees::new() };
     if !plan.birth.in_namespaces {
         unshare_all(&plan.namespaces)?;
     }
@@ -104,13 +103,13 @@ fn become_init(plan: &Plan<'_>, barrier: BorrowedFd<'_>) -> Result<Infallible, R
         Some(open_null().map_err(fail(Step::StandardStreams))?)
     };
     let proc = masks::keep_proc(&config.own)?;
-    let boot_arguments = android::boot_arguments::open_files(&plan.site);
+    let handed = Handed::new(&plan.site, trees)?;
     #[cfg(feature = "idmap")]
     if !config.isolation.idmap.is_empty() {
         trace::step("become root of the user namespace");
         crate::idmap::become_root(barrier)?;
     }
-    let terminals = rootfs::build(&plan.site, &boot_arguments)?;
+    let terminals = rootfs::build(&plan.site, &handed)?;
     trace::step("protect the host");
     masks::apply_at_start(proc, &config.own)?;
     let choice = android::init::look(config, plan.chooses_init, plan.site.warn);
@@ -182,10 +181,11 @@ fn run_inside(inside: super::Inside, plan: &Plan<'_>) -> Errno {
     }
 }
 
-/// The supervisor does something for the newborn, which waits for it: id maps, network links.
+/// The supervisor does something for the newborn, which waits for it: id maps, mounts, network links.
 pub fn needs_the_host(config: &Config<'_>) -> bool {
     let has_link = |nic: &Nic<'_>| !matches!(nic.kind, NicType::None | NicType::Empty);
-    !config.isolation.idmap.is_empty() || config.nics.iter().any(has_link)
+    let mapped = config.rootfs.idmap.is_some() || config.mounts.iter().any(wants_entry);
+    mapped || !config.isolation.idmap.is_empty() || config.nics.iter().any(has_link)
 }
 
 /// Whether the other end of the barrier is still there.
@@ -274,6 +274,19 @@ fn wait_for_go(barrier: BorrowedFd<'_>) -> Result<(), Report> {
             Err(Errno::EINTR) => {}
             Err(errno) => return Err(Report::new(Step::ParentGone, 0, errno)),
         }
+    }
+}
+
+/// The same, with what the host has mounted for us beside it.
+fn wait_for_help(barrier: BorrowedFd<'_>) -> Result<Trees, Report> {
+    let mut byte = [0u8; 1];
+    let mut trees = Trees::new();
+    // Until it is there; it is received below, where no wait is.
+    while recv(barrier.as_raw_fd(), &mut byte, MsgFlags::MSG_PEEK) == Err(Errno::EINTR) {}
+    match rights::receive(barrier, &mut byte, &mut trees) {
+        Ok(1) => Ok(trees),
+        Ok(_) => exit_now(255),
+        Err(errno) => Err(Report::new(Step::ParentGone, 0, errno)),
     }
 }
 
