@@ -42,6 +42,7 @@ pub mod host_reboot;
 pub mod idmap;
 pub mod limits;
 pub mod logging;
+pub mod lsm;
 #[cfg(feature = "net")]
 pub mod net;
 pub mod pid1;

@@ -1,6 +1,7 @@
 //! User namespaces: a container whose root is nobody on the host, with everything that it needs and nothing more.
 
-use crate::support::{Guest, Running, emulated, wait_until};
+use crate::support::strace::{self, Trace};
+use crate::support::{Guest, Running, emulated, sandbox, skip, wait_until};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -270,4 +271,402 @@ fn attached_command_is_mapped_root_too() {
     assert_eq!((guest.report().one("uid"), guest.report().one("gid")), ("1000", "1001"));
     assert_eq!(fs::metadata(guest.rootfs().join("report")).unwrap().uid(), 101_000);
     stop(&guest, running);
+}
+
+#[test]
+fn rootfs_with_mapped_ids_needs_no_other_owner() {
+    if cannot("rootfs_with_mapped_ids_needs_no_other_owner") {
+        return;
+    }
+    let guest =
+        guest("idmap_rootfs", &format!("{MAPS}\nlxc.rootfs.options = idmap=container\nlxc.mount.auto = proc:mixed"));
+    fs::write(guest.rootfs().join("mine"), "").unwrap();
+    // Nobody has to reach it but the host's root.
+    fs::set_permissions(guest.dir(), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    let ended = guest.run("write /mine x , write /new x , report , restart-times 1 , exit 7");
+    assert_eq!(ended.code, Some(7), "{ended}");
+    let report = guest.report();
+    assert_eq!(report.one("uid"), "0");
+    let root = report.mounts().into_iter().rfind(|mount| mount.target == "/").unwrap();
+    assert!(root.has("idmapped"), "{root:?}");
+    for file in ["mine", "new", "report"] {
+        assert_eq!(fs::metadata(guest.rootfs().join(file)).unwrap().uid(), 0, "{file}");
+    }
+    assert!(!guest.file("log").contains("belongs to user"));
+    guest.assert_nothing_left();
+}
+
+#[test]
+fn rootfs_with_mapped_ids_keeps_its_other_options() {
+    if cannot("rootfs_with_mapped_ids_keeps_its_other_options") {
+        return;
+    }
+    let lines =
+        "lxc.rootfs.options = ro,nosuid,idmap=container\nlxc.mount.entry = {dir}/shared mnt none bind,idmap=container";
+    let guest = guest("idmap_ro", &format!("{MAPS}\n{lines}"));
+    fs::create_dir(guest.dir().join("shared")).unwrap();
+    let ended = guest.run("write /mnt/made x , write /new x , exit 7");
+    assert_eq!(ended.code, Some(7), "{ended}");
+    assert!(!guest.rootfs().join("new").exists());
+    assert_eq!(fs::metadata(guest.dir().join("shared/made")).unwrap().uid(), 0);
+    guest.assert_nothing_left();
+}
+
+#[test]
+fn entries_with_mapped_ids_are_mapped_and_others_are_not() {
+    if cannot("entries_with_mapped_ids_are_mapped_and_others_are_not") {
+        return;
+    }
+    let lines = "lxc.mount.entry = {dir}/missing mnt/missing none bind,optional,create=dir,idmap=container
+                 lxc.mount.entry = {dir}/one mnt/one none bind,create=dir,idmap=container
+                 lxc.mount.entry = {dir}/two mnt/two none rbind,ro,create=dir,idmap=container
+                 lxc.mount.entry = {dir}/three mnt/three none bind,create=dir
+                 lxc.mount.auto = proc:mixed";
+    let guest = shifted("idmap_entries", lines);
+    for directory in ["one", "two", "three"] {
+        fs::create_dir(guest.dir().join(directory)).unwrap();
+    }
+    let ended = guest.run("write /mnt/one/a x , write /mnt/two/a x , write /mnt/three/a x , report , exit 7");
+    assert_eq!(ended.code, Some(7), "{ended}");
+    let results = guest.results();
+    assert!(results.contains("write /mnt/one/a: ok"), "{results}");
+    assert!(results.contains("write /mnt/two/a: Read-only file system"), "{results}");
+    assert!(results.contains("write /mnt/three/a: Permission denied"), "{results}");
+    assert_eq!(fs::metadata(guest.dir().join("one/a")).unwrap().uid(), 0);
+    let report = guest.report();
+    assert!(report.mount("/mnt/one").unwrap().has("idmapped") && report.mount("/mnt/two").unwrap().has("ro"));
+    assert!(report.mount("/mnt/missing").is_none());
+    let log = guest.file("log");
+    assert!(
+        log.contains("optional: mount: ") && log.contains("missing for the container's ids: No such file"),
+        "{log}"
+    );
+    guest.assert_nothing_left();
+}
+
+#[test]
+fn entry_mapped_by_another_user_namespace_needs_no_maps() {
+    if cannot("entry_mapped_by_another_user_namespace_needs_no_maps") {
+        return;
+    }
+    let guest = Guest::new("idmap_foreign");
+    let mut holder = Command::new("unshare").args(["-U", "sleep", "60"]).spawn().unwrap();
+    let file = |name: &str| format!("/proc/{}/{name}", holder.id());
+    wait_until("the namespace", || {
+        fs::read_link(file("ns/user")).unwrap() != fs::read_link("/proc/self/ns/user").unwrap()
+    });
+    fs::write(file("uid_map"), "0 500 10").unwrap();
+    fs::write(file("gid_map"), "0 500 10").unwrap();
+    let entry = format!("lxc.mount.entry = {{dir}}/shared mnt none bind,idmap={}", file("ns/user"));
+    let guest = guest.config(&entry);
+    fs::create_dir(guest.dir().join("shared")).unwrap();
+    chown(&guest.dir().join("shared"), 3);
+    let ended = guest.run("exit 7");
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    assert_eq!(ended.code, Some(7), "{ended}");
+    guest.assert_nothing_left();
+}
+
+#[test]
+fn mount_whose_ids_cannot_be_mapped_is_refused_by_line() {
+    if cannot("mount_whose_ids_cannot_be_mapped_is_refused_by_line") {
+        return;
+    }
+    let guest = shifted("idmap_proc", "lxc.mount.entry = /proc mnt none bind,idmap=container");
+    refused(&guest, "mount /proc for the container's ids: the filesystem does not let its ids be mapped");
+}
+
+#[test]
+fn image_and_layers_are_mounted_by_the_host() {
+    if cannot("image_and_layers_are_mounted_by_the_host") {
+        return;
+    }
+    let base = shifted("idmap_image", "lxc.mount.auto = proc:mixed");
+    let image = base.dir().join("image");
+    let words = ["-q", "-E", "root_owner=100000:100000", "-d"];
+    let made = Command::new("mkfs.ext4").args(words).args([&base.rootfs(), &image]).arg("16M").output();
+    if !made.is_ok_and(|output| output.status.success()) || !Path::new("/dev/loop-control").exists() {
+        return skip(
+            "image_and_layers_are_mounted_by_the_host",
+            "no mkfs.ext4 (package e2fsprogs) or no loop devices",
+            true,
+        );
+    }
+    let base = base.config("lxc.rootfs.path = loop:{dir}/image");
+    let ended = base.run("write /file x , restart-times 2 , exit 7");
+    assert_eq!(ended.code, Some(7), "{ended}");
+    base.assert_nothing_left();
+    let layers = shifted("idmap_layers", "lxc.mount.auto = proc:mixed\nlxc.rootfs.path = overlay:{rootfs}:{dir}/upper");
+    fs::create_dir(layers.dir().join("upper")).unwrap();
+    chown(&layers.dir().join("upper"), 100_000);
+    let ended = layers.run("write /file x , restart-times 1 , exit 7");
+    assert_eq!(ended.code, Some(7), "{ended}");
+    assert_eq!(fs::metadata(layers.dir().join("upper/file")).unwrap().uid(), 100_000);
+    layers.assert_nothing_left();
+    let broken = shifted("idmap_no_image", "lxc.rootfs.path = loop:{dir}/image");
+    fs::write(broken.dir().join("image"), vec![0; 65536]).unwrap();
+    refused(&broken, "no filesystem that this kernel has");
+}
+
+#[test]
+fn attached_terminal_belongs_to_mapped_root() {
+    let test = "attached_terminal_belongs_to_mapped_root";
+    if cannot(test) {
+        return;
+    }
+    let guest = shifted("idmap_tty", "lxc.mount.auto = proc:mixed");
+    if !guest.busybox(test) {
+        return;
+    }
+    let running = guest.start("say up , forever");
+    guest.wait_said("up");
+    let (ours, theirs) = sandbox::pty(80, 24);
+    let script = "t=$(tty) && echo named > $t && echo $t > /results";
+    let mut command = guest.tool("attach", &["--", "/bin/sh", "-c", script]);
+    command.stdin(theirs.try_clone().unwrap()).stdout(theirs.try_clone().unwrap()).stderr(theirs);
+    let mut attached = Running::spawn(&guest, command);
+    wait_until("the command", || !attached.is_running());
+    assert!(guest.results().starts_with("/dev/pts/"), "{}\n{}", guest.results(), guest.logs());
+    drop(ours);
+    stop(&guest, running);
+}
+
+#[test]
+fn stop_command_runs_as_mapped_root() {
+    if cannot("stop_command_runs_as_mapped_root") {
+        return;
+    }
+    let lines = "lxc.mount.auto = proc:mixed
+                 monopod.stop.method = command
+                 monopod.stop.command = /init report , signal-init 10";
+    let guest = shifted("idmap_stop", lines);
+    let running = guest.start("say up , signals 1");
+    guest.wait_said("ready");
+    assert_eq!(guest.client("stop", &[]).code, Some(0));
+    running.wait();
+    let report = guest.report();
+    assert_eq!((report.one("uid"), report.one("gid"), report.one("groups")), ("0", "0", "[]"));
+    assert_ne!(report.entry("ns", "user"), fs::read_link("/proc/self/ns/user").unwrap().to_string_lossy());
+    assert_eq!(fs::metadata(guest.rootfs().join("report")).unwrap().uid(), 100_000);
+    guest.assert_nothing_left();
+}
+
+#[test]
+fn host_is_protected_from_mapped_root_as_from_any() {
+    if cannot("host_is_protected_from_mapped_root_as_from_any") {
+        return;
+    }
+    let lines =
+        "lxc.mount.auto = proc:rw sys:rw\nmonopod.protect = 1\nmonopod.reboot.recovery = restart\nlxc.console.path =";
+    let guest = shifted("idmap_guard", lines);
+    let ended = guest
+        .run("write /proc/sysrq-trigger h , remount-rw /proc/sysrq-trigger , write /proc/sysrq-trigger h , exit 7");
+    assert_eq!(ended.code, Some(7), "{ended}");
+    let results = guest.results();
+    assert!(!results.contains("/proc/sysrq-trigger: ok"), "{results}");
+    guest.assert_nothing_left();
+}
+
+#[test]
+fn command_is_init_of_mapped_root() {
+    if cannot("command_is_init_of_mapped_root") {
+        return;
+    }
+    let guest = shifted("idmap_execute", "lxc.mount.auto = proc:mixed");
+    guest.install("");
+    guest.state_before();
+    let ended = guest.client("execute", &["--", "/init", "report", ",", "exit", "9"]);
+    assert_eq!(ended.code, Some(9), "{ended}");
+    assert_eq!(guest.report().one("uid"), "0");
+    assert_eq!(fs::metadata(guest.rootfs().join("report")).unwrap().uid(), 100_000);
+    guest.assert_nothing_left();
+}
+
+#[test]
+fn kernel_without_user_namespaces_says_what_to_do() {
+    let test = "kernel_without_user_namespaces_says_what_to_do";
+    if !strace::available(test) {
+        return;
+    }
+    let guest = shifted("idmap_none", "");
+    for (error, what) in [
+        ("ENOSPC", "as many user namespaces as there may be (/proc/sys/user/max_user_namespaces)"),
+        ("EINVAL", "this kernel has no user namespaces (CONFIG_USER_NS)"),
+        ("EPERM", "something forbids user namespaces"),
+    ] {
+        let injections = ["clone3", "clone"].map(|call| format!("{call}:error={error}"));
+        let ended = strace::run(&guest, "exit 0", &injections);
+        assert_eq!(ended.code, Some(255), "{ended}");
+        assert!(ended.stderr.contains("clone: ") && ended.stderr.contains(what), "{ended}");
+        guest.assert_nothing_left();
+    }
+}
+
+/// A user of no account on this machine, with lines of its own in /etc/subuid, which only the sandbox has.
+fn user(guest: &Guest, granted: &str) {
+    guest.sandbox.sh(&format!(
+        "chmod 1777 /run
+         mkdir /run/etc
+         cp /etc/passwd /etc/group /run/etc
+         echo 'ada:x:54321:54321::/:/bin/sh' >> /run/etc/passwd
+         echo 'ada:x:54321:' >> /run/etc/group
+         printf '{granted}' | tee /run/etc/subuid > /run/etc/subgid
+         for file in passwd group subuid subgid; do
+             [ -e /etc/$file ] || exit 1
+             mount --bind /run/etc/$file /etc/$file
+         done"
+    ));
+}
+
+/// The start by that user.
+fn start_as_user<'g>(guest: &'g Guest, steps: &str) -> Running<'g> {
+    let start = guest.start_command(steps);
+    chown(&guest.dir(), 54_321);
+    chown(&guest.rootfs(), 100_000);
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", "54321", "--regid", "54321", "--clear-groups"]);
+    command.arg(start.get_program()).args(start.get_args()).stdin(std::process::Stdio::null());
+    guest.enter(&mut command);
+    Running::new(guest, command)
+}
+
+fn has_tools(test: &str) -> bool {
+    let found = Path::new("/usr/bin/newuidmap").exists() && Path::new("/etc/subuid").exists();
+    if !found {
+        skip(test, "no newuidmap (package uidmap)", true);
+    }
+    found && !cannot(test)
+}
+
+#[test]
+fn user_without_root_maps_what_subuid_grants() {
+    if !has_tools("user_without_root_maps_what_subuid_grants") {
+        return;
+    }
+    let guest = guest("idmap_user", &format!("{MAPS}\nlxc.mount.auto = proc:mixed"));
+    user(&guest, "ada:100000:65536\\n");
+    let ended = start_as_user(&guest, "report , exit 7").wait();
+    assert_eq!(ended.code, Some(7), "{ended}");
+    let report = guest.report();
+    assert_eq!((report.one("uid"), report.one("gid"), report.one("groups")), ("0", "0", "[]"));
+    assert_eq!(fs::metadata(guest.rootfs().join("report")).unwrap().uid(), 100_000);
+    assert!(guest.sandbox.processes().is_empty());
+}
+
+#[test]
+fn user_without_root_is_told_which_line_is_missing() {
+    if !has_tools("user_without_root_is_told_which_line_is_missing") {
+        return;
+    }
+    let guest =
+        guest("idmap_ungranted", "lxc.idmap = u 0 100000 10\nlxc.idmap = u 10 300000 7\nlxc.idmap = g 0 100000 10");
+    user(&guest, "ada:100000:65536\\n");
+    let ended = start_as_user(&guest, "exit 0").wait();
+    assert_eq!(ended.code, Some(255), "{ended}");
+    assert!(ended.stderr.contains("/usr/bin/newuidmap "), "{ended}");
+    let line = format!("/etc/subuid needs the line ada:300000:7 for {}/config:6", guest.dir().display());
+    assert!(ended.stderr.contains(&line), "{ended}");
+    assert!(guest.sandbox.processes().is_empty());
+}
+
+#[test]
+fn user_without_root_and_tools_may_map_itself_alone() {
+    let test = "user_without_root_and_tools_may_map_itself_alone";
+    if !has_tools(test) {
+        return;
+    }
+    let lines = "lxc.idmap = u 0 54321 1\nlxc.idmap = g 0 54321 1\nlxc.mount.auto = proc:mixed";
+    let alone = guest("idmap_alone", lines).env("PATH", "/nowhere");
+    user(&alone, "");
+    let many = guest("idmap_no_tool", MAPS).env("PATH", "/nowhere");
+    user(&many, "");
+    for (guest, code) in [(&alone, 7), (&many, 255)] {
+        let start = guest.start_command("report , exit 7");
+        chown(&guest.dir(), 54_321);
+        let mut command = Command::new("/usr/bin/setpriv");
+        command.args(["--reuid", "54321", "--regid", "54321", "--clear-groups"]).env("PATH", "/nowhere");
+        command.arg(start.get_program()).args(start.get_args()).stdin(std::process::Stdio::null());
+        guest.enter(&mut command);
+        let ended = Running::new(guest, command).wait();
+        assert_eq!(ended.code, Some(code), "{ended}");
+        if code == 255 {
+            assert!(ended.stderr.contains("we are not root, and there is no newuidmap (package uidmap)"), "{ended}");
+        }
+    }
+    assert_eq!((alone.report().one("uid"), alone.report().one("gid")), ("0", "0"));
+}
+
+#[test]
+fn refused_call_is_a_refused_start_with_nothing_left() {
+    let test = "refused_call_is_a_refused_start_with_nothing_left";
+    if !strace::available(test) {
+        return;
+    }
+    let lines = "lxc.rootfs.options = idmap=container
+                 lxc.mount.entry = {dir}/one mnt none bind,idmap=container
+                 lxc.mount.auto = proc:mixed cgroup:rw:force";
+    let guest = guest("idmap_faults", &format!("{MAPS}\n{lines}"));
+    fs::create_dir(guest.dir().join("one")).unwrap();
+    let faults = [
+        ("setgroups:error=EINVAL:when=1", "idmap: become root of the user namespace"),
+        ("setgid:error=EINVAL:when=1", "idmap: become root of the user namespace"),
+        ("setuid:error=EINVAL:when=1", "idmap: become root of the user namespace"),
+        ("fchownat:error=EIO:when=1", "give the group to 100000:100000, the container's root"),
+        ("fchownat:error=EIO:when=5", "give the group to 100000:100000, the container's root"),
+        ("open_tree:error=ENOSYS:when=1", "this kernel cannot (Linux 5.2"),
+        ("open_tree:error=ENOMEM:when=2", "one for the container's ids"),
+        ("mount_setattr:error=ENOSYS:when=1", "this kernel cannot (Linux 5.2"),
+        ("mount_setattr:error=EPERM:when=2", "one for the container's ids: only the host's root may"),
+        ("move_mount:error=EINVAL:when=1", "for the container's ids"),
+        ("move_mount:error=EINVAL:when=2", "for the container's ids"),
+        ("unshare:error=ENOMEM:when=1", ""),
+    ];
+    for (injection, what) in faults {
+        let ended = strace::run(&guest, "exit 0", &[injection.to_owned()]);
+        assert_eq!(ended.code, Some(255), "{injection}{ended}");
+        assert_eq!(ended.stderr.lines().count(), 1, "{injection}{ended}");
+        assert!(ended.stderr.contains(what), "{injection}: {what}{ended}");
+        guest.assert_nothing_left();
+    }
+    // Which of the supervisor's writes are those of the maps.
+    let trace = Trace::of(&guest, "exit 7");
+    let writes = trace.supervisor.iter().filter(|call| strace::is(call, "write"));
+    let maps: Vec<_> =
+        (1..).zip(writes).filter(|(_, call)| call.contains("\"0 100000 65536")).map(|(n, _)| n).collect();
+    assert_eq!(maps.len(), 2, "{:?}", trace.supervisor);
+    for (place, name) in maps.into_iter().zip(["uid_map", "gid_map"]) {
+        let ended = strace::run(&guest, "exit 0", &[format!("write:error=EPERM:when={place}")]);
+        assert_eq!(ended.code, Some(255), "{ended}");
+        assert!(
+            ended.stderr.contains(&format!("write the {name} of the container: not all ids outside are mapped")),
+            "{ended}"
+        );
+        guest.assert_nothing_left();
+    }
+}
+
+/// LXC's own configs, whole.
+#[test]
+fn configs_of_lxc_for_user_namespaces_start() {
+    let test = "configs_of_lxc_for_user_namespaces_start";
+    let directory = Path::new("/usr/share/lxc/config");
+    if cannot(test) {
+        return;
+    }
+    if !directory.join("userns.conf").exists() {
+        return skip(test, "no /usr/share/lxc/config/userns.conf (package lxc)", false);
+    }
+    let lines = "lxc.include = /usr/share/lxc/config/common.conf
+                 lxc.include = /usr/share/lxc/config/userns.conf
+                 lxc.seccomp.profile =
+                 lxc.console.path =";
+    let guest = shifted("idmap_lxc", lines);
+    let ended = guest.run("report , write /dev/tty4 x , exit 7");
+    assert_eq!(ended.code, Some(7), "{ended}");
+    assert!(guest.results().contains("write /dev/tty4: ok"), "{}", guest.results());
+    let report = guest.report();
+    assert!(report.mount("/sys").is_some() && report.mount("/proc").is_some());
+    assert_eq!(report.capabilities("CapBnd:").count_ones(), 41);
+    guest.assert_nothing_left();
 }

@@ -33,9 +33,12 @@ pub struct Context {
     pub limits: Vec<Limit>,
     /// init's label, if a security module has one for it that is no "unconfined".
     pub label: Option<(Module, String)>,
+    /// What the program's user is on the host, if init's user namespace is not ours.
+    pub owner: Option<u32>,
 }
 
-/// The user namespace gives the right to join the others; after the mount namespace no file of the host can be opened.
+/// The user namespace gives the right to join the others to who is not root; root joins it last, or it could join none that is
+/// not the container's own. After the mount namespace no file of the host can be opened.
 const NAMESPACES: [(&str, CloneFlags); 8] = [
     ("user", CloneFlags::CLONE_NEWUSER),
     ("pid", CloneFlags::CLONE_NEWPID),
@@ -80,6 +83,7 @@ pub fn read(options: &Options<'_>) -> Result<Context, Failed> {
         no_new_privs: field("NoNewPrivs:") == Some("1"),
         personality: options.personality.or_else(|| personality(init)),
         limits: (0..LIMITS).filter_map(|resource| limit(init, resource)).collect(),
+        owner: owner(init, options.uid.unwrap_or(0)),
         label: if options.elevated.label { None } else { label(init, options) },
     };
     // Whoever has its pid now would have been looked at.
@@ -105,7 +109,21 @@ fn namespaces(init: i32, options: &Options<'_>) -> Result<Vec<(CloneFlags, Owned
             ));
         }
     }
+    if nix::unistd::geteuid().is_root() && found.first().is_some_and(|(flag, _)| *flag == CloneFlags::CLONE_NEWUSER) {
+        found.rotate_left(1);
+    }
     Ok(found)
+}
+
+/// What a user of init's is on the host.
+fn owner(init: i32, uid: u32) -> Option<u32> {
+    let maps = std::fs::read_to_string(format!("/proc/{init}/uid_map")).ok()?;
+    maps.lines().find_map(|line| {
+        let mut numbers = line.split_whitespace().map(|number| number.parse::<u32>().ok());
+        let (inside, outside, count) = (numbers.next()??, numbers.next()??, numbers.next()??);
+        let offset = uid.checked_sub(inside).filter(|offset| *offset < count)?;
+        outside.checked_add(offset).filter(|owner| *owner != uid)
+    })
 }
 
 /// The entrances of the cgroups in which init is. One that is not to be had is passed over only if it is not there at all.

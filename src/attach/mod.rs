@@ -93,6 +93,10 @@ pub fn run(options: &Options<'_>) -> Result<i32, Failed> {
         // Before the program may ask for it.
         let _ = pty::copy_window_size(fds::standard(number), master.as_fd());
     }
+    if let (Some((_, slave)), Some(owner)) = (&terminal, context.owner) {
+        // Inside it could not be given to anybody, as it belongs to nobody whom the container has.
+        let _ = nix::unistd::fchown(slave, Some(nix::unistd::Uid::from_raw(owner)), None);
+    }
     let (pids, pid) = pipe2(OFlag::O_CLOEXEC).map_err(failed("pipe"))?;
     let (reports, report) = pipe2(OFlag::O_CLOEXEC).map_err(failed("pipe"))?;
     let slave = terminal.as_ref().map(|(_, slave)| slave.as_fd());

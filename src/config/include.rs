@@ -284,6 +284,8 @@ impl<'t> Loader<'_, 't> {
                     self.included(path.as_os_str().as_bytes(), text, at)
                 })
             }
+            // A directory for additions that nobody has made, as userns.conf has one: none to LXC either.
+            Err(Unread::Os(Errno::ENOENT)) if path.ends_with(b"/") => Ok(()),
             text => self.included(path, text, at),
         }
     }

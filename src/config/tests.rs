@@ -447,6 +447,11 @@ fn sources_container_directory_is_read_and_defines_come_last() {
 }
 
 #[test]
+fn include_directory_that_is_not_there_is_empty() {
+    defined(&["lxc.include = /nonexistent/directory/", "lxc.tty.max = 3"], |config| assert_eq!(config.tty_max, 3));
+}
+
+#[test]
 fn include_directory_is_read_in_order_of_names() {
     let dir = Dir::new("sorted");
     for name in ["c.conf", "a.conf", "b.conf", "z.txt"] {

@@ -97,7 +97,7 @@ pub fn carry(job: &Job<'_>) -> nix::Result<Answer> {
     let Some((source, caller, found)) = look_up(job, source)? else { return Ok(Answer::GoOn) };
     drop(found);
     let target = as_the_caller(target, &caller)?;
-    attach_tree(copy_tree(source.c())?.as_fd(), target.c())?;
+    attach_tree(copy_tree(source.c(), true)?.as_fd(), target.c())?;
     Ok(Answer::Done)
 }
 
@@ -162,7 +162,7 @@ fn mount_inside(wish: &Wish, place: &Place, own: &Own<'_>) -> nix::Result<()> {
     if wish.kind == Kind::Proc {
         boot_arguments::carry_over(c".")?;
     }
-    let tree = copy_tree(c".")?;
+    let tree = copy_tree(c".", true)?;
     let made = fstat(&tree)?;
     place.enter_mounts()?;
     let there = stat(wish.target.c())?;

@@ -18,7 +18,7 @@ use nix::unistd::{Gid, Uid, setgid, setuid};
 use std::os::fd::BorrowedFd;
 
 mod subid;
-// pub mod trees;
+pub mod trees;
 pub mod write;
 
 /// Looks at the maps before anything is made.

@@ -1,21 +1,29 @@
 //! fstab lines and `lxc.mount.entry`.
 
 use super::beneath::{FdPath, Root, mount_on, trim};
+use super::handed::{Handed, wants_entry};
 use super::image::{self, Mounted};
 use super::{Site, Source, writable};
 use crate::config::{Create, MountEntry};
 use crate::logging::trace;
 use crate::spawn::barrier::{Report, Step};
+use crate::sys::mounts::attach_tree;
 use core::ffi::CStr;
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::sys::statvfs::{FsFlags, statvfs};
+use std::os::fd::{AsFd, OwnedFd};
 
 /// Mounts every entry in order. An optional one that cannot be mounted is a warning.
-pub fn mount_all(site: &Site<'_>, root: &Root) -> Result<(), Report> {
+pub fn mount_all(site: &Site<'_>, root: &Root, handed: &Handed) -> Result<(), Report> {
     for (index, entry) in (0u16..).zip(&site.config.mounts) {
         trace::step_with("mount entry", entry.text);
-        if let Err((step, errno)) = mount_entry(site, root, entry, index) {
+        let tree = handed.entry(site, index);
+        if wants_entry(entry) && tree.is_none() {
+            // Its maker has said so.
+            continue;
+        }
+        if let Err((step, errno)) = mount_entry(site, root, entry, index, tree) {
             let report = Report::new(step, index, errno);
             if !entry.optional {
                 return Err(report);
@@ -44,7 +52,13 @@ pub fn inside<'a>(source: &Source<'_>, target: &'a [u8]) -> &'a [u8] {
     trim(target)
 }
 
-fn mount_entry(site: &Site<'_>, root: &Root, entry: &MountEntry<'_>, index: u16) -> Result<(), (Step, Errno)> {
+fn mount_entry(
+    site: &Site<'_>,
+    root: &Root,
+    entry: &MountEntry<'_>,
+    index: u16,
+    tree: Option<&OwnedFd>,
+) -> Result<(), (Step, Errno)> {
     let target = inside(&site.source, entry.target.to_bytes());
     let at = |step: Step| move |errno: Errno| (step, errno);
     match entry.create {
@@ -68,7 +82,9 @@ fn mount_entry(site: &Site<'_>, root: &Root, entry: &MountEntry<'_>, index: u16)
     } else {
         entry.source
     };
-    if bind {
+    if let Some(tree) = tree {
+        attach_tree(tree.as_fd(), FdPath::of(&place).c()).map_err(at(Step::IdmappedMount))?;
+    } else if bind {
         let how = flags & (MsFlags::MS_BIND | MsFlags::MS_REC);
         mount_on(&place, Some(source), None, how, None).map_err(at(Step::Mount))?;
     } else if entry.image || entry.fstype == c"auto" {

@@ -12,9 +12,11 @@ use crate::error::{Error, Result};
 use crate::hooks::{self, Scene};
 use crate::logging::trace;
 use crate::spawn::barrier::{ROOTFS, Report, Step, hook_step};
+use crate::sys::mounts::attach_tree;
 use crate::text::{PathText, shown};
-use beneath::Root;
+use beneath::{FdPath, Root};
 use core::ffi::CStr;
+use handed::Handed;
 use image::{Mounted, Place};
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
@@ -28,6 +30,7 @@ pub mod beneath;
 pub mod dev;
 pub mod entries;
 mod format;
+pub mod handed;
 pub mod image;
 pub mod label;
 pub mod overlay;
@@ -142,10 +145,7 @@ pub struct Site<'a> {
 }
 
 /// Builds the view and goes into it. The ptys to be handed to the supervisor.
-pub fn build(
-    site: &Site<'_>,
-    boot_arguments: &android::boot_arguments::Opened,
-) -> core::result::Result<Terminals, Report> {
+pub fn build(site: &Site<'_>, handed: &Handed) -> core::result::Result<Terminals, Report> {
     let config = site.config;
     let fail = |step: Step| move |errno: Errno| Report::new(step, 0, errno);
     trace::step("make the mounts slaves");
@@ -156,8 +156,17 @@ pub fn build(
         return terminals::open_bare(site);
     }
     trace::step_with("mount the rootfs", site.source.path);
-    mount_rootfs(site)?;
-    let root = Root::open(site.source.mountpoint).map_err(fail(Step::Rootfs))?;
+    let root = match (handed.rootfs(), &handed.mountpoint) {
+        (Some(tree), Some(place)) => {
+            attach_tree(tree.as_fd(), FdPath::of(place).c()).map_err(fail(Step::IdmappedMount))?;
+            Root::at(tree.as_fd())
+        }
+        _ => {
+            mount_source(config, &site.source, site.warn)?;
+            Root::open(site.source.mountpoint)
+        }
+    }
+    .map_err(fail(Step::Rootfs))?;
     android::clean::rootfs(site, &root);
     if config.autodev {
         trace::step("mount a tmpfs on /dev");
@@ -171,7 +180,7 @@ pub fn build(
         trace::step("mount sys");
         auto::sys(&root, config.mount_auto.sys).map_err(fail(Step::AutoSys))?;
     }
-    entries::mount_all(site, &root)?;
+    entries::mount_all(site, &root, handed)?;
     if let Some(cgroup) = config.mount_auto.cgroup {
         trace::step("mount the cgroups");
         auto::cgroup(site, &root, cgroup).map_err(fail(Step::AutoCgroup))?;
@@ -180,7 +189,7 @@ pub fn build(
     if config.autodev {
         run_hooks(site, HookKind::Autodev)?;
     }
-    android::boot_arguments::bind(site, &root, boot_arguments)?;
+    android::boot_arguments::bind(site, &root, &handed.boot_arguments)?;
     trace::step("make the device nodes");
     // After the mounts and hooks, any of which may have put something on /dev.
     let dev = root.make_directories(b"dev").map_err(fail(Step::AutodevDir))?;
@@ -202,10 +211,15 @@ fn run_hooks(site: &Site<'_>, kind: HookKind) -> core::result::Result<(), Report
         .map_err(|(index, failure)| Report::hook(hook_step(kind), index, failure))
 }
 
-/// A directory is bound with everything that pre-start hooks mounted below it; anything else is mounted.
-fn mount_rootfs(site: &Site<'_>) -> core::result::Result<(), Report> {
-    let options = site.config.rootfs.options.map(|options| options.value).unwrap_or_default();
-    let Source { path, mountpoint, kind } = site.source;
+/// Mounts the rootfs at its mount point. A directory is bound with everything that pre-start hooks mounted below it; anything
+/// else is mounted.
+pub fn mount_source(
+    config: &Config<'_>,
+    source: &Source<'_>,
+    warn: &dyn Fn(Report),
+) -> core::result::Result<(), Report> {
+    let options = config.rootfs.options.map(|options| options.value).unwrap_or_default();
+    let Source { path, mountpoint, kind } = *source;
     let flags = MsFlags::from_bits_truncate(options.flags as _);
     let place = Place { target: mountpoint, fstype: None, flags, data: options.data };
     let layers = overlay::Layers::read(path.to_bytes()).filter(|_| kind == Kind::Overlay);
@@ -215,7 +229,7 @@ fn mount_rootfs(site: &Site<'_>) -> core::result::Result<(), Report> {
         && !flags.contains(MsFlags::MS_RDONLY)
         && let Some(restored) = writable::restore(written)
     {
-        (site.warn)(writable::report(ROOTFS, restored));
+        warn(writable::report(ROOTFS, restored));
     }
     let mounted = match (kind, layers) {
         (Kind::Directory, _) => bind_directory(path, mountpoint, &options).map_err(|errno| (Step::Rootfs, errno)),
@@ -225,7 +239,7 @@ fn mount_rootfs(site: &Site<'_>) -> core::result::Result<(), Report> {
     };
     match mounted {
         Ok(Mounted::AsAsked) => {}
-        Ok(Mounted::ReadOnly) => (site.warn)(writable::report(ROOTFS, Err(Errno::EROFS))),
+        Ok(Mounted::ReadOnly) => warn(writable::report(ROOTFS, Err(Errno::EROFS))),
         Err((Step::Rootfs, Errno::EACCES)) => return Err(Report::new(Step::Rootfs, closed(path), Errno::EACCES)),
         Err((step, errno)) => return Err(Report::new(step, ROOTFS, errno)),
     }

@@ -307,7 +307,22 @@ impl Report {
             Step::Keyring => {
                 ("keyring", write!(out, "a session keyring for init: lxc.keyring.session = 0 does without"))
             }
-            Step::IdmappedMount => ("rootfs", write!(out, "map the ids of a mount")),
+            Step::IdmappedMount => {
+                let entry = config.mounts.get(item).map(|entry| At { value: entry.source, at: entry.at });
+                let mount = entry.or(config.rootfs.path).unwrap_or(At { value: c"/", at: DEFAULT });
+                let why = match Errno::from_raw(self.value) {
+                    Errno::ENOSYS => {
+                        ": this kernel cannot (Linux 5.2 for a rootfs that is no directory, 5.12 for idmap=)"
+                    }
+                    Errno::EINVAL => {
+                        ": the filesystem does not let its ids be mapped, or something mounted below it does not"
+                    }
+                    Errno::EPERM => ": only the host's root may",
+                    Errno::E2BIG => ": too many mounts with idmap=",
+                    _ => "",
+                };
+                ("mount", write!(out, "{}: mount {} for the container's ids{why}", place(mount.at), shown(mount.value)))
+            }
             Step::Network => ("network", write!(out, "open a netlink socket in the container")),
             Step::SchedCore => {
                 let why = match Errno::from_raw(self.value) {

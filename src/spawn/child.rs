@@ -14,6 +14,7 @@ use crate::hooks;
 use crate::logging::trace;
 use crate::lsm::{self, Labels};
 use crate::prepare::oom;
+use crate::rootfs::handed::{Handed, Trees, wants_entry};
 use crate::rootfs::terminals::Terminals;
 use crate::rootfs::{self, Site};
 use crate::sys::fds::open;
@@ -87,13 +88,15 @@ fn become_init(plan: &Plan<'_>, barrier: BorrowedFd<'_>) -> Result<Infallible, R
     if !plan.birth.in_namespaces {
         unshare_all(&plan.namespaces)?;
     }
-    if needs_the_host(config) {
+    let trees = if needs_the_host(config) {
         #[cfg(feature = "net")]
         if crate::net::wanted(config, &plan.namespaces) {
             lend_network(barrier).map_err(fail(Step::Network))?;
         }
-        wait_for_go(barrier)?;
-    }
+        wait_for_help(barrier)?
+    } else {
+        Trees::new()
+    };
     oom::restore(plan.site.scene.oom_before).map_err(fail(Step::OomScore))?;
     trace::step("join the cgroups");
     plan.group.enter(plan.birth.in_v2).map_err(|(index, errno)| Report::new(Step::EnterCgroup, index, errno))?;
@@ -117,13 +120,13 @@ fn become_init(plan: &Plan<'_>, barrier: BorrowedFd<'_>) -> Result<Infallible, R
         Some(open_null().map_err(fail(Step::StandardStreams))?)
     };
     let proc = masks::keep_proc(&config.own)?;
-    let boot_arguments = android::boot_arguments::open_files(&plan.site);
+    let handed = Handed::new(&plan.site, trees)?;
     #[cfg(feature = "idmap")]
     if !config.isolation.idmap.is_empty() {
         trace::step("become root of the user namespace");
         crate::idmap::become_root(barrier)?;
     }
-    let terminals = rootfs::build(&plan.site, &boot_arguments)?;
+    let terminals = rootfs::build(&plan.site, &handed)?;
     trace::step("protect the host");
     masks::apply_at_start(proc, &config.own)?;
     let choice = android::init::look(config, plan.chooses_init, plan.site.warn);
@@ -199,9 +202,11 @@ fn run_inside(inside: super::Inside, plan: &Plan<'_>) -> Errno {
     }
 }
 
-/// The supervisor does something for the newborn, which waits for it: id maps, network links.
+/// The supervisor does something for the newborn, which waits for it: id maps, mounts, network links.
 pub fn needs_the_host(config: &Config<'_>) -> bool {
-    !config.isolation.idmap.is_empty()
+    let mapped = config.rootfs.idmap.is_some() || config.mounts.iter().any(wants_entry);
+    mapped
+        || !config.isolation.idmap.is_empty()
         || cfg!(feature = "net") && config.nics.iter().any(crate::config::Nic::needs_the_host)
 }
 
@@ -299,6 +304,19 @@ fn wait_for_go(barrier: BorrowedFd<'_>) -> Result<(), Report> {
             Err(Errno::EINTR) => {}
             Err(errno) => return Err(Report::new(Step::ParentGone, 0, errno)),
         }
+    }
+}
+
+/// The same, with what the host has mounted for us beside it.
+fn wait_for_help(barrier: BorrowedFd<'_>) -> Result<Trees, Report> {
+    let mut byte = [0u8; 1];
+    let mut trees = Trees::new();
+    // Until it is there; it is received below, where no wait is.
+    while recv(barrier.as_raw_fd(), &mut byte, MsgFlags::MSG_PEEK) == Err(Errno::EINTR) {}
+    match rights::receive(barrier, &mut byte, &mut trees) {
+        Ok(1) => Ok(trees),
+        Ok(_) => exit_now(255),
+        Err(errno) => Err(Report::new(Step::ParentGone, 0, errno)),
     }
 }
 

@@ -15,6 +15,8 @@ use crate::state::State;
 use crate::supervise::lifecycle::Asked;
 use crate::supervise::{self, console::Console};
 use crate::sys::clone::Fork;
+#[cfg(feature = "idmap")]
+use crate::sys::clone::fork;
 use crate::sys::{process, rights};
 use crate::text::{PathText, shown};
 use barrier::{Report, Step};
@@ -26,7 +28,7 @@ use nix::sys::epoll::EpollFlags;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::pipe2;
 use shares::Shares;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 pub mod barrier;
 pub mod birth;
@@ -265,7 +267,7 @@ impl Start {
             self.make_links(life, blueprint, side, host)?;
         }
         if child::needs_the_host(config) {
-            self.help_the_newborn(life, host)?;
+            self.help_the_newborn(life, blueprint, side, host)?;
         }
         if let Heard::Executed = self.hear(life, blueprint, side, host)? {
             return Err(self.died(life));
@@ -315,16 +317,72 @@ impl Start {
 
     /// What only the supervisor can do for the child, before that does anything by itself.
     #[inline(never)] // for those who have id maps or links
-    fn help_the_newborn(&mut self, life: &mut Life<'_, '_>, host: &mut Host<'_>) -> Result<()> {
+    fn help_the_newborn(
+        &mut self,
+        life: &mut Life<'_, '_>,
+        blueprint: &Blueprint<'_>,
+        side: &mut ConsoleSide<'_>,
+        host: &mut Host<'_>,
+    ) -> Result<()> {
         #[cfg(feature = "idmap")]
         if !host.config.isolation.idmap.is_empty() {
             trace::step("write the id maps");
             crate::idmap::write::apply(host, life.pid.unwrap_or(0))?;
             life.group.delegate(host.config)?;
         }
-        let _ = (&life, &host);
-        rights::send(self.barrier.as_fd(), b"g", &[])
+        #[cfg(feature = "idmap")]
+        if crate::idmap::trees::wanted(host.config, &blueprint.source) {
+            self.mount_for_the_newborn(life, blueprint, side, host)?;
+        }
+        let _ = (blueprint, side, host);
+        let trees = core::mem::take(&mut life.ttys);
+        let mut handed: heapless::Vec<BorrowedFd<'_>, { rights::MOST }> = heapless::Vec::new();
+        handed.extend(trees.iter().map(AsFd::as_fd));
+        rights::send(self.barrier.as_fd(), b"g", &handed)
             .map_err(|errno| Error::os("start", errno, format_args!("let the container's process begin")))
+    }
+
+    /// Has a process of the host's make the mounts that the child may not, and speak as the child does meanwhile.
+    #[cfg(feature = "idmap")]
+    fn mount_for_the_newborn(
+        &mut self,
+        life: &mut Life<'_, '_>,
+        blueprint: &Blueprint<'_>,
+        side: &mut ConsoleSide<'_>,
+        host: &mut Host<'_>,
+    ) -> Result<()> {
+        let failed = |what: &'static str| move |errno: Errno| Error::os("mount", errno, format_args!("{what}"));
+        trace::step("mount for the container's process");
+        let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+            .map_err(failed("socketpair"))?;
+        let pid = match fork().map_err(failed("fork"))? {
+            Fork::Child => {
+                drop(ours);
+                let child = life.pid.unwrap_or(0);
+                crate::idmap::trees::run(host.config, &blueprint.source, child, theirs.as_fd())
+            }
+            Fork::Parent(pid) => pid,
+        };
+        drop(theirs);
+        host.forget(&self.barrier);
+        let barrier = core::mem::replace(&mut self.barrier, ours);
+        let heard = host
+            .watch(&self.barrier, Source::Barrier, EpollFlags::EPOLLIN)
+            .map_err(failed("epoll_ctl"))
+            .and_then(|()| self.hear(life, blueprint, side, host));
+        let helper = core::mem::replace(&mut self.barrier, barrier);
+        host.forget(&helper);
+        if !matches!(heard, Ok(Heard::Ready)) {
+            let _ = process::kill(pid, libc::SIGKILL);
+        }
+        let _ = process::wait(pid);
+        host.watch(&self.barrier, Source::Barrier, EpollFlags::EPOLLIN).map_err(failed("epoll_ctl"))?;
+        match heard? {
+            Heard::Ready => Ok(()),
+            Heard::Executed => {
+                Err(Error::new("mount", format_args!("the process that mounts for the container ended")))
+            }
+        }
     }
 
     /// Waits for the child's next word. Its warnings and its hooks' output are logged on the way.

@@ -21,19 +21,23 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::epoll::EpollFlags;
-use nix::sys::stat::{Mode, umask};
-use nix::unistd::{Pid, chdir, getpid, getppid, pipe2, setpgid, setsid};
+use nix::sys::stat::{Mode, fstat, umask};
+use nix::unistd::{Gid, Pid, Uid, chdir, geteuid, getpid, getppid, pipe2, setgid, setpgid, setsid, setuid};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// After the mount namespace no file of the host can be opened.
-const NAMESPACES: [(&str, CloneFlags); 6] = [
+/// After the mount namespace no file of the host can be opened; after the user namespace none of the host's can be entered, while
+/// who is not root needs it first.
+const NAMESPACES: [(&str, CloneFlags); 7] = [
     ("ns/pid", CloneFlags::CLONE_NEWPID),
     ("ns/uts", CloneFlags::CLONE_NEWUTS),
     ("ns/ipc", CloneFlags::CLONE_NEWIPC),
     ("ns/net", CloneFlags::CLONE_NEWNET),
     ("ns/cgroup", CloneFlags::CLONE_NEWCGROUP),
     ("ns/mnt", CloneFlags::CLONE_NEWNS),
+    (USERS, CloneFlags::CLONE_NEWUSER),
 ];
+
+const USERS: &str = "ns/user";
 
 const SYS_ADMIN: u64 = 1 << 21;
 /// The last step.
@@ -132,7 +136,11 @@ fn enter_and_run(
     let no_new_privs = field(b"NoNewPrivs:").is_some_and(|value| value.trim_ascii() == b"1");
     join_cgroups(host.hierarchies, host.config.name, init).map_err(at("join init's cgroups"))?;
     let mut namespaces: heapless::Vec<(CloneFlags, OwnedFd), { NAMESPACES.len() }> = heapless::Vec::new();
+    let maps = &host.config.isolation.idmap;
     for (name, flag) in NAMESPACES {
+        if name == USERS && maps.is_empty() || is_ours(init, name) {
+            continue;
+        }
         match open_of(init, name) {
             Ok(namespace) => drop(namespaces.push((flag, namespace))),
             // A kernel without this kind.
@@ -142,6 +150,9 @@ fn enter_and_run(
     }
     // Under qemu-user another thread shares the working directory, with which no mount namespace can be entered.
     unshare(CloneFlags::CLONE_FS).map_err(at("a working directory of its own"))?;
+    if !geteuid().is_root() {
+        namespaces.rotate_right(1);
+    }
     for (flag, namespace) in &namespaces {
         setns(namespace, *flag).map_err(at("enter init's namespaces"))?;
     }
@@ -172,6 +183,12 @@ fn run(config: &Config<'_>, command: &CStr) -> Result<Infallible, (&'static str,
     let _ = chdir(c"/");
     umask(Mode::from_bits_truncate(0o022));
     let _ = process::set_groups(&[]);
+    if !config.isolation.idmap.is_empty() {
+        setgid(Gid::from_raw(0)).map_err(|errno| ("setgid", errno))?;
+        setuid(Uid::from_raw(0)).map_err(|errno| ("setuid", errno))?;
+        // Which a change of ids clears.
+        let _ = process::set_parent_death_signal(libc::SIGKILL);
+    }
     let path = PathText::join(&[b"PATH=", process::PATH]).map_err(|_| ("PATH", Errno::E2BIG))?;
     let mut words: heapless::Vec<&CStr, { limits::HOOK_ENVIRONMENT }> = heapless::Vec::new();
     let configured = config.environment.iter().chain(&config.environment_runtime);
@@ -215,6 +232,12 @@ fn read<'b>(pid: i32, file: &str, buffer: &'b mut [u8]) -> nix::Result<&'b [u8]>
     let file = open_of(pid, file)?;
     let length = nix::unistd::read(&file, buffer)?;
     Ok(buffer.get(..length).unwrap_or(&[]))
+}
+
+/// Whether the namespace is the one that we are in.
+fn is_ours(init: i32, name: &str) -> bool {
+    let of = |pid| open_of(pid, name).and_then(fstat).map(|found| (found.st_dev, found.st_ino));
+    matches!((of(init), of(getpid().as_raw())), (Ok(one), Ok(other)) if one == other)
 }
 
 fn open_of(pid: i32, file: &str) -> nix::Result<OwnedFd> {

@@ -44,14 +44,15 @@ pub fn pivot_here() -> nix::Result<()> {
 
 /// open_tree(2), the same number on every architecture.
 const SYS_OPEN_TREE: libc::c_long = 428;
+/// AT_RECURSIVE
+const RECURSIVE: i32 = 0x8000;
 /// move_mount(2)
 const SYS_MOVE_MOUNT: libc::c_long = 429;
 
-/// A copy, mounted nowhere yet, of the directory or file `path` and of all that is mounted below it (Linux 5.2).
-pub fn copy_tree(path: &CStr) -> nix::Result<OwnedFd> {
+/// A copy, mounted nowhere yet, of the directory or file `path` and, if `deep`, of all that is mounted below it (Linux 5.2).
+pub fn copy_tree(path: &CStr, deep: bool) -> nix::Result<OwnedFd> {
     const CLONE: i32 = 1;
-    const RECURSIVE: i32 = 0x8000;
-    let flags = CLONE | RECURSIVE | libc::O_CLOEXEC;
+    let flags = CLONE | libc::O_CLOEXEC | if deep { RECURSIVE } else { 0 };
     // SAFETY: the kernel reads the C string.
     let fd = check(unsafe { libc::syscall(SYS_OPEN_TREE, libc::AT_FDCWD, path.as_ptr(), flags) })?;
     // SAFETY: the kernel has just made this descriptor for us.
@@ -67,6 +68,38 @@ pub fn attach_tree(tree: BorrowedFd<'_>, target: &CStr) -> nix::Result<()> {
     // SAFETY: the kernel reads the two C strings.
     check(unsafe {
         libc::syscall(SYS_MOVE_MOUNT, tree.as_raw_fd(), c"".as_ptr(), libc::AT_FDCWD, target.as_ptr(), flags)
+    })
+    .map(drop)
+}
+
+/// mount_setattr(2), the same number on every architecture.
+const SYS_MOUNT_SETATTR: libc::c_long = 442;
+
+/// `struct mount_attr` of mount_setattr(2).
+#[repr(C)]
+struct Attributes {
+    set: u64,
+    clear: u64,
+    propagation: u64,
+    users: u64,
+}
+
+/// Has what `copy_tree` made show the ids of its files as user namespace `users` maps them; if `deep`, with all mounts below.
+/// ENOSYS before Linux 5.12; EINVAL: one of the filesystems does not let its ids be mapped.
+pub fn map_ids(tree: BorrowedFd<'_>, users: BorrowedFd<'_>, deep: bool) -> nix::Result<()> {
+    const IDMAP: u64 = 0x10_0000;
+    let attributes = Attributes { set: IDMAP, clear: 0, propagation: 0, users: users.as_raw_fd() as u64 };
+    let flags = libc::AT_EMPTY_PATH | if deep { RECURSIVE } else { 0 };
+    // SAFETY: the kernel reads the C string and a mount_attr of the size passed; both outlive the call.
+    check(unsafe {
+        libc::syscall(
+            SYS_MOUNT_SETATTR,
+            tree.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            &attributes as *const Attributes,
+            size_of::<Attributes>(),
+        )
     })
     .map(drop)
 }
