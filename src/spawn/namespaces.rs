@@ -56,8 +56,8 @@ impl Plan {
     }
 }
 
-/// Decides: everything but what is kept, or just what is listed, and nothing of what is shared; no network namespace where a
-/// link of type `none` asks for the host's network.
+/// Decides: everything but what is kept, or just what is listed, and nothing of what is shared; no network namespace where
+/// links of type `none`, and no others, ask for the host's network.
 pub fn plan(config: &Config<'_>) -> Result<Plan> {
     let isolation = &config.isolation;
     let refuse = |at, why| Err(Error::new("namespace", format_args!("{}: {why}", config.place(at))));
@@ -70,7 +70,7 @@ pub fn plan(config: &Config<'_>) -> Result<Plan> {
         (None, Some(kept)) => wanted & !kept,
         (None, None) => wanted,
     };
-    if config.nics.iter().any(|nic| nic.kind == NicType::None) {
+    if !config.nics.is_empty() && config.nics.iter().all(|nic| nic.kind == NicType::None) {
         flags &= !NET;
     }
     let mut shared = 0;
@@ -128,7 +128,9 @@ mod tests {
     #[test]
     fn plan_network_none_keeps_the_hosts() {
         let nic = Nic { index: 0, kind: NicType::None, kind_name: c"none", fields: List::new(), at: DEFAULT };
-        assert!(!with(|config| config.nics.push(nic).unwrap()).unwrap().has_net());
+        let beside = Nic { kind: NicType::Empty, ..nic.clone() };
+        assert!(!with(|config| config.nics.push(nic.clone()).unwrap()).unwrap().has_net());
+        assert!(with(|config| config.nics.extend([nic.clone(), beside.clone()])).unwrap().has_net());
     }
 
     #[test]

@@ -1,10 +1,15 @@
 //! A rtnetlink(7) socket: one request, all of its answers. Never blocks: the kernel works inside of send(2), so what it has
 //! to say is in the queue when that returns.
 
+use super::fds;
+use crate::text::PathText;
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sched::{CloneFlags, setns};
 use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recvfrom, send, socket,
 };
+use nix::sys::stat::Mode;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// Bytes of the largest answer: the kernel makes none above 8 KiB.
@@ -24,6 +29,24 @@ pub struct Netlink {
 /// socket(2); EAFNOSUPPORT or EPROTONOSUPPORT for a kernel without networking.
 pub fn open() -> nix::Result<OwnedFd> {
     socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkRoute)
+}
+
+/// Opens it in the network namespace of process `pid`, with our own rights: a socket that the process opened has only what
+/// its user namespace gives it. We are in that namespace for the length of one call.
+///
+/// # Errors
+/// open(2), setns(2), socket(2).
+pub fn open_in(pid: i32) -> nix::Result<OwnedFd> {
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+    let path = PathText::format(format_args!("/proc/{pid}/ns/net")).map_err(|_| Errno::ENAMETOOLONG)?;
+    let theirs = fds::open(path.c(), flags, Mode::empty())?;
+    let ours = fds::open(c"/proc/self/ns/net", flags, Mode::empty())?;
+    setns(&theirs, CloneFlags::CLONE_NEWNET)?;
+    let socket = open();
+    let back = || setns(&ours, CloneFlags::CLONE_NEWNET);
+    // The only reason there can be is a lack of memory.
+    back().or_else(|_| back()).or_else(|_| back())?;
+    socket
 }
 
 impl From<OwnedFd> for Netlink {
