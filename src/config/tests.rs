@@ -554,6 +554,7 @@ fn not_built_lists_what_a_start_needs() {
         })
     };
     for (define, key) in [
+        #[cfg(not(feature = "seccomp"))]
         ("lxc.seccomp = /x", "lxc.seccomp.profile"),
         ("lxc.aa_profile = lxc-waydroid", "lxc.apparmor.profile"),
         ("lxc.id_map = u 0 1 2", "lxc.idmap"),

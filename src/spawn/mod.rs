@@ -14,6 +14,7 @@ use crate::state::State;
 use crate::supervise::lifecycle::Asked;
 use crate::supervise::{self, console::Console};
 use crate::sys::clone::Fork;
+use crate::sys::seccomp::Instruction;
 use crate::sys::{process, rights};
 use crate::text::{PathText, shown};
 use barrier::{Report, Step};
@@ -57,6 +58,8 @@ pub struct Blueprint<'t> {
     pub boot_arguments: Option<boot_arguments::Files<'t>>,
     /// See `prepare::reboot_probe`.
     pub drop_sys_boot: bool,
+    /// The compiled seccomp policy; empty: none is loaded.
+    pub policy: Vec<Instruction>,
 }
 
 /// One life of the container. Whatever of it exists is taken down by `teardown`.
@@ -198,6 +201,7 @@ impl Start {
             own_streams: blueprint.own_streams,
             environment: &blueprint.environment,
             drop_sys_boot: blueprint.drop_sys_boot,
+            policy: &blueprint.policy,
         };
         let (side_of_fork, birth) = fork_off(blueprint.namespaces.clone, life.group.v2_directory())
             .map_err(|errno| Error::os("clone", errno, format_args!("namespaces {:#x}", blueprint.namespaces.clone)))?;
@@ -393,6 +397,9 @@ impl Start {
         let ended = life.pid.map(process::wait);
         life.pid = None;
         match ended {
+            Some(Ok(process::Exit::Signal(libc::SIGSYS))) => {
+                Error::new("seccomp", format_args!("the policy killed the container's process before exec"))
+            }
             Some(Ok(process::Exit::Signal(signal))) => {
                 Error::new("start", format_args!("the container's process was killed by signal {signal} before exec"))
             }
