@@ -56,7 +56,8 @@ fn soak_of_restarts_gains_nothing() {
         count + 10
     ));
     // The first lives touch what every life touches.
-    let steps = format!("restart-times 10 , say life , await /go , restart-times {} , signals 1 , exit 3", count + 10);
+    let steps =
+        format!("restart-times 10 , say life , await-file /go , restart-times {} , signals 1 , exit 3", count + 10);
     let running = guest.start(&steps);
     guest.wait_said("life");
     guest.wait_running();
@@ -87,8 +88,14 @@ fn soak_of_client_calls_gains_nothing() {
     };
     // GET_STATE, GET_INIT_PID, GET_CLONE_FLAGS, GET_NAME, GET_LXCPATH
     let commands = [3, 4, 5, 8, 9];
-    commands.iter().for_each(|command| call(*command));
-    let before = Held::by(running.pid(), &guest);
+    // The first calls touch the places that clients have, once and for all.
+    commands.iter().cycle().take(500).for_each(|command| call(*command));
+    guest.wait_running();
+    let mut before = Held::by(running.pid(), &guest);
+    wait_until("the clients to be gone", || {
+        let now = Held::by(running.pid(), &guest);
+        core::mem::replace(&mut before, now) == before
+    });
     commands.iter().cycle().take(count as usize).for_each(|command| call(*command));
     wait_until("the clients to be gone", || Held::by(running.pid(), &guest).descriptors == before.descriptors);
     Held::by(running.pid(), &guest).assert_as_before(&before, &format!("{count} client calls"));

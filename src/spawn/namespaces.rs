@@ -130,7 +130,9 @@ mod tests {
         let nic = Nic { index: 0, kind: NicType::None, kind_name: c"none", fields: List::new(), at: DEFAULT };
         let beside = Nic { kind: NicType::Empty, ..nic.clone() };
         assert!(!with(|config| config.nics.push(nic.clone()).unwrap()).unwrap().has_net());
-        assert!(with(|config| config.nics.extend([nic.clone(), beside.clone()])).unwrap().has_net());
+        let both =
+            |config: &mut Config<'static>| [nic, beside].into_iter().for_each(|nic| config.nics.push(nic).unwrap());
+        assert!(with(both).unwrap().has_net());
     }
 
     #[test]

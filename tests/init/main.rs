@@ -51,7 +51,7 @@ fn run(verb: &str, args: &[&str]) {
         ("exit", [code]) => std::process::exit(number(code)),
         ("sleep", [ms]) => sleep(Duration::from_millis(number(ms))),
         ("forever", []) => forever(),
-        ("await", [path]) => {
+        ("await-file", [path]) => {
             while !Path::new(path).exists() {
                 sleep(Duration::from_millis(5));
             }
