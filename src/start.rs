@@ -213,10 +213,9 @@ pub fn init_words<'w>(config: &'w Config<'_>, command: &[&'w CStr]) -> Result<Wo
 fn refuse_not_built(config: &Config<'_>) -> Result<()> {
     match config.not_built.first() {
         None => Ok(()),
-        Some(key) => Err(Error::new(
-            "config",
-            format_args!("{}: {} needs a feature that is not built yet", config.place(key.at), shown(key.key)),
-        )),
+        Some(key) => {
+            Err(Error::new("config", format_args!("{}: {} {}", config.place(key.at), shown(key.key), key.why())))
+        }
     }
 }
 

@@ -46,7 +46,8 @@ pub const TEXTS: &[Refusal] = &[
     Refusal { name: "time without unit sense", config: "monopod.restart.delay = 5 parsecs", setup: "", says: &["monopod.restart.delay"] },
     Refusal { name: "include that is missing", config: "lxc.include = {dir}/missing",      setup: "", says: &["missing", NOT_THERE] },
     Refusal { name: "fstab that is missing",  config: "lxc.mount.fstab = {dir}/missing",   setup: "", says: &["missing", NOT_THERE] },
-    Refusal { name: "storage not supported",  config: "lxc.rootfs.path = zfs:tank/guest",  setup: "", says: &["lxc.rootfs.path"] },
+    Refusal { name: "storage not made here",  config: "lxc.rootfs.path = zfs:tank/guest",  setup: "", says: &["lxc.rootfs.path", "pre-start hook"] },
+    Refusal { name: "layers of aufs",         config: "lxc.rootfs = aufs:{dir}:{dir}",     setup: "", says: &["lxc.rootfs.path", "pre-start hook"] },
     Refusal { name: "feature not built",      config: "lxc.seccomp.profile = {dir}/policy", setup: "", says: &["lxc.seccomp.profile"] },
 ];
 

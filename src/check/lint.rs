@@ -89,7 +89,7 @@ pub fn judge(config: &Config<'_>, findings: &mut Findings) {
     }
     for key in &config.not_built {
         let place = config.place(key.at);
-        findings.add(Verdict::Fail, "config", format_args!("{place}: {} is not built: remove it", shown(key.key)));
+        findings.add(Verdict::Fail, "config", format_args!("{place}: {} {}", shown(key.key), key.why()));
     }
     if let Err(error) = crate::spawn::namespaces::plan(config) {
         findings.add(Verdict::Fail, "config", format_args!("{error}"));

@@ -558,13 +558,26 @@ impl Timeouts {
     pub const DEFAULT: Timeouts = Timeouts { hook_ms: 60_000, start_ms: 120_000, stop_ms: 60_000 };
 }
 
-/// A key whose feature is not built yet, set to something that would need it: a start is refused by name and line.
+/// A key that is set to something that a start would need and that is not here: a start is refused by name and line.
 #[derive(Clone, Copy, Debug)]
 pub struct NotBuilt<'t> {
     /// Current name of the key as written by the user (`lxc.seccomp.profile`).
     pub key: &'t CStr,
     /// Where it stands.
     pub at: Origin,
+}
+
+impl NotBuilt<'_> {
+    /// What an error says behind the key.
+    pub fn why(&self) -> &'static str {
+        match self.key == c"lxc.rootfs.path" {
+            true => {
+                "names a storage driver that monopod does not make (lvm, zfs, btrfs, rbd, nbd, aufs): \
+                 mount it in a pre-start hook, and name the directory"
+            }
+            false => "needs a feature that is not built yet",
+        }
+    }
 }
 
 /// A key that is only kept: validated and printed again, for whoever asks for it (`lxc.start.*`, `lxc.group`, ...).
