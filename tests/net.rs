@@ -470,6 +470,57 @@ fn legacy_keys_make_the_same_links() {
 }
 
 #[test]
+fn links_of_a_user_namespace_are_made_and_given_back() {
+    let Some(guest) = guest("user", HOST) else { return };
+    let guest = guest.config(PHYS).config(
+        "lxc.idmap = u 0 100000 65536
+        lxc.idmap = g 0 100000 65536
+        lxc.net.1.type = veth
+        lxc.net.1.link = br0
+        lxc.net.1.flags = up
+        lxc.net.1.ipv4.address = 10.9.0.5/24",
+    );
+    let init = guest.rootfs().join("init");
+    std::fs::copy(&init, guest.dir().join("copy")).unwrap();
+    std::fs::rename(guest.dir().join("copy"), &init).unwrap();
+    guest.sandbox.sh(&format!("chown -R 100000:100000 {}", guest.rootfs().display()));
+    let before = host_links(&guest);
+    let running = guest.start("say up , forever");
+    guest.wait_said("up");
+    let seen = inside(&guest, "ip -o addr; busybox ping -c 1 -W 5 10.9.0.1");
+    assert!(seen.contains("phy9    inet 10.8.0.5/24"), "{seen}");
+    sandbox::kill(guest.init(), libc::SIGKILL);
+    let ended = running.wait();
+    assert_eq!(host_links(&guest), before, "{ended}");
+    guest.assert_nothing_left();
+}
+
+#[test]
+fn l2proxy_answers_on_the_link_until_the_end() {
+    let Some(guest) = guest("l2proxy", HOST) else { return };
+    guest.sandbox.sh("ip link set p1 up
+        sysctl -qw net.ipv4.conf.p0.forwarding=1 net.ipv6.conf.p0.forwarding=1 net.ipv6.conf.p0.proxy_ndp=1");
+    let guest = guest.config(
+        "lxc.net.0.type = veth
+        lxc.net.0.veth.mode = router
+        lxc.net.0.link = p0
+        lxc.net.0.l2proxy = 1
+        lxc.net.0.flags = up
+        lxc.net.0.ipv4.address = 10.7.0.5/32
+        lxc.net.0.ipv6.address = fd07::5/128",
+    );
+    let before = host_links(&guest);
+    let running = guest.start("say up , forever");
+    guest.wait_said("up");
+    let proxies = guest.sandbox.sh("ip neigh show proxy; ip -6 neigh show proxy");
+    assert!(proxies.contains("10.7.0.5 dev p0") && proxies.contains("fd07::5 dev p0"), "{proxies}");
+    guest.client("stop", &["-k"]);
+    running.wait();
+    assert_eq!(host_links(&guest), before);
+    guest.assert_nothing_left();
+}
+
+#[test]
 fn kept_network_namespace_gets_no_links() {
     let Some(guest) = guest("kept", HOST) else { return };
     let guest = guest.config("lxc.namespace.keep = net\nlxc.net.0.type = phys\nlxc.net.0.link = p1");

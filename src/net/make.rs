@@ -37,13 +37,7 @@ pub fn make(links: &mut Links, socket: Option<OwnedFd>, pid: i32, host: &mut Hos
     let mut outer = netlink::open()
         .map(Netlink::from)
         .map_err(|errno| Error::os("network", errno, format_args!("open a netlink socket")))?;
-    links.inner = Some(match config.isolation.idmap.is_empty() {
-        true => from_child(socket)?,
-        // What the child opened cannot give a link back: that takes rights on the host.
-        false => netlink::open_in(pid)
-            .map(Netlink::from)
-            .map_err(|errno| Error::os("network", errno, format_args!("open a netlink socket in the container")))?,
-    });
+    links.inner = Some(from_child(socket)?);
     for (at, nic) in config.nics.iter().enumerate().filter(|(_, nic)| nic.needs_the_host()) {
         trace::step_with("make a network link", nic.kind_name);
         let Links { inner: Some(inner), made } = links else { return Ok(()) };

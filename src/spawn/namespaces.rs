@@ -129,10 +129,11 @@ mod tests {
     fn plan_network_none_keeps_the_hosts() {
         let nic = Nic { index: 0, kind: NicType::None, kind_name: c"none", fields: List::new(), at: DEFAULT };
         let beside = Nic { kind: NicType::Empty, ..nic.clone() };
-        assert!(!with(|config| config.nics.push(nic.clone()).unwrap()).unwrap().has_net());
-        let both =
-            |config: &mut Config<'static>| [nic, beside].into_iter().for_each(|nic| config.nics.push(nic).unwrap());
-        assert!(with(both).unwrap().has_net());
+        let with_nics = |nics: &[&Nic<'static>]| {
+            with(|config| nics.iter().for_each(|nic| config.nics.push((*nic).clone()).unwrap())).unwrap()
+        };
+        assert!(!with_nics(&[&nic]).has_net());
+        assert!(with_nics(&[&nic, &beside]).has_net());
     }
 
     #[test]

@@ -1,15 +1,10 @@
 //! A rtnetlink(7) socket: one request, all of its answers. Never blocks: the kernel works inside of send(2), so what it has
 //! to say is in the queue when that returns.
 
-use super::fds;
-use crate::text::PathText;
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
-use nix::sched::{CloneFlags, setns};
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recvfrom, send, socket,
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recvfrom, sendto, socket,
 };
-use nix::sys::stat::Mode;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// Bytes of the largest answer: the kernel makes none above 8 KiB.
@@ -29,24 +24,6 @@ pub struct Netlink {
 /// socket(2); EAFNOSUPPORT or EPROTONOSUPPORT for a kernel without networking.
 pub fn open() -> nix::Result<OwnedFd> {
     socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkRoute)
-}
-
-/// Opens it in the network namespace of process `pid`, with our own rights: a socket that the process opened has only what
-/// its user namespace gives it. We are in that namespace for the length of one call.
-///
-/// # Errors
-/// open(2), setns(2), socket(2).
-pub fn open_in(pid: i32) -> nix::Result<OwnedFd> {
-    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
-    let path = PathText::format(format_args!("/proc/{pid}/ns/net")).map_err(|_| Errno::ENAMETOOLONG)?;
-    let theirs = fds::open(path.c(), flags, Mode::empty())?;
-    let ours = fds::open(c"/proc/self/ns/net", flags, Mode::empty())?;
-    setns(&theirs, CloneFlags::CLONE_NEWNET)?;
-    let socket = open();
-    let back = || setns(&ours, CloneFlags::CLONE_NEWNET);
-    // The only reason there can be is a lack of memory.
-    back().or_else(|_| back()).or_else(|_| back())?;
-    socket
 }
 
 impl From<OwnedFd> for Netlink {
@@ -74,7 +51,9 @@ impl Netlink {
     /// The errno of NLMSG_ERROR; send(2), recvfrom(2); EAGAIN if the kernel did not answer, EMSGSIZE, EBADMSG.
     pub fn ask(&mut self, request: &[u8], each: &mut dyn FnMut(u16, &[u8])) -> nix::Result<()> {
         let socket = self.socket.as_raw_fd();
-        send(socket, request, MsgFlags::MSG_NOSIGNAL)?;
+        // By its address the kernel asks for the rights of the sender only; else the opener must have them too, and one in a
+        // user namespace cannot give a link back.
+        sendto(socket, request, &NetlinkAddr::new(0, 0), MsgFlags::MSG_NOSIGNAL)?;
         let mut buffer = [0u8; ANSWER];
         for _ in 0..MESSAGES {
             let (length, sender) = recvfrom::<NetlinkAddr>(socket, &mut buffer)?;
