@@ -62,6 +62,8 @@ pub struct Blueprint<'t> {
     pub labels: Labels<'t>,
     /// What the guest reads as the kernel's command line.
     pub boot_arguments: Option<boot_arguments::Files<'t>>,
+    /// See `prepare::inherited::sockets`.
+    pub sockets: i32,
     /// See `prepare::reboot_probe`.
     pub drop_sys_boot: bool,
 }
@@ -220,6 +222,7 @@ impl Start {
             own_streams: blueprint.own_streams,
             labels: blueprint.labels,
             environment: &blueprint.environment,
+            sockets: blueprint.sockets,
             drop_sys_boot: blueprint.drop_sys_boot,
         };
         let (side_of_fork, birth) = fork_off(&blueprint.namespaces, shares, config, life.group.v2_directory())
