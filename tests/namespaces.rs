@@ -291,3 +291,40 @@ fn failures_on_the_way_to_a_shared_namespace_leave_nothing() {
     }
     assert!(refused > 0);
 }
+
+#[test]
+fn containers_nest() {
+    if emulated("containers_nest", NO_CLONE) {
+        return;
+    }
+    // `execute` for the outer one: its init reaps, and its command is a supervisor.
+    let guest = Guest::new("nesting").config(
+        "lxc.mount.auto = proc:rw sys:rw cgroup:rw
+        lxc.mount.entry = tmpfs run tmpfs create=dir 0 0
+        lxc.uts.name = outer",
+    );
+    let inner = guest.rootfs().join("lxc/inner");
+    for directory in ["dev", "proc", "sys"] {
+        fs::create_dir_all(inner.join("rootfs").join(directory)).unwrap();
+    }
+    fs::copy(guest.rootfs().join("init"), inner.join("rootfs/init")).unwrap();
+    fs::copy(crate::support::binary(), guest.rootfs().join("monopod")).unwrap();
+    fs::write(
+        inner.join("config"),
+        "lxc.rootfs.path = dir:/lxc/inner/rootfs
+        lxc.mount.auto = proc:mixed sys:mixed cgroup:mixed
+        lxc.uts.name = inner
+        lxc.init.cmd = /init report , restart-times 1 , exit 7",
+    )
+    .unwrap();
+    guest.install("");
+    for _ in 0..2 {
+        let command = ["--", "/monopod", "start", "-F", "-n", "inner", "-P", "/lxc", "-o", "/log", "-l", "DEBUG"];
+        let ended = guest.client("execute", &command);
+        assert_eq!(ended.code, Some(7), "{ended}{}", guest.rootfs_file("log"));
+        let report = Report::new(fs::read_to_string(inner.join("rootfs/report")).unwrap());
+        assert_eq!((report.one("hostname"), report.one("pid")), ("inner", "1"));
+        assert_eq!(report.mount("/proc").unwrap().fstype, "proc");
+        guest.assert_nothing_left();
+    }
+}
