@@ -161,12 +161,29 @@ fn shared_user_namespace_makes_its_root_init() {
     for (file, text) in [("setgroups", "deny"), ("uid_map", "0 0 65536"), ("gid_map", "0 0 65536")] {
         fs::write(format!("/proc/{pid}/{file}"), text).unwrap();
     }
-    let guest = Guest::new("user_shared").config(&format!("lxc.namespace.share.user = {pid}\nlxc.mount.auto = proc"));
+    let guest = Guest::new("user_shared").config(&format!(
+        "lxc.namespace.share.user = {pid}\nlxc.mount.auto = proc
+        monopod.stop.method = command
+        monopod.stop.command = /init report , signal-init 10"
+    ));
     let ended = guest.run("report");
     assert_eq!(ended.code, Some(0), "{ended}");
     let report = guest.report();
     assert_eq!(report.entry("ns", "user"), namespace(pid, "user"));
     assert_eq!((report.one("uid"), report.one("pid")), ("0", "1"));
+    guest.assert_nothing_left();
+
+    // Whoever enters it later is its root as well, and not the host's.
+    fs::remove_file(guest.rootfs().join("report")).unwrap();
+    let running = guest.start("say up , signals 1 , exit 5");
+    guest.wait_said("ready");
+    assert_eq!(guest.client("attach", &["--", "/init", "report"]).code, Some(0));
+    assert_eq!(guest.report().entry("ns", "user"), namespace(pid, "user"));
+    fs::remove_file(guest.rootfs().join("report")).unwrap();
+    assert_eq!(guest.client("stop", &[]).code, Some(0));
+    assert_eq!(running.wait().code, Some(0));
+    assert_eq!(guest.report().entry("ns", "user"), namespace(pid, "user"));
+    assert_eq!(guest.report().one("uid"), "0");
     guest.assert_nothing_left();
     holder.kill().unwrap();
     holder.wait().unwrap();

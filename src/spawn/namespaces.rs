@@ -50,6 +50,11 @@ impl Plan {
         self.clone & UTS != 0
     }
 
+    /// The container's ids are those of a user namespace, its own or somebody else's.
+    pub fn has_users(&self) -> bool {
+        (self.clone | self.shared) & USER != 0
+    }
+
     /// init is process 1 of a pid namespace of its own: everything in there ends with it, and it can reboot.
     pub fn has_pid(&self) -> bool {
         self.clone & PID != 0
@@ -130,7 +135,11 @@ mod tests {
         let nic = Nic { index: 0, kind: NicType::None, kind_name: c"none", fields: List::new(), at: DEFAULT };
         let beside = Nic { kind: NicType::Empty, ..nic.clone() };
         assert!(!with(|config| config.nics.push(nic.clone()).unwrap()).unwrap().has_net());
-        assert!(with(|config| config.nics.extend([nic.clone(), beside.clone()])).unwrap().has_net());
+        let both = |config: &mut Config<'static>| {
+            config.nics.push(nic.clone()).unwrap();
+            config.nics.push(beside.clone()).unwrap();
+        };
+        assert!(with(both).unwrap().has_net());
     }
 
     #[test]
