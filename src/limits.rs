@@ -100,3 +100,5 @@ pub const ERROR_BYTES: usize = 480;
 /// Errors that exist at once; one more has no text. Two or three is the most that any path of the program holds. (Unit tests
 /// run side by side in one process.)
 pub const ERRORS: usize = if cfg!(test) { 254 } else { 8 };
+/// Sockets that a service manager may hand to init (LISTEN_FDS).
+pub const SOCKETS: i32 = 64;

@@ -86,6 +86,7 @@ struct Program<'t> {
     chooses_init: bool,
     inside: Option<Inside>,
     own_streams: bool,
+    sockets: i32,
 }
 
 /// Runs the verb; its exit code.
@@ -94,12 +95,13 @@ pub fn run(options: Options<'_>) -> i32 {
         logging::be_quiet();
     }
     inherited::open_standard();
+    let ready = options.ready_fd.map(inherited::keep).transpose();
+    let sockets = if options.inside.is_none() { inherited::sockets() } else { 0 };
     inherited::hear_of_children();
     notify::open();
-    let ready = options.ready_fd.map(inherited::keep).transpose();
     let result = ready.and_then(|ready| {
-        inherited::settle(options.close_fds, ready.as_ref())?;
-        read_and_run(&options, ready)
+        inherited::settle(options.close_fds, ready.as_ref(), sockets)?;
+        read_and_run(&options, ready, sockets)
     });
     result.unwrap_or_else(|error| {
         logging::fatal(format_args!("{error}"));
@@ -112,7 +114,7 @@ fn tell_failed(error: &Error) {
     notify::tell(format_args!("X_MONOPOD_END=failed\nSTATUS={error}"));
 }
 
-fn read_and_run(options: &Options<'_>, ready: Option<OwnedFd>) -> Result<i32> {
+fn read_and_run(options: &Options<'_>, ready: Option<OwnedFd>, sockets: i32) -> Result<i32> {
     // Texts and config live as long as the process: both are leaked on purpose, and nothing of them is ever freed.
     let arena = Arena::new(vec![0u8; limits::TEXT_BYTES].leak());
     // Hooks are told these paths, and a daemon works in /: all are made absolute.
@@ -144,7 +146,7 @@ fn read_and_run(options: &Options<'_>, ready: Option<OwnedFd>) -> Result<i32> {
     let config: &'static Config<'static> = Box::leak(config);
     let argv: &[&CStr] = Box::leak(Box::new(init_command(config, options.command, &arena)?));
     let chooses_init = android::init::is_ours(config, options.command);
-    let program = Program { argv, chooses_init, inside: options.inside, own_streams: options.own_streams };
+    let program = Program { argv, chooses_init, inside: options.inside, own_streams: options.own_streams, sockets };
     refuse_not_built(config)?;
     let pidfile = options.pidfile.map(absolute).transpose()?;
     open_log(config, options)?;
@@ -278,8 +280,12 @@ fn prepare_and_run<'t>(
     let policy = crate::seccomp::prepare(config)?;
     #[cfg(not(feature = "seccomp"))]
     let policy = Vec::new();
-    let Program { argv, chooses_init, inside, own_streams } = program;
-    let environment = if chooses_init { android::init::environment(config) } else { init_environment(config, arena)? };
+    let Program { argv, chooses_init, inside, own_streams, sockets } = program;
+    let mut environment =
+        if chooses_init { android::init::environment(config) } else { init_environment(config, arena)? };
+    if sockets > 0 && !chooses_init {
+        environment.extend([c"LISTEN_PID=1", text(arena.format(format_args!("LISTEN_FDS={sockets}")))?]);
+    }
     let caller_environment = caller_environment(arena)?;
     let hierarchies: &'t find::Hierarchies<'t> = Box::leak(find_hierarchies(arena)?);
     let environment_of_hooks = caller_environment.leak();
@@ -305,6 +311,7 @@ fn prepare_and_run<'t>(
         labels,
         environment,
         boot_arguments,
+        sockets,
         drop_sys_boot,
         policy,
     };

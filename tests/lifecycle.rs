@@ -306,6 +306,39 @@ fn inherited_descriptors_do_not_reach_the_guest() {
 }
 
 #[test]
+fn sockets_of_a_service_manager_reach_init_and_no_hook() {
+    let guest = Guest::new("sockets").config("lxc.hook.start-host = {dir}/hook").env("LISTEN_FDS", "2");
+    guest.script("hook", "ls /proc/self/fd > $dir/open");
+    let socket = fs::File::open("/etc").unwrap();
+    for options in [&[][..], &["-C"]] {
+        let mut command = guest.start_command("report");
+        command.args(options);
+        for number in [3, 4, 7] {
+            sandbox::inherit(&mut command, &socket, number);
+        }
+        let ended = support::Running::new(&guest, command).wait();
+        assert_eq!(ended.code, Some(0), "{ended}");
+        let report = guest.report();
+        let numbers: Vec<_> = report.all("fd").iter().map(|fd| fd.split(' ').next().unwrap().to_owned()).collect();
+        assert_eq!(numbers, ["0", "1", "2", "3", "4"]);
+        assert!(report.all("env").contains(&"LISTEN_FDS=2") && report.all("env").contains(&"LISTEN_PID=1"));
+        // ls has the directory open itself.
+        assert_eq!(guest.file("open").split_whitespace().collect::<Vec<_>>(), ["0", "1", "2", "3"]);
+        assert!(!report.all("fd").iter().any(|fd| fd.starts_with('7')));
+    }
+    // What is not there, or for somebody else, is not made up of what we open ourselves.
+    for (name, value, open) in [("LISTEN_FDS", "9", 3), ("LISTEN_PID", "1", 5)] {
+        let guest = Guest::new("no_sockets").env("LISTEN_FDS", "1").env(name, value);
+        let mut command = guest.start_command("report");
+        (3..open).for_each(|number| sandbox::inherit(&mut command, &socket, number));
+        let ended = support::Running::new(&guest, command).wait();
+        assert_eq!(ended.code, Some(0), "{ended}");
+        assert_eq!(guest.report().all("fd").len(), 3);
+        assert_eq!(guest.report().all("env"), ["container=lxc"]);
+    }
+}
+
+#[test]
 fn closed_stdio_start_works_and_guest_has_three_descriptors() {
     let guest = Guest::new("closed_stdio");
     let mut command = guest.start_command("report , exit 2");

@@ -161,12 +161,29 @@ fn shared_user_namespace_makes_its_root_init() {
     for (file, text) in [("setgroups", "deny"), ("uid_map", "0 0 65536"), ("gid_map", "0 0 65536")] {
         fs::write(format!("/proc/{pid}/{file}"), text).unwrap();
     }
-    let guest = Guest::new("user_shared").config(&format!("lxc.namespace.share.user = {pid}\nlxc.mount.auto = proc"));
+    let guest = Guest::new("user_shared").config(&format!(
+        "lxc.namespace.share.user = {pid}\nlxc.mount.auto = proc
+        monopod.stop.method = command
+        monopod.stop.command = /init report , signal-init 10"
+    ));
     let ended = guest.run("report");
     assert_eq!(ended.code, Some(0), "{ended}");
     let report = guest.report();
     assert_eq!(report.entry("ns", "user"), namespace(pid, "user"));
     assert_eq!((report.one("uid"), report.one("pid")), ("0", "1"));
+    guest.assert_nothing_left();
+
+    // Whoever enters it later is its root as well, and not the host's.
+    fs::remove_file(guest.rootfs().join("report")).unwrap();
+    let running = guest.start("say up , signals 1 , exit 5");
+    guest.wait_said("ready");
+    assert_eq!(guest.client("attach", &["--", "/init", "report"]).code, Some(0));
+    assert_eq!(guest.report().entry("ns", "user"), namespace(pid, "user"));
+    fs::remove_file(guest.rootfs().join("report")).unwrap();
+    assert_eq!(guest.client("stop", &[]).code, Some(0));
+    assert_eq!(running.wait().code, Some(0));
+    assert_eq!(guest.report().entry("ns", "user"), namespace(pid, "user"));
+    assert_eq!(guest.report().one("uid"), "0");
     guest.assert_nothing_left();
     holder.kill().unwrap();
     holder.wait().unwrap();
@@ -290,4 +307,41 @@ fn failures_on_the_way_to_a_shared_namespace_leave_nothing() {
         guest.assert_nothing_left();
     }
     assert!(refused > 0);
+}
+
+#[test]
+fn containers_nest() {
+    if emulated("containers_nest", NO_CLONE) {
+        return;
+    }
+    // `execute` for the outer one: its init reaps, and its command is a supervisor.
+    let guest = Guest::new("nesting").config(
+        "lxc.mount.auto = proc:rw sys:rw cgroup:rw
+        lxc.mount.entry = tmpfs run tmpfs create=dir 0 0
+        lxc.uts.name = outer",
+    );
+    let inner = guest.rootfs().join("lxc/inner");
+    for directory in ["dev", "proc", "sys"] {
+        fs::create_dir_all(inner.join("rootfs").join(directory)).unwrap();
+    }
+    fs::copy(guest.rootfs().join("init"), inner.join("rootfs/init")).unwrap();
+    fs::copy(crate::support::binary(), guest.rootfs().join("monopod")).unwrap();
+    fs::write(
+        inner.join("config"),
+        "lxc.rootfs.path = dir:/lxc/inner/rootfs
+        lxc.mount.auto = proc:mixed sys:mixed cgroup:mixed
+        lxc.uts.name = inner
+        lxc.init.cmd = /init report , restart-times 1 , exit 7",
+    )
+    .unwrap();
+    guest.install("");
+    for _ in 0..2 {
+        let command = ["--", "/monopod", "start", "-F", "-n", "inner", "-P", "/lxc", "-o", "/log", "-l", "DEBUG"];
+        let ended = guest.client("execute", &command);
+        assert_eq!(ended.code, Some(7), "{ended}{}", guest.rootfs_file("log"));
+        let report = Report::new(fs::read_to_string(inner.join("rootfs/report")).unwrap());
+        assert_eq!((report.one("hostname"), report.one("pid")), ("inner", "1"));
+        assert_eq!(report.mount("/proc").unwrap().fstype, "proc");
+        guest.assert_nothing_left();
+    }
 }

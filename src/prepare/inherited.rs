@@ -1,8 +1,10 @@
 //! Descriptors and signal dispositions that our caller left us (lxc_check_inherited).
 //!
-//! Nothing inherited may reach init: everything from 3 on is closed (`-C`, `-d`) or marked close-on-exec.
+//! Nothing inherited may reach init: everything from 3 on is closed (`-C`, `-d`) or marked close-on-exec. Only the sockets that a
+//! service manager opened for it (sd_listen_fds(3)) do, and hooks never get them.
 
 use crate::error::{Error, Result};
+use crate::limits;
 use crate::sys::fds::open;
 use crate::sys::{fds, signals};
 use nix::errno::Errno;
@@ -33,8 +35,22 @@ pub fn keep(fd: i32) -> Result<OwnedFd> {
     if fd < FIRST { Err(refuse(Errno::EBADF)) } else { fds::take_over(fd).map_err(refuse) }
 }
 
-/// Deals with everything above 2 but `kept`: closed if `close`, otherwise kept for nobody but us.
-pub fn settle(close: bool, kept: Option<&OwnedFd>) -> Result<()> {
+/// How many descriptors from 3 on are sockets for init: LISTEN_FDS. Call it before anything of ours is open, which could pass
+/// for one that is not there. 0 if they are another process', by LISTEN_PID, or not all open.
+pub fn sockets() -> i32 {
+    let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<i32>().ok());
+    let ours = std::env::var_os("LISTEN_PID").is_none() || number("LISTEN_PID") == Some(nix::unistd::getpid().as_raw());
+    let count = number("LISTEN_FDS").filter(|count| ours && (1..=limits::SOCKETS).contains(count)).unwrap_or(0);
+    if (FIRST..FIRST + count).all(fds::is_open) { count } else { 0 }
+}
+
+/// For the exec of init: it gets those.
+pub fn pass_sockets(count: i32) -> nix::Result<()> {
+    (FIRST..FIRST + count).try_for_each(fds::pass_on)
+}
+
+/// Deals with everything above 2 but `kept` and the sockets: closed if `close`, otherwise kept for nobody but us.
+pub fn settle(close: bool, kept: Option<&OwnedFd>, sockets: i32) -> Result<()> {
     if !close {
         match fds::cloexec_from(FIRST as u32) {
             Ok(()) => return Ok(()),
@@ -43,13 +59,13 @@ pub fn settle(close: bool, kept: Option<&OwnedFd>) -> Result<()> {
             Err(errno) => return Err(Error::os("inherited descriptors", errno, format_args!("close_range"))),
         }
     }
-    one_by_one(close, kept.map(AsRawFd::as_raw_fd));
+    one_by_one(close, kept.map(AsRawFd::as_raw_fd), FIRST + sockets);
     Ok(())
 }
 
-fn one_by_one(close: bool, kept: Option<i32>) {
+fn one_by_one(close: bool, kept: Option<i32>, first: i32) {
     let deal = |fd: i32| {
-        if close && kept != Some(fd) {
+        if close && kept != Some(fd) && fd >= first {
             fds::close_inherited(fd);
         } else {
             let _ = fds::cloexec(fd);

@@ -13,7 +13,7 @@ use crate::guard::{self, masks};
 use crate::hooks;
 use crate::logging::trace;
 use crate::lsm::{self, Labels};
-use crate::prepare::oom;
+use crate::prepare::{inherited, oom};
 use crate::rootfs::handed::{Handed, Trees, wants_entry};
 use crate::rootfs::terminals::Terminals;
 use crate::rootfs::{self, Site};
@@ -59,6 +59,8 @@ pub struct Plan<'a> {
     pub labels: Labels<'a>,
     /// init's environment.
     pub environment: &'a [&'a CStr],
+    /// How many descriptors of the caller's it gets.
+    pub sockets: i32,
     /// The kernel cannot tell a container's reboot from the host's: CAP_SYS_BOOT goes.
     pub drop_sys_boot: bool,
     /// The seccomp policy's program, or nothing.
@@ -112,7 +114,6 @@ fn become_init(plan: &Plan<'_>, barrier: BorrowedFd<'_>) -> Result<Infallible, R
     }
     // While /proc is the host's.
     let label = plan.labels.exec.map(|(module, _)| lsm::open_exec(module)).transpose().map_err(fail(Step::Label))?;
-    lsm::join_keyring(config, &plan.labels)?;
     // What is made in the rootfs gets exactly the mode it is made with.
     umask(Mode::empty());
     trace::step("write the sysctls");
@@ -129,6 +130,8 @@ fn become_init(plan: &Plan<'_>, barrier: BorrowedFd<'_>) -> Result<Infallible, R
         trace::step("become root of the user namespace");
         crate::idmap::become_root(barrier)?;
     }
+    // It is of the user that we are by now.
+    lsm::join_keyring(config, &plan.labels)?;
     let terminals = rootfs::build(&plan.site, &handed)?;
     trace::step("protect the host");
     masks::apply_at_start(proc, &config.own)?;
@@ -185,6 +188,7 @@ fn become_init(plan: &Plan<'_>, barrier: BorrowedFd<'_>) -> Result<Infallible, R
     }
     signals::reset_ignored(plan.site.scene.ignored_signals);
     signals::unblock_all().map_err(fail(Step::Exec))?;
+    inherited::pass_sockets(plan.sockets).map_err(fail(Step::Exec))?;
     let errno = match (plan.inside, plan.image) {
         (None, _) => {
             let (argv, without) = choice.map_or((plan.argv, 0), |choice| (choice.argv, choice.without));

@@ -63,6 +63,8 @@ pub struct Blueprint<'t> {
     pub labels: Labels<'t>,
     /// What the guest reads as the kernel's command line.
     pub boot_arguments: Option<boot_arguments::Files<'t>>,
+    /// See `prepare::inherited::sockets`.
+    pub sockets: i32,
     /// See `prepare::reboot_probe`.
     pub drop_sys_boot: bool,
     /// The compiled seccomp policy; empty: none is loaded.
@@ -223,6 +225,7 @@ impl Start {
             own_streams: blueprint.own_streams,
             labels: blueprint.labels,
             environment: &blueprint.environment,
+            sockets: blueprint.sockets,
             drop_sys_boot: blueprint.drop_sys_boot,
             policy: &blueprint.policy,
         };

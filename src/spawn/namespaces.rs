@@ -50,6 +50,11 @@ impl Plan {
         self.clone & UTS != 0
     }
 
+    /// The container's ids are those of a user namespace, its own or somebody else's.
+    pub fn has_users(&self) -> bool {
+        (self.clone | self.shared) & USER != 0
+    }
+
     /// init is process 1 of a pid namespace of its own: everything in there ends with it, and it can reboot.
     pub fn has_pid(&self) -> bool {
         self.clone & PID != 0

@@ -8,7 +8,9 @@ use crate::cgroup::{PARENT, limit};
 use crate::config::Config;
 use crate::hooks::{self, Output};
 use crate::limits;
+use crate::lsm;
 use crate::prepare::host::{Host, Source};
+use crate::spawn::namespaces;
 use crate::sys::clone::{Fork, fork};
 use crate::sys::fds::{self, open};
 use crate::sys::process::{self, Exit, exit_now};
@@ -134,11 +136,18 @@ fn enter_and_run(
     let bounding = bounding.and_then(|mask| u64::from_str_radix(mask.trim_ascii(), 16).ok());
     let bounding = bounding.ok_or(("read init's status", Errno::EINVAL))?;
     let no_new_privs = field(b"NoNewPrivs:").is_some_and(|value| value.trim_ascii() == b"1");
+    // What could not be had would have kept init from being started.
+    let labels = lsm::plan(host.config).unwrap_or_default();
+    if let Some((module, label)) = labels.exec {
+        lsm::open_exec(module)
+            .and_then(|file| lsm::set_exec(&file, module, label.to_bytes()))
+            .map_err(at("take init's label"))?;
+    }
     join_cgroups(host.hierarchies, host.config.name, init).map_err(at("join init's cgroups"))?;
     let mut namespaces: heapless::Vec<(CloneFlags, OwnedFd), { NAMESPACES.len() }> = heapless::Vec::new();
-    let maps = &host.config.isolation.idmap;
+    let users = has_users(host.config);
     for (name, flag) in NAMESPACES {
-        if name == USERS && maps.is_empty() || is_ours(init, name) {
+        if name == USERS && !users || is_ours(init, name) {
             continue;
         }
         match open_of(init, name) {
@@ -153,6 +162,8 @@ fn enter_and_run(
     if !geteuid().is_root() {
         namespaces.rotate_right(1);
     }
+    // In a user namespace it may be forbidden.
+    let _ = process::set_groups(&[]);
     for (flag, namespace) in &namespaces {
         setns(namespace, *flag).map_err(at("enter init's namespaces"))?;
     }
@@ -176,6 +187,10 @@ fn enter_and_run(
     }
 }
 
+fn has_users(config: &Config<'_>) -> bool {
+    namespaces::plan(config).is_ok_and(|plan| plan.has_users())
+}
+
 /// The command: with init's environment.
 fn run(config: &Config<'_>, command: &CStr) -> Result<Infallible, (&'static str, Errno)> {
     let _ = process::set_parent_death_signal(libc::SIGKILL);
@@ -183,7 +198,7 @@ fn run(config: &Config<'_>, command: &CStr) -> Result<Infallible, (&'static str,
     let _ = chdir(c"/");
     umask(Mode::from_bits_truncate(0o022));
     let _ = process::set_groups(&[]);
-    if !config.isolation.idmap.is_empty() {
+    if has_users(config) {
         setgid(Gid::from_raw(0)).map_err(|errno| ("setgid", errno))?;
         setuid(Uid::from_raw(0)).map_err(|errno| ("setuid", errno))?;
         // Which a change of ids clears.

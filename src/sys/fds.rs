@@ -66,6 +66,12 @@ pub fn cloexec(fd: RawFd) -> nix::Result<()> {
     check(unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) }.into()).map(drop)
 }
 
+/// Takes close-on-exec away from an inherited descriptor that nobody in this program owns.
+pub fn pass_on(fd: RawFd) -> nix::Result<()> {
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::fcntl(fd, libc::F_SETFD, 0) }.into()).map(drop)
+}
+
 /// Closes an inherited descriptor that nobody in this program owns.
 pub fn close_inherited(fd: RawFd) {
     // SAFETY: called before anything of ours is open, or for a number found in /proc/self/fd and known not to be ours.
@@ -90,8 +96,8 @@ pub fn is_open(fd: RawFd) -> bool {
 /// Makes descriptor number `to` (0, 1 or 2) a copy of `from`, closing what it was.
 pub fn dup_onto(from: BorrowedFd<'_>, to: RawFd) -> nix::Result<()> {
     if from.as_raw_fd() == to {
-        // SAFETY: no memory is passed; dup2 onto itself would leave close-on-exec set.
-        return check(unsafe { libc::fcntl(to, libc::F_SETFD, 0) }.into()).map(drop);
+        // dup2 onto itself would leave close-on-exec set.
+        return pass_on(to);
     }
     // SAFETY: no memory is passed; 0-2 are owned by no OwnedFd of this program.
     check(unsafe { libc::dup2(from.as_raw_fd(), to) }.into()).map(drop)
