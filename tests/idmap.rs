@@ -670,3 +670,30 @@ fn configs_of_lxc_for_user_namespaces_start() {
     assert_eq!(report.capabilities("CapBnd:").count_ones(), 41);
     guest.assert_nothing_left();
 }
+
+#[test]
+fn mount_auto_shmounts_shows_what_the_host_mounts_later() {
+    let test = "mount_auto_shmounts_shows_what_the_host_mounts_later";
+    let plain = Guest::new("shmounts").config("lxc.mount.auto = proc:mixed shmounts:/run/shared");
+    let lines = "lxc.mount.auto = proc:mixed shmounts:/run/shared:/mnt/given";
+    let mapped = (!cannot(test)).then(|| shifted("idmap_shmounts", lines));
+    for (guest, place) in [(Some(plain), "/dev/.lxc-mounts"), (mapped, "/mnt/given")] {
+        let Some(guest) = guest else { continue };
+        refused(&guest, "lxc.mount.auto: shmounts:/run/shared");
+        guest
+            .sandbox
+            .sh("mkdir /run/shared; mount -t tmpfs -o mode=755 shared /run/shared; mount --make-shared /run/shared");
+        let steps = format!("report , say up , await {place}/new/file , read {place}/new/file , signals 1");
+        let mut running = Running::new(&guest, guest.start_command(&steps));
+        guest.wait_said("up");
+        guest.sandbox.sh(
+            "mkdir /run/shared/new; mount -t tmpfs -o mode=755 new /run/shared/new; echo seen > /run/shared/new/part; mv /run/shared/new/part /run/shared/new/file",
+        );
+        guest.wait_said(&format!("read {place}/new/file: seen"));
+        let mount = guest.report().mount(place).unwrap();
+        assert!(mount.propagation.contains("master:") && !mount.propagation.contains("shared:"), "{mount:?}");
+        assert!(running.is_running());
+        assert_eq!(guest.client("stop", &["-k"]).code, Some(0));
+        running.wait();
+    }
+}

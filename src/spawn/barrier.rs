@@ -413,7 +413,11 @@ impl Report {
                         let (source, target) = (shown(entry.source), shown(entry.target));
                         write!(out, "{}: {object} {source} on {target}", place(entry.at))
                     }
-                    None => write!(out, "entry {item}"),
+                    None => {
+                        let (place, paths) =
+                            (place(config.mount_auto.at), config.mount_auto.shmounts.unwrap_or_default());
+                        write!(out, "{place}: lxc.mount.auto: shmounts:{}", shown(paths))
+                    }
                 },
             ),
             Step::DeviceNode => ("autodev", write!(out, "make device node {item}")),
