@@ -1,5 +1,6 @@
 //! User namespaces: a container whose root is nobody on the host, with everything that it needs and nothing more.
 
+use crate::support::kernel::Kernel;
 use crate::support::strace::{self, Trace};
 use crate::support::{Guest, Running, emulated, sandbox, skip, wait_until};
 use std::fs;
@@ -669,4 +670,60 @@ fn configs_of_lxc_for_user_namespaces_start() {
     assert!(report.mount("/sys").is_some() && report.mount("/proc").is_some());
     assert_eq!(report.capabilities("CapBnd:").count_ones(), 41);
     guest.assert_nothing_left();
+}
+
+#[test]
+fn mount_auto_shmounts_shows_what_the_host_mounts_later() {
+    let test = "mount_auto_shmounts_shows_what_the_host_mounts_later";
+    let plain = Guest::new("shmounts").config("lxc.mount.auto = proc:mixed shmounts:/run/shared");
+    let lines = "lxc.mount.auto = proc:mixed shmounts:/run/shared:/mnt/given";
+    let mapped = (!cannot(test)).then(|| shifted("idmap_shmounts", lines));
+    for (guest, place) in [(Some(plain), "/dev/.lxc-mounts"), (mapped, "/mnt/given")] {
+        let Some(guest) = guest else { continue };
+        refused(&guest, "lxc.mount.auto: shmounts:/run/shared");
+        guest
+            .sandbox
+            .sh("mkdir /run/shared; mount -t tmpfs -o mode=755 shared /run/shared; mount --make-shared /run/shared");
+        let steps = format!("report , say up , await {place}/new/file , read {place}/new/file , signals 1");
+        let mut running = Running::new(&guest, guest.start_command(&steps));
+        guest.wait_said("up");
+        guest.sandbox.sh(
+            "mkdir /run/shared/new; mount -t tmpfs -o mode=755 new /run/shared/new; echo seen > /run/shared/new/part; mv /run/shared/new/part /run/shared/new/file",
+        );
+        guest.wait_said(&format!("read {place}/new/file: seen"));
+        let mount = guest.report().mount(place).unwrap();
+        assert!(mount.propagation.contains("master:") && !mount.propagation.contains("shared:"), "{mount:?}");
+        assert!(running.is_running());
+        assert_eq!(guest.client("stop", &["-k"]).code, Some(0));
+        running.wait();
+    }
+}
+
+#[test]
+fn old_kernel_maps_ids_and_refuses_what_it_cannot_mount() {
+    if cannot("old_kernel_maps_ids_and_refuses_what_it_cannot_mount") {
+        return;
+    }
+    let mut guest = shifted("idmap_old", "lxc.mount.auto = proc:mixed sys:ro\nlxc.uts.name = inside\nlxc.tty.max = 1");
+    let report = |guest: &Guest| {
+        let ended = guest.run("report , exit 7");
+        assert_eq!(ended.code, Some(7), "{ended}");
+        guest.assert_nothing_left();
+        guest.report().digest()
+    };
+    // A kernel like this one, but seen through a filter as well.
+    guest.set_kernel(Kernel::new());
+    let expected = report(&guest);
+    for errno in [libc::ENOSYS, libc::EPERM] {
+        guest.set_kernel(Kernel::new().without_calls_after_3_10(errno));
+        assert_eq!(report(&guest), expected);
+    }
+    for line in ["lxc.rootfs.options = idmap=container", "lxc.mount.entry = /tmp mnt none bind,idmap=container"] {
+        let mut guest = shifted("idmap_too_old", line);
+        guest.set_kernel(Kernel::new().without_calls_after_3_10(libc::ENOSYS));
+        refused(
+            &guest,
+            "for the container's ids: this kernel cannot (Linux 5.2 for a rootfs that is no directory, 5.12",
+        );
+    }
 }

@@ -349,7 +349,7 @@ fn finish<'t>(config: &mut Config<'t>, arena: &Arena<'t>) -> Result<()> {
 
 /// Notes what a start must refuse. One note a key is enough.
 fn not_built<'t>(config: &mut Config<'t>, arena: &Arena<'t>) -> Result<(), crate::text::Full> {
-    let Config { not_built, rootfs, mount_auto, nics, isolation, .. } = config;
+    let Config { not_built, rootfs, nics, isolation, .. } = config;
     #[cfg(not(feature = "idmap"))]
     let mounts = &config.mounts;
     not_built.clear();
@@ -363,9 +363,6 @@ fn not_built<'t>(config: &mut Config<'t>, arena: &Arena<'t>) -> Result<(), crate
         && rootfs.kind == RootfsKind::Other
     {
         note(c"lxc.rootfs.path", path.at);
-    }
-    if mount_auto.shmounts.is_some() {
-        note(c"lxc.mount.auto", mount_auto.at);
     }
     let has_links = cfg!(feature = "net");
     for nic in nics.iter().filter(|nic| !has_links && !matches!(nic.kind, NicType::None | NicType::Empty)) {

@@ -4,8 +4,8 @@
 //! `subid` knows what /etc/subuid grants to a supervisor without root. `trees` mounts, in a process of the host's, what the
 //! child has not the right to mount: root filesystems on devices, and mounts with their ids mapped (`idmap=`).
 
+use crate::config::Config;
 use crate::config::isolation::IdMap;
-use crate::config::{Config, Create};
 use crate::error::{Error, Result};
 use crate::rootfs::{Kind, Source};
 use crate::spawn::barrier::{Report, Step};
@@ -47,7 +47,7 @@ pub fn check(config: &Config<'_>) -> Result<()> {
     }
     let container = |idmap| idmap == Some(c"container");
     for entry in config.mounts.iter().filter(|entry| entry.idmap.is_some()) {
-        if entry.relative || entry.options.flags & BIND == 0 || entry.create == Create::No && entry.image {
+        if entry.relative || entry.options.flags & BIND == 0 || entry.image {
             return refuse(entry.at, format_args!("idmap= is for mounts with bind or rbind of a path of the host's"));
         }
         if container(entry.idmap) && maps.is_empty() {

@@ -35,6 +35,7 @@ pub mod image;
 pub mod label;
 pub mod overlay;
 pub mod pivot;
+mod shmounts;
 pub mod terminals;
 pub mod writable;
 
@@ -180,6 +181,7 @@ pub fn build(site: &Site<'_>, handed: &Handed) -> core::result::Result<Terminals
         trace::step("mount sys");
         auto::sys(&root, config.mount_auto.sys).map_err(fail(Step::AutoSys))?;
     }
+    shmounts::bind(config, &root).map_err(|errno| Report::new(Step::Mount, ROOTFS, errno))?;
     entries::mount_all(site, &root, handed)?;
     if let Some(cgroup) = config.mount_auto.cgroup {
         trace::step("mount the cgroups");
@@ -203,6 +205,7 @@ pub fn build(site: &Site<'_>, handed: &Handed) -> core::result::Result<Terminals
     dev::link_standard(dev.as_fd()).map_err(fail(Step::DevLink))?;
     trace::step("pivot_root");
     pivot::enter(&root).map_err(fail(Step::Pivot))?;
+    shmounts::settle(config, &root).map_err(|errno| Report::new(Step::MountPropagation, ROOTFS, errno))?;
     Ok(terminals)
 }
 

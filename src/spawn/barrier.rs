@@ -404,7 +404,13 @@ impl Report {
             Step::AutodevDir => ("autodev", write!(out, "the rootfs's /dev")),
             Step::Autodev => ("autodev", write!(out, "mount a tmpfs of {} bytes on /dev", config.autodev_size)),
             Step::AutoProc => ("mount", write!(out, "{}: lxc.mount.auto: proc", place(config.mount_auto.at))),
-            Step::AutoSys => ("mount", write!(out, "{}: lxc.mount.auto: sys", place(config.mount_auto.at))),
+            Step::AutoSys => {
+                let foreign = self.value == Errno::EPERM as i32 && !config.isolation.idmap.is_empty();
+                // It shows the links of the network namespace.
+                let why =
+                    if foreign { ": lxc.idmap needs a network namespace of the container's own for it" } else { "" };
+                ("mount", write!(out, "{}: lxc.mount.auto: sys{why}", place(config.mount_auto.at)))
+            }
             Step::AutoCgroup => ("mount", write!(out, "{}: lxc.mount.auto: cgroup", place(config.mount_auto.at))),
             Step::MountTarget | Step::Mount | Step::MountFlags | Step::MountPropagation => (
                 "mount",
@@ -419,7 +425,11 @@ impl Report {
                         let (source, target) = (shown(entry.source), shown(entry.target));
                         write!(out, "{}: {object} {source} on {target}", place(entry.at))
                     }
-                    None => write!(out, "entry {item}"),
+                    None => {
+                        let (place, paths) =
+                            (place(config.mount_auto.at), config.mount_auto.shmounts.unwrap_or_default());
+                        write!(out, "{place}: lxc.mount.auto: shmounts:{}", shown(paths))
+                    }
                 },
             ),
             Step::DeviceNode => ("autodev", write!(out, "make device node {item}")),
