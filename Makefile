@@ -139,7 +139,7 @@ foreign:
 test-deps: | toolchain
 	@test "$$(id -u)" = 0 || command -v sudo > /dev/null || { echo "make test needs root or sudo: its tests make \
 	namespaces, mounts and cgroups. Without either: cargo test --lib"; exit 1; }
-	@targets/need.sh busybox:busybox-static strace:strace bwrap:bubblewrap ip:iproute2 mkfs.ext4:e2fsprogs mksquashfs:squashfs-tools newuidmap:uidmap
+	@targets/need.sh busybox:busybox-static strace:strace bwrap:bubblewrap ip:iproute2 mkfs.ext4:e2fsprogs mksquashfs:squashfs-tools newuidmap:uidmap /usr/include/seccomp.h:libseccomp-dev
 	@NEED=optional targets/need.sh lxc-start:lxc $(foreach t,$(filter-out $(HOST),$(TARGETS)),$(runner.$t):qemu-user-static)
 
 # The binaries of other machines, started under qemu-user: a wrong C library or ABI shows here.

@@ -49,6 +49,8 @@ pub mod pid1;
 pub mod prepare;
 pub mod ready;
 pub mod rootfs;
+#[cfg(feature = "seccomp")]
+pub mod seccomp;
 pub mod spawn;
 pub mod start;
 pub mod state;

@@ -45,6 +45,8 @@ pub const NICS: usize = 16;
 pub const NIC_FIELDS: usize = 24;
 /// `lxc.idmap` lines. A map with a few holes for a device's groups has about a dozen.
 pub const ID_MAPS: usize = 32;
+/// Rules of a seccomp policy: the kernel has fewer than 500 calls a machine, and takes programs of 4096 instructions.
+pub const POLICY_RULES: usize = 4096;
 /// Supplementary groups of init.
 pub const GROUPS: usize = 32;
 /// `lxc.tty.max`: LXC has no limit; Android uses 4.

@@ -275,6 +275,10 @@ fn prepare_and_run<'t>(
         crate::idmap::warn(config, &source);
     }
     let labels = lsm::plan(config)?;
+    #[cfg(feature = "seccomp")]
+    let policy = crate::seccomp::prepare(config)?;
+    #[cfg(not(feature = "seccomp"))]
+    let policy = Vec::new();
     let Program { argv, chooses_init, inside, own_streams } = program;
     let environment = if chooses_init { android::init::environment(config) } else { init_environment(config, arena)? };
     let caller_environment = caller_environment(arena)?;
@@ -303,6 +307,7 @@ fn prepare_and_run<'t>(
         environment,
         boot_arguments,
         drop_sys_boot,
+        policy,
     };
     crate::guard::warn(config);
     crate::arm();

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Installs the Debian packages of commands that are missing. Usage: need.sh COMMAND:PACKAGE...
+# Installs the Debian packages of commands (or files, by their path) that are missing. Usage: need.sh COMMAND:PACKAGE...
 # NEED=optional: what cannot be installed is named in a "skipped:" line, and the exit code stays 0.
 set -euo pipefail
 
 missing=() packages=()
 for pair in "$@"; do
-    if ! PATH="$PATH:/usr/sbin:/sbin" command -v "${pair%%:*}" >/dev/null; then
+    if ! PATH="$PATH:/usr/sbin:/sbin" command -v "${pair%%:*}" >/dev/null && [ ! -e "${pair%%:*}" ]; then
         missing+=("${pair%%:*}")
         packages+=("${pair#*:}")
     fi

@@ -51,6 +51,7 @@ mod pid1;
 mod ready;
 mod real_inits;
 mod reboot_policy;
+mod seccomp;
 mod soak;
 mod stop;
 mod storage;

@@ -372,7 +372,7 @@ fn not_built<'t>(config: &mut Config<'t>, arena: &Arena<'t>) -> Result<(), crate
         note(arena.format(format_args!("lxc.net.{}.type", nic.index))?, nic.at);
     }
     for (key, value) in [
-        (c"lxc.seccomp.profile", isolation.seccomp),
+        (c"lxc.seccomp.profile", isolation.seccomp.filter(|_| !cfg!(feature = "seccomp"))),
         (c"lxc.seccomp.notify.proxy", isolation.seccomp_proxy),
         (c"lxc.cgroup.dir", isolation.cgroup_dir),
         (c"lxc.cgroup.dir.monitor", isolation.cgroup_monitor),

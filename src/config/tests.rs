@@ -559,6 +559,7 @@ fn not_built_lists_what_a_start_needs() {
         })
     };
     for (define, key) in [
+        #[cfg(not(feature = "seccomp"))]
         ("lxc.seccomp = /x", "lxc.seccomp.profile"),
         ("lxc.rootfs = lvm:/a", "lxc.rootfs.path"),
         ("lxc.rootfs.path = zfs:/a", "lxc.rootfs.path"),

@@ -340,7 +340,13 @@ impl Report {
             Step::Policy => (
                 "seccomp",
                 match config.isolation.seccomp {
-                    Some(policy) => write!(out, "{}: load {}", place(policy.at), shown(policy.value)),
+                    Some(policy) => {
+                        let why = match Errno::from_raw(self.value) {
+                            Errno::EACCES => " (without CAP_SYS_ADMIN it needs lxc.no_new_privs = 1)",
+                            _ => "",
+                        };
+                        write!(out, "{}: load {}{why}", place(policy.at), shown(policy.value))
+                    }
                     None => write!(out, "load the policy"),
                 },
             ),

@@ -19,6 +19,7 @@ use crate::rootfs::terminals::Terminals;
 use crate::rootfs::{self, Site};
 use crate::sys::fds::open;
 use crate::sys::process::{self, exit_now};
+use crate::sys::seccomp::{self, Instruction};
 use crate::sys::{caps, fds, rights, signals};
 use crate::text::PathText;
 use core::convert::Infallible;
@@ -60,6 +61,8 @@ pub struct Plan<'a> {
     pub environment: &'a [&'a CStr],
     /// The kernel cannot tell a container's reboot from the host's: CAP_SYS_BOOT goes.
     pub drop_sys_boot: bool,
+    /// The seccomp policy's program, or nothing.
+    pub policy: &'a [Instruction],
 }
 
 const SYS_BOOT: u32 = 22;
@@ -163,6 +166,10 @@ fn become_init(plan: &Plan<'_>, barrier: BorrowedFd<'_>) -> Result<Infallible, R
     drop_capabilities(config, plan.drop_sys_boot)?;
     if config.no_new_privs {
         nix::sys::prctl::set_no_new_privs().map_err(fail(Step::NoNewPrivs))?;
+    }
+    if !plan.policy.is_empty() {
+        trace::step("load the seccomp policy");
+        seccomp::install(plan.policy).map_err(fail(Step::Policy))?;
     }
     hooks::run_in_child(&plan.site.scene, HookKind::Start, plan.site.hook_output)
         .map_err(|(index, failure)| Report::hook(Step::StartHook, index, failure))?;

@@ -17,6 +17,7 @@ use crate::supervise::{self, console::Console};
 use crate::sys::clone::Fork;
 #[cfg(feature = "idmap")]
 use crate::sys::clone::fork;
+use crate::sys::seccomp::Instruction;
 use crate::sys::{process, rights};
 use crate::text::{PathText, shown};
 use barrier::{Report, Step};
@@ -64,6 +65,8 @@ pub struct Blueprint<'t> {
     pub boot_arguments: Option<boot_arguments::Files<'t>>,
     /// See `prepare::reboot_probe`.
     pub drop_sys_boot: bool,
+    /// The compiled seccomp policy; empty: none is loaded.
+    pub policy: Vec<Instruction>,
 }
 
 /// One life of the container. Whatever of it exists is taken down by `teardown`.
@@ -221,6 +224,7 @@ impl Start {
             labels: blueprint.labels,
             environment: &blueprint.environment,
             drop_sys_boot: blueprint.drop_sys_boot,
+            policy: &blueprint.policy,
         };
         let (side_of_fork, birth) = fork_off(&blueprint.namespaces, shares, config, life.group.v2_directory())
             .map_err(|report| report.describe(config, c"", c""))?;
@@ -501,6 +505,9 @@ impl Start {
         let ended = life.pid.map(process::wait);
         life.pid = None;
         match ended {
+            Some(Ok(process::Exit::Signal(libc::SIGSYS))) => {
+                Error::new("seccomp", format_args!("the policy killed the container's process before exec"))
+            }
             Some(Ok(process::Exit::Signal(signal))) => {
                 Error::new("start", format_args!("the container's process was killed by signal {signal} before exec"))
             }

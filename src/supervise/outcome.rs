@@ -77,6 +77,9 @@ impl fmt::Display for Outcome {
             Outcome::Halt => f.write_str("halted"),
             Outcome::Reboot => f.write_str("rebooted"),
             Outcome::Exit(code) => write!(f, "exited with code {code}"),
+            Outcome::Signal(libc::SIGSYS) => {
+                f.write_str("was killed by signal 31: its seccomp policy forbids what it did")
+            }
             Outcome::Signal(signal) => write!(f, "was killed by signal {signal}"),
             Outcome::Stuck => f.write_str("was killed and does not die"),
             Outcome::NotReady { .. } => f.write_str("was not ready in time and was killed"),

@@ -81,6 +81,12 @@ pub fn install(program: &[Instruction]) -> nix::Result<()> {
     check(unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) }.into()).map(drop)
 }
 
+/// Whether a filter (or strict mode) is in force on this thread already. EINVAL: the kernel has none.
+pub fn is_confined() -> nix::Result<bool> {
+    // SAFETY: the call takes no pointer.
+    check(unsafe { libc::prctl(libc::PR_GET_SECCOMP) }.into()).map(|mode| mode != 0)
+}
+
 /// `struct sock_fprog`
 #[repr(C)]
 struct Program {

@@ -1,0 +1,77 @@
+//! LXC's seccomp policies (`lxc.seccomp.*`), compiled to classic BPF without libseccomp.
+//!
+//! * `policy` reads the file, `table` knows the calls' names, `machine` what is particular about each machine.
+//! * `compile` makes the program, `assemble` writes it. All of these are pure.
+//!
+//! The program is made once, before the first start, and loaded by the child of each life (`load`) where LXC has it.
+
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::limits;
+use crate::sys::seccomp::{self, Instruction};
+use crate::text::{Shown, shown};
+use core::ffi::CStr;
+use policy::{Fault, NOTIFY, Policy};
+use std::ffi::OsStr;
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+
+mod assemble;
+pub mod compile;
+#[cfg(test)]
+mod interpreter;
+pub mod machine;
+pub mod policy;
+#[allow(missing_docs)] // facts
+pub mod table;
+
+const STEP: &str = "seccomp";
+
+/// The program for `lxc.seccomp.profile`; empty: there is nothing to be loaded. What is said about the policy names its file and
+/// line.
+#[inline(never)] // runs once
+pub fn prepare(config: &Config<'_>) -> Result<Vec<Instruction>> {
+    let Some(profile) = config.isolation.seccomp else { return Ok(Vec::new()) };
+    let nested = config.isolation.seccomp_nesting == Some(true);
+    match seccomp::is_confined() {
+        Ok(true) if !nested => {
+            log::warn!(
+                "a seccomp policy is in force here, {} is not loaded (lxc.seccomp.allow_nesting)",
+                shown(profile.value)
+            );
+            return Ok(Vec::new());
+        }
+        Ok(_) => {}
+        Err(errno) => {
+            let what = format_args!("{}: this kernel has no seccomp filters", config.place(profile.at));
+            return Err(Error::os(STEP, errno, what));
+        }
+    }
+    program(profile.value)
+}
+
+/// Reads and compiles a policy.
+pub fn program(path: &CStr) -> Result<Vec<Instruction>> {
+    let text = read(path)?;
+    let place = |fault: Fault<'_>| Error::new(STEP, format_args!("{}:{}: {fault}", shown(path), fault.line));
+    let mut unknown = |line, name: &[u8]| {
+        log::warn!("{}:{line}: {} is no system call that is known here, and has no rule", shown(path), Shown(name));
+    };
+    let policy = Policy::parse(&text, &mut unknown).map_err(place)?;
+    if policy.has(NOTIFY) {
+        return Err(Error::new(STEP, format_args!("{}: notify is not built", shown(path))));
+    }
+    compile::compile(&policy, machine::own())
+        .map_err(|_| Error::new(STEP, format_args!("{}: too long for the kernel", shown(path))))
+}
+
+fn read(path: &CStr) -> Result<Vec<u8>> {
+    let failed = |error: std::io::Error| {
+        let errno = nix::errno::Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO));
+        Error::os(STEP, errno, format_args!("{}", shown(path)))
+    };
+    let mut text = Vec::new();
+    let file = std::fs::File::open(OsStr::from_bytes(path.to_bytes())).map_err(failed)?;
+    file.take(limits::CONFIG_FILE_BYTES).read_to_end(&mut text).map_err(failed)?;
+    Ok(text)
+}

@@ -1,0 +1,5 @@
+//! Seccomp policies: what is compiled, and guests under them.
+
+#[path = "../../src/seccomp/interpreter.rs"]
+mod interpreter;
+mod oracle;
