@@ -505,9 +505,6 @@ impl Start {
         let ended = life.pid.map(process::wait);
         life.pid = None;
         match ended {
-            Some(Ok(process::Exit::Signal(libc::SIGSYS))) => {
-                Error::new("seccomp", format_args!("the policy killed the container's process before exec"))
-            }
             Some(Ok(process::Exit::Signal(signal))) => {
                 Error::new("start", format_args!("the container's process was killed by signal {signal} before exec"))
             }
