@@ -32,7 +32,6 @@ fn nothing(_: &Guest) {}
 #[rustfmt::skip]
 const BROKEN: &[Broken] = &[
     Broken { name: "unknown key",         config: "lxc.utz.name = a",                                prepare: nothing, says: &["config:", "lxc.uts.name"] },
-    Broken { name: "not built",           config: "lxc.seccomp.profile = /x",                        prepare: nothing, says: &["lxc.seccomp.profile", "not built"] },
     Broken { name: "storage not made",    config: "lxc.rootfs.path = nbd:/x",                        prepare: nothing, says: &["lxc.rootfs.path", "pre-start hook"] },
     Broken { name: "host's pids",         config: "lxc.namespace.keep = pid",                        prepare: nothing, says: &["namespace", "pid"] },
     Broken { name: "rootfs missing",      config: "lxc.rootfs.path = {dir}/none",                    prepare: nothing, says: &["rootfs:", "/none", "No such file"] },

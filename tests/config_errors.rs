@@ -48,13 +48,14 @@ pub const TEXTS: &[Refusal] = &[
     Refusal { name: "fstab that is missing",  config: "lxc.mount.fstab = {dir}/missing",   setup: "", says: &["missing", NOT_THERE] },
     Refusal { name: "storage not made here",  config: "lxc.rootfs.path = zfs:tank/guest",  setup: "", says: &["lxc.rootfs.path", "pre-start hook"] },
     Refusal { name: "layers of aufs",         config: "lxc.rootfs = aufs:{dir}:{dir}",     setup: "", says: &["lxc.rootfs.path", "pre-start hook"] },
-    Refusal { name: "feature not built",      config: "lxc.seccomp.profile = {dir}/policy", setup: "", says: &["lxc.seccomp.profile"] },
 ];
 
 /// Faults of what the config names: found while starting.
 #[rustfmt::skip]
 pub const WORLDS: &[Refusal] = &[
     Refusal { name: "rootfs missing",         config: "lxc.rootfs.path = dir:{dir}/missing", setup: "", says: &["{dir}/missing", NOT_THERE] },
+    Refusal { name: "policy missing",         config: "lxc.seccomp.profile = {dir}/policy", setup: "", says: &["{dir}/policy", NOT_THERE] },
+    Refusal { name: "policy with a fault",    config: "lxc.seccomp.profile = {dir}/policy", setup: "printf '2\\ndenylist\\nread deny\\n' > policy", says: &["{dir}/policy:3: no action that is known: deny"] },
     Refusal { name: "rootfs is a file",       config: "lxc.rootfs.path = dir:{dir}/file",  setup: "echo > file", says: &["{dir}/file"] },
     Refusal { name: "image missing",          config: "lxc.rootfs.path = loop:{dir}/image", setup: "", says: &["{dir}/image", NOT_THERE] },
     Refusal { name: "rootfs mount missing",   config: "lxc.rootfs.mount = {dir}/missing",  setup: "", says: &["{dir}/missing", NOT_THERE] },

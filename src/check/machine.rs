@@ -83,10 +83,14 @@ pub fn judge(config: &Config<'_>, file: Option<&Path>, findings: &mut Findings) 
         Verdict::Warn.unless(filters),
         "seccomp",
         match filters {
-            true => format_args!("the kernel has filters (lxc.seccomp.* is not built)"),
+            true => format_args!("the kernel has filters"),
             false => format_args!("no sign of filters in /proc/sys/kernel/seccomp; none is needed"),
         },
     );
+    #[cfg(feature = "seccomp")]
+    if let Err(error) = crate::seccomp::prepare(config) {
+        findings.add(Verdict::Fail, "seccomp", format_args!("{error}"));
+    }
     Ok(())
 }
 

@@ -11,7 +11,9 @@ use crate::limits;
 use crate::sys::seccomp::{self, Instruction};
 use crate::text::{Shown, shown};
 use core::ffi::CStr;
-use policy::{Fault, NOTIFY, Policy};
+use core::fmt;
+use nix::errno::Errno;
+use policy::{NOTIFY, Policy};
 use std::ffi::OsStr;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
@@ -47,29 +49,26 @@ pub fn prepare(config: &Config<'_>) -> Result<Vec<Instruction>> {
             return Err(Error::os(STEP, errno, what));
         }
     }
-    program(profile.value)
+    program(profile.value, format_args!("{}: ", config.place(profile.at)))
 }
 
-/// Reads and compiles a policy.
-pub fn program(path: &CStr) -> Result<Vec<Instruction>> {
-    let text = read(path)?;
-    let place = |fault: Fault<'_>| Error::new(STEP, format_args!("{}:{}: {fault}", shown(path), fault.line));
+/// Reads and compiles a policy; `place` is who names it.
+pub fn program(path: &CStr, place: fmt::Arguments<'_>) -> Result<Vec<Instruction>> {
+    let failed = |errno| Error::os(STEP, errno, format_args!("{place}{}", shown(path)));
+    let text = read(path).map_err(failed)?;
+    let wrong = |what: fmt::Arguments<'_>| Error::new(STEP, format_args!("{place}{}{what}", shown(path)));
     let mut unknown = |line, name: &[u8]| {
         log::warn!("{}:{line}: {} is no system call that is known here, and has no rule", shown(path), Shown(name));
     };
-    let policy = Policy::parse(&text, &mut unknown).map_err(place)?;
+    let policy = Policy::parse(&text, &mut unknown).map_err(|fault| wrong(format_args!(":{}: {fault}", fault.line)))?;
     if policy.has(NOTIFY) {
-        return Err(Error::new(STEP, format_args!("{}: notify is not built", shown(path))));
+        return Err(wrong(format_args!(": notify is not built")));
     }
-    compile::compile(&policy, machine::own())
-        .map_err(|_| Error::new(STEP, format_args!("{}: too long for the kernel", shown(path))))
+    compile::compile(&policy, machine::own()).map_err(|_| wrong(format_args!(": more than the kernel takes")))
 }
 
-fn read(path: &CStr) -> Result<Vec<u8>> {
-    let failed = |error: std::io::Error| {
-        let errno = nix::errno::Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO));
-        Error::os(STEP, errno, format_args!("{}", shown(path)))
-    };
+fn read(path: &CStr) -> nix::Result<Vec<u8>> {
+    let failed = |error: std::io::Error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO));
     let mut text = Vec::new();
     let file = std::fs::File::open(OsStr::from_bytes(path.to_bytes())).map_err(failed)?;
     file.take(limits::CONFIG_FILE_BYTES).read_to_end(&mut text).map_err(failed)?;

@@ -8,6 +8,7 @@
 
 mod android;
 mod area;
+mod calls;
 mod guard;
 mod host;
 mod properties;
@@ -87,6 +88,9 @@ fn run(verb: &str, args: &[&str]) {
 
         // Mounts, and what they may uncover.
         (verb, args) if guard::STEPS.contains(&verb) => guard::run(verb, args),
+
+        // System calls by their numbers: call NUMBER [ARGUMENT...].
+        ("call" | "call-32", [_, ..]) => calls::run(verb, args),
 
         // The console.
         ("print", words) => println!("{}", words.join(" ")),

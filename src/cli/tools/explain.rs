@@ -273,6 +273,9 @@ fn confine(config: &Config<'_>, steps: &mut Steps) {
     if config.no_new_privs {
         steps.step(format_args!("no_new_privs"));
     }
+    if let Some(policy) = config.isolation.seccomp {
+        steps.step(format_args!("the seccomp policy of {}", shown(policy.value)));
+    }
 }
 
 fn program(config: &Config<'_>, words: &[&CStr], steps: &mut Steps) {
