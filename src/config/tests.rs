@@ -564,7 +564,6 @@ fn not_built_lists_what_a_start_needs() {
         ("lxc.rootfs.path = zfs:/a", "lxc.rootfs.path"),
         ("lxc.rootfs = aufs:/a:/b", "lxc.rootfs.path"),
         ("lxc.mount.auto = shmounts:/a:/b", "lxc.mount.auto"),
-        ("lxc.cgroup.relative = 1", "lxc.cgroup.relative"),
     ] {
         assert_eq!(noted(define), [key]);
     }
