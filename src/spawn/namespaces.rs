@@ -130,7 +130,11 @@ mod tests {
         let nic = Nic { index: 0, kind: NicType::None, kind_name: c"none", fields: List::new(), at: DEFAULT };
         let beside = Nic { kind: NicType::Empty, ..nic.clone() };
         assert!(!with(|config| config.nics.push(nic.clone()).unwrap()).unwrap().has_net());
-        assert!(with(|config| config.nics.extend([nic.clone(), beside.clone()])).unwrap().has_net());
+        let both = |config: &mut Config<'static>| {
+            config.nics.push(nic.clone()).unwrap();
+            config.nics.push(beside.clone()).unwrap();
+        };
+        assert!(with(both).unwrap().has_net());
     }
 
     #[test]
