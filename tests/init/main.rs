@@ -182,7 +182,10 @@ fn mknod(path: &str, major: u64, minor: u64) -> io::Result<String> {
 /// Says something to the kernel's log, as a process of priority 14 (user, info), through a node of its own.
 fn kmsg(text: &str) {
     let _ = mknod("/kmsg", 1, 11);
-    let written = fs::OpenOptions::new().write(true).open("/kmsg").and_then(|mut file| write!(file, "<14>{text}"));
+    // As Android's: a record in one write, whose newline lets readers have it at once.
+    let record = format!("<14>{text}\n");
+    let written =
+        fs::OpenOptions::new().write(true).open("/kmsg").and_then(|mut file| file.write_all(record.as_bytes()));
     if let Err(error) = written {
         say(&format!("kmsg: {}", errno_text(&error)));
     }
