@@ -62,8 +62,11 @@ fn host_links(guest: &Guest) -> String {
             .collect::<Vec<_>>()
             .join(" ")
     };
-    let mut lines: Vec<_> =
-        all.lines().filter(|line| !line.contains(" br") && !line.starts_with("fe80:")).map(stable).collect();
+    let mut lines: Vec<_> = all
+        .lines()
+        .filter(|line| ![" br0", " br1"].iter().any(|bridge| line.contains(bridge)) && !line.starts_with("fe80:"))
+        .map(stable)
+        .collect();
     lines.sort();
     lines.join("\n")
 }
@@ -489,6 +492,8 @@ fn links_of_a_user_namespace_are_made_and_given_back() {
     guest.wait_said("up");
     let seen = inside(&guest, "ip -o addr; busybox ping -c 1 -W 5 10.9.0.1");
     assert!(seen.contains("phy9    inet 10.8.0.5/24"), "{seen}");
+    let map = std::fs::read_to_string(format!("/proc/{}/uid_map", guest.init())).unwrap();
+    assert!(map.split_whitespace().eq(["0", "100000", "65536"]), "{map}");
     sandbox::kill(guest.init(), libc::SIGKILL);
     let ended = running.wait();
     assert_eq!(host_links(&guest), before, "{ended}");
