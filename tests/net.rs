@@ -375,7 +375,7 @@ fn phys_link_whose_name_was_taken_comes_back_under_another() {
     guest.sandbox.sh("ip link add p1 type bridge; ip link add phy9 type bridge");
     guest.client("stop", &["-k"]);
     let ended = running.wait();
-    assert!(guest.file("log").contains("p1 came back to the host"), "{ended}");
+    assert!(guest.file("log").contains("p1 is back on the host, but under another name: File exists"), "{ended}");
     let links = guest.sandbox.sh("ip -o link show type veth");
     assert_eq!(links.lines().count(), 2, "{links}");
 }
@@ -579,7 +579,7 @@ fn scripts_are_told_what_lxc_tells_them() {
             "net.sh",
             "{
                 printf '<%s> ' \"$@\"; echo
-                echo \"$LXC_HOOK_TYPE|$LXC_HOOK_SECTION|$LXC_NET_TYPE|$LXC_NET_PARENT|$LXC_NAME|$LXC_HOOK_VERSION\"
+                echo \"$LXC_HOOK_TYPE|$LXC_HOOK_SECTION|$LXC_NET_TYPE|$LXC_NET_PARENT|$LXC_NAME|$LXC_HOOK_VERSION|${LXC_PID:+pid}\"
             } | sed -E 's/<veth[A-Za-z0-9]{6}>/<VETH>/' >> $dir/transcript",
         );
         let ours = transcript(&guest, guest.start_command("exit 0"));
