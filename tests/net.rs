@@ -62,8 +62,11 @@ fn host_links(guest: &Guest) -> String {
             .collect::<Vec<_>>()
             .join(" ")
     };
-    let mut lines: Vec<_> =
-        all.lines().filter(|line| !line.contains(" br") && !line.starts_with("fe80:")).map(stable).collect();
+    let mut lines: Vec<_> = all
+        .lines()
+        .filter(|line| ![" br0", " br1"].iter().any(|bridge| line.contains(bridge)) && !line.starts_with("fe80:"))
+        .map(stable)
+        .collect();
     lines.sort();
     lines.join("\n")
 }
@@ -372,7 +375,7 @@ fn phys_link_whose_name_was_taken_comes_back_under_another() {
     guest.sandbox.sh("ip link add p1 type bridge; ip link add phy9 type bridge");
     guest.client("stop", &["-k"]);
     let ended = running.wait();
-    assert!(guest.file("log").contains("p1 came back to the host"), "{ended}");
+    assert!(guest.file("log").contains("p1 is back on the host, but under another name: File exists"), "{ended}");
     let links = guest.sandbox.sh("ip -o link show type veth");
     assert_eq!(links.lines().count(), 2, "{links}");
 }
@@ -489,6 +492,8 @@ fn links_of_a_user_namespace_are_made_and_given_back() {
     guest.wait_said("up");
     let seen = inside(&guest, "ip -o addr; busybox ping -c 1 -W 5 10.9.0.1");
     assert!(seen.contains("phy9    inet 10.8.0.5/24"), "{seen}");
+    let map = std::fs::read_to_string(format!("/proc/{}/uid_map", guest.init())).unwrap();
+    assert!(map.split_whitespace().eq(["0", "100000", "65536"]), "{map}");
     sandbox::kill(guest.init(), libc::SIGKILL);
     let ended = running.wait();
     assert_eq!(host_links(&guest), before, "{ended}");
@@ -574,7 +579,7 @@ fn scripts_are_told_what_lxc_tells_them() {
             "net.sh",
             "{
                 printf '<%s> ' \"$@\"; echo
-                echo \"$LXC_HOOK_TYPE|$LXC_HOOK_SECTION|$LXC_NET_TYPE|$LXC_NET_PARENT|$LXC_NAME|$LXC_HOOK_VERSION\"
+                echo \"$LXC_HOOK_TYPE|$LXC_HOOK_SECTION|$LXC_NET_TYPE|$LXC_NET_PARENT|$LXC_NAME|$LXC_HOOK_VERSION|${LXC_PID:+pid}\"
             } | sed -E 's/<veth[A-Za-z0-9]{6}>/<VETH>/' >> $dir/transcript",
         );
         let ours = transcript(&guest, guest.start_command("exit 0"));

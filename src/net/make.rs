@@ -13,6 +13,10 @@ use core::fmt::Write;
 use nix::errno::Errno;
 use std::os::fd::OwnedFd;
 
+/// How often a veth's name is tried, every 10 ms, that is taken on the host: the pair of a supervisor that was killed ends with
+/// its container's network namespace, which the kernel takes down when it has time.
+const PATIENCE: u32 = 100;
+
 /// Both ends of the work on one link.
 pub(super) struct Work<'a, 't> {
     pub config: &'t Config<'t>,
@@ -38,22 +42,23 @@ pub fn make(links: &mut Links, socket: Option<OwnedFd>, pid: i32, host: &mut Hos
         .map(Netlink::from)
         .map_err(|errno| Error::os("network", errno, format_args!("open a netlink socket")))?;
     links.inner = Some(from_child(socket)?);
+    links.pid = pid;
     for (at, nic) in config.nics.iter().enumerate().filter(|(_, nic)| nic.needs_the_host()) {
         trace::step_with("make a network link", nic.kind_name);
-        let Links { inner: Some(inner), made } = links else { return Ok(()) };
+        let Links { inner: Some(inner), made, .. } = links else { return Ok(()) };
         let mut entry = Made { nic: at, host: 0, inside: 0, before: None };
         let mut work = Work { config, nic, outer: &mut outer, inner };
         // A script for a link of the host's sees it where it was.
         if nic.kind == NicType::Phys {
             entry.before = Some(work.look_at_the_hosts()?);
-            run_script(host, at, true, Some(pid))?;
+            run_script(host, at, true, pid)?;
         }
         let result = work.make(&mut entry, pid);
         let result = result.and_then(|()| work.configure(&entry));
         let _ = made.push(entry);
         result?;
         if nic.kind != NicType::Phys {
-            run_script(host, at, true, Some(pid))?;
+            run_script(host, at, true, pid)?;
         }
     }
     Ok(())
@@ -118,10 +123,8 @@ impl Work<'_, '_> {
                     wanted.mtu = Some(self.parent()?.mtu);
                 }
                 let mut message = kinds::veth(nic, host, &wanted);
-                // Of a supervisor that was killed: its container's namespace dies at leisure.
-                let patience = core::iter::repeat_n((), 100);
                 let mut result = order(self.outer, &mut message);
-                for () in patience {
+                for _ in 0..PATIENCE {
                     if result != Err(Errno::EEXIST) {
                         break;
                     }

@@ -40,6 +40,8 @@ pub use undo::undo;
 pub struct Links {
     /// The socket in the container's namespace.
     inner: Option<Netlink>,
+    /// init's pid, which scripts are told even when it has ended.
+    pid: i32,
     made: heapless::Vec<Made, { limits::NICS }>,
 }
 
@@ -83,7 +85,7 @@ fn fault_of(config: &Config<'_>, nic: &Nic<'_>, field: &NamedValue<'_>, hint: &s
 }
 
 /// Runs `script.up` or `script.down`.
-fn run_script(host: &mut Host<'_>, at: usize, up: bool, pid: Option<i32>) -> Result<(), Error> {
+fn run_script(host: &mut Host<'_>, at: usize, up: bool, pid: i32) -> Result<(), Error> {
     use crate::config::{Hook, HookKind};
     let config = host.config;
     let (name, kind) = if up { (c"script.up", HookKind::NetUp) } else { (c"script.down", HookKind::NetDown) };
@@ -93,7 +95,7 @@ fn run_script(host: &mut Host<'_>, at: usize, up: bool, pid: Option<i32>) -> Res
     let peer = if nic.kind == NicType::Veth { word(c"veth.pair") } else { c"" };
     let link = [nic.kind_name, word(c"link"), peer];
     let hook = Hook { kind, command: script.value, at: script.at };
-    hooks::run_one(host, &hook, &Moment { pid, link: Some(&link), ..Moment::default() })
+    hooks::run_one(host, &hook, &Moment { pid: Some(pid), link: Some(&link), ..Moment::default() })
 }
 
 /// A socket from the child, as the supervisor uses it.

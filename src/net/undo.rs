@@ -4,6 +4,7 @@ use super::ask::{self, Which, order, text};
 use super::make::Work;
 use super::message::Message;
 use super::{Before, Links, Made, kinds, outside, run_script};
+use crate::config::NicType;
 use crate::prepare::host::Host;
 use crate::sys::netlink::{self, Netlink};
 use crate::text::shown;
@@ -13,24 +14,28 @@ use nix::unistd::getpid;
 /// Undoes all of it. What cannot be done is logged: the end goes on.
 #[inline(never)] // its frame would live as long as the container
 pub fn undo(links: &mut Links, host: &mut Host<'_>) {
-    let Links { inner, made } = core::mem::take(links);
+    let Links { inner, made, pid } = core::mem::take(links);
     let Some(mut inner) = inner else { return };
     let config = host.config;
-    for Made { nic: at, .. } in &made {
-        if let Err(error) = run_script(host, *at, false, None) {
+    let is_empty = |at: usize| config.nics.get(at).is_some_and(|nic| nic.kind == NicType::Empty);
+    for made in made.iter().filter(|made| made.host | made.inside != 0 || is_empty(made.nic)) {
+        if let Err(error) = run_script(host, made.nic, false, pid) {
             log::warn!("{error}");
         }
     }
     // Without it nothing can be removed, but everything still be brought back.
     let mut outer = netlink::open().map(Netlink::from);
-    for Made { nic: at, host: veth, inside, before } in made {
+    for Made { nic: at, host: veth, inside, before } in made.iter().copied() {
         let Some(nic) = config.nics.get(at) else { continue };
         if let Some(before) = before {
             // If its move was only half done it is under one of its names.
             let names = [kinds::value(nic, c"name").unwrap_or(c""), text(&before.name)];
-            let mut found = names.iter().filter_map(|name| ask::link(&mut inner, Which::Name(name)).ok());
-            let inside = if inside != 0 { inside } else { found.next().map_or(0, |link| link.index) };
-            bring_back(&mut inner, outer.as_mut().ok(), inside, &before, kinds::address(nic).is_some());
+            let indexes = names.iter().filter_map(|name| Some(ask::link(&mut inner, Which::Name(name)).ok()?.index));
+            let mut strays = indexes.filter(|index| made.iter().all(|made| made.inside != *index));
+            let inside = if inside != 0 { Some(inside) } else { strays.next() };
+            if let Some(inside) = inside {
+                bring_back(&mut inner, inside, &before, kinds::address(nic).is_some());
+            }
             continue;
         }
         if let Ok(outer) = &mut outer {
@@ -51,11 +56,8 @@ pub fn undo(links: &mut Links, host: &mut Host<'_>) {
 }
 
 /// Gives a link back to the host as it was: name, mtu, up or down, and its hardware address if that was ours to set.
-fn bring_back(inner: &mut Netlink, outer: Option<&mut Netlink>, inside: u32, before: &Before, readdress: bool) {
+fn bring_back(inner: &mut Netlink, inside: u32, before: &Before, readdress: bool) {
     let name = text(&before.name);
-    if inside == 0 {
-        return;
-    }
     let mut message = match before.link.up {
         true => Message::link_up(inside),
         false => Message::link(libc::RTM_NEWLINK, 0, 0, inside),
@@ -86,7 +88,10 @@ fn bring_back(inner: &mut Netlink, outer: Option<&mut Netlink>, inside: u32, bef
             return;
         }
     }
-    let renamed = outer.is_some_and(|outer| ask::link(outer, Which::Name(name)).is_err());
-    let where_to = if renamed { " under another name" } else { "" };
-    log::warn!("network: {} came back to the host{where_to}, not all of it as it was: {reason}", shown(name));
+    let what = match errno {
+        Errno::EEXIST => "back on the host, but under another name",
+        Errno::ENODEV => "not in the container any more",
+        _ => "back on the host, but not as it was",
+    };
+    log::warn!("network: {} is {what}: {reason}", shown(name));
 }
