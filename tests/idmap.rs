@@ -660,7 +660,6 @@ fn configs_of_lxc_for_user_namespaces_start() {
     }
     let lines = "lxc.include = /usr/share/lxc/config/common.conf
                  lxc.include = /usr/share/lxc/config/userns.conf
-                 lxc.seccomp.profile =
                  lxc.console.path =";
     let guest = shifted("idmap_lxc", lines);
     let ended = guest.run("report , write /dev/tty4 x , exit 7");
