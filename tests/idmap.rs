@@ -756,3 +756,22 @@ fn old_kernel_maps_ids_and_refuses_what_it_cannot_mount() {
         );
     }
 }
+
+#[test]
+fn stock_tools_enter_mapped_containers() {
+    if cannot("stock_tools_enter_mapped_containers") {
+        return;
+    }
+    let guest = shifted("idmap_stock", "lxc.mount.auto = proc:mixed");
+    let Some(attach) = guest.stock_tool("attach", &["--", "/init", "report"]) else {
+        return skip("stock_tools_enter_mapped_containers", "no lxc-attach (package lxc)", false);
+    };
+    let running = guest.start("say up , forever");
+    guest.wait_said("up");
+    let ended = Running::new(&guest, attach).wait();
+    assert_eq!(ended.code, Some(0), "{ended}");
+    let report = guest.report();
+    assert_eq!((report.one("uid"), report.one("gid")), ("0", "0"));
+    assert_eq!(fs::metadata(guest.rootfs().join("report")).unwrap().uid(), 100_000);
+    stop(&guest, running);
+}
