@@ -119,6 +119,40 @@ fn out_of_memory_anywhere_is_all_or_nothing() {
     assert!(points >= 30 && refused * 2 > points, "{points} points, {refused} refused");
 }
 
+/// The same for ids and mounts of its own, which a process of the host's makes.
+#[cfg(feature = "idmap")]
+#[test]
+fn out_of_memory_with_id_maps_is_all_or_nothing() {
+    const MORE: [&str; 9] = [
+        "open_tree",
+        "mount_setattr",
+        "move_mount",
+        "unshare",
+        "fchownat",
+        "setgroups",
+        "setgid",
+        "setuid",
+        "prlimit64",
+    ];
+    if !strace::available("out_of_memory_with_id_maps_is_all_or_nothing") {
+        return;
+    }
+    let guest = guest("enomem_idmap").config(
+        "lxc.idmap = u 0 100000 65536
+        lxc.idmap = g 0 100000 65536
+        lxc.rootfs.options = idmap=container
+        lxc.mount.entry = {dir} mnt none bind,idmap=container 0 0
+        lxc.prlimit.nofile = 512:1024",
+    );
+    let trace = Trace::of(&guest, STEPS);
+    let expected = guest.report().digest();
+    let calls = MORE.into_iter().chain(["socketpair", "sendmsg", "recvmsg", "clone", "write", "openat", "mount"]);
+    let points: Vec<_> =
+        calls.flat_map(|call| places(&trace, call).into_iter().map(move |place| (call, place))).collect();
+    let (points, refused) = sweep(&guest, STEPS, &points, &expected);
+    assert!(points >= 20 && refused * 2 > points, "{points} points, {refused} refused");
+}
+
 /// The whole matrix: `cargo test -- --ignored every_call`.
 #[test]
 #[ignore = "takes minutes"]

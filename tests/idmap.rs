@@ -525,9 +525,14 @@ fn start_as_user<'g>(guest: &'g Guest, steps: &str) -> Running<'g> {
     let start = guest.start_command(steps);
     chown(&guest.dir(), 54_321);
     chown(&guest.rootfs(), 100_000);
+    as_user(guest, &start)
+}
+
+/// A command by that user.
+fn as_user<'g>(guest: &'g Guest, wanted: &Command) -> Running<'g> {
     let mut command = Command::new("setpriv");
     command.args(["--reuid", "54321", "--regid", "54321", "--clear-groups"]);
-    command.arg(start.get_program()).args(start.get_args()).stdin(std::process::Stdio::null());
+    command.arg(wanted.get_program()).args(wanted.get_args()).stdin(std::process::Stdio::null());
     guest.enter(&mut command);
     Running::new(guest, command)
 }
@@ -553,6 +558,31 @@ fn user_without_root_maps_what_subuid_grants() {
     assert_eq!((report.one("uid"), report.one("gid"), report.one("groups")), ("0", "0", "[]"));
     assert_eq!(fs::metadata(guest.rootfs().join("report")).unwrap().uid(), 100_000);
     assert!(guest.sandbox.processes().is_empty());
+}
+
+#[test]
+fn user_without_root_attaches_and_stops_what_it_started() {
+    if !has_tools("user_without_root_attaches_and_stops_what_it_started") {
+        return;
+    }
+    let guest = guest(
+        "idmap_user_attach",
+        &format!(
+            "{MAPS}\nlxc.mount.auto = proc:mixed\nmonopod.stop.method = command\nmonopod.stop.command = /init say stopping , signal-init 10"
+        ),
+    );
+    user(&guest, "ada:100000:65536\\n");
+    let running = start_as_user(&guest, "say up , signals 1");
+    guest.wait_said("ready");
+    let attached = as_user(&guest, &guest.tool("attach", &["--", "/init", "report"])).wait();
+    assert_eq!(attached.code, Some(0), "{attached}");
+    assert_eq!(guest.report().one("uid"), "0");
+    assert_eq!(fs::metadata(guest.rootfs().join("report")).unwrap().uid(), 100_000);
+    let stopped = as_user(&guest, &guest.tool("stop", &[])).wait();
+    assert_eq!(stopped.code, Some(0), "{stopped}");
+    let ended = running.wait();
+    assert_eq!(ended.code, Some(0), "{ended}");
+    assert!(guest.results().contains("stopping"), "{ended}{}", guest.results());
 }
 
 #[test]
@@ -660,7 +690,6 @@ fn configs_of_lxc_for_user_namespaces_start() {
     }
     let lines = "lxc.include = /usr/share/lxc/config/common.conf
                  lxc.include = /usr/share/lxc/config/userns.conf
-                 lxc.seccomp.profile =
                  lxc.console.path =";
     let guest = shifted("idmap_lxc", lines);
     let ended = guest.run("report , write /dev/tty4 x , exit 7");
@@ -726,4 +755,23 @@ fn old_kernel_maps_ids_and_refuses_what_it_cannot_mount() {
             "for the container's ids: this kernel cannot (Linux 5.2 for a rootfs that is no directory, 5.12",
         );
     }
+}
+
+#[test]
+fn stock_tools_enter_mapped_containers() {
+    if cannot("stock_tools_enter_mapped_containers") {
+        return;
+    }
+    let guest = shifted("idmap_stock", "lxc.mount.auto = proc:mixed");
+    let Some(attach) = guest.stock_tool("attach", &["--", "/init", "report"]) else {
+        return skip("stock_tools_enter_mapped_containers", "no lxc-attach (package lxc)", false);
+    };
+    let running = guest.start("say up , forever");
+    guest.wait_said("up");
+    let ended = Running::new(&guest, attach).wait();
+    assert_eq!(ended.code, Some(0), "{ended}");
+    let report = guest.report();
+    assert_eq!((report.one("uid"), report.one("gid")), ("0", "0"));
+    assert_eq!(fs::metadata(guest.rootfs().join("report")).unwrap().uid(), 100_000);
+    stop(&guest, running);
 }

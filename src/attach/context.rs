@@ -133,11 +133,19 @@ fn cgroups(init: i32) -> Result<Vec<OwnedFd>, Failed> {
     let hierarchies =
         crate::start::find_hierarchies(&arena).map_err(|error| Failed { why: error.to_string(), code: 1 })?;
     let table = std::fs::read(format!("/proc/{init}/cgroup")).unwrap_or_default();
+    let ours = std::fs::read("/proc/self/cgroup").unwrap_or_default();
     let mut found = Vec::new();
     for hierarchy in hierarchies.iter() {
-        let Some(path) = table.split(|byte| *byte == b'\n').find_map(|line| path_in(line, hierarchy)) else { continue };
+        let group = |table: &'_ [u8]| -> Option<Vec<u8>> {
+            table.split(|byte| *byte == b'\n').find_map(|line| path_in(line, hierarchy)).map(<[u8]>::to_vec)
+        };
+        let Some(path) = group(&table) else { continue };
+        if group(&ours).as_ref() == Some(&path) {
+            // We are there, though we might not be let in.
+            continue;
+        }
         let file: &[u8] = if hierarchy.v2 { b"/cgroup.procs" } else { b"/tasks" };
-        let whole = PathText::join(&[hierarchy.mountpoint.to_bytes(), path, file]);
+        let whole = PathText::join(&[hierarchy.mountpoint.to_bytes(), &path, file]);
         let whole: PathText = whole.map_err(|_| failed("cgroup")(Errno::ENAMETOOLONG))?;
         match crate::sys::fds::open(whole.c(), OFlag::O_WRONLY, Mode::empty()) {
             Ok(entrance) => found.push(entrance),

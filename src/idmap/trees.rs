@@ -6,8 +6,8 @@
 //! mounted nowhere (open_tree(2), Linux 5.2). The supervisor hands them on to the child, which attaches them. All that may take
 //! its time happens here, within the start's deadline.
 
+use crate::cgroup::remove::{PAUSE_MS, pause};
 use crate::config::{Config, MountEntry};
-
 use crate::rootfs::handed::{wants_entry, wants_rootfs};
 use crate::rootfs::{self, Source, pivot};
 use crate::spawn::barrier::{ROOTFS, Report, Step};
@@ -25,6 +25,9 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::Mode;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+/// How often the end of a killed process is looked for, with a pause: 2 s.
+const ROUNDS: u32 = 2_000 / PAUSE_MS as u32;
+
 /// Whether the child needs any.
 pub fn wanted(config: &Config<'_>, source: &Source<'_>) -> bool {
     wants_rootfs(config, source) || config.mounts.iter().any(wants_entry)
@@ -39,6 +42,18 @@ pub fn run(config: &Config<'_>, source: &Source<'_>, child: i32, socket: Borrowe
     let Err(report) = make(config, source, child, socket);
     tell(socket, report);
     exit_now(255)
+}
+
+/// Ends the process that makes them. One that a dead device holds up is left behind.
+pub fn end(pid: i32) {
+    let _ = process::kill(pid, libc::SIGKILL);
+    for _ in 0..ROUNDS {
+        if process::try_wait(pid) != Ok(None) {
+            return;
+        }
+        pause();
+    }
+    log::error!("mount: process {pid} does not die and is left behind");
 }
 
 fn make(config: &Config<'_>, source: &Source<'_>, child: i32, socket: BorrowedFd<'_>) -> Result<Infallible, Report> {

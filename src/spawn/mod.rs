@@ -380,10 +380,11 @@ impl Start {
             .and_then(|()| self.hear(life, blueprint, side, host));
         let helper = core::mem::replace(&mut self.barrier, barrier);
         host.forget(&helper);
-        if !matches!(heard, Ok(Heard::Ready)) {
-            let _ = process::kill(pid, libc::SIGKILL);
+        if matches!(heard, Ok(Heard::Ready)) {
+            let _ = process::wait(pid);
+        } else {
+            crate::idmap::trees::end(pid);
         }
-        let _ = process::wait(pid);
         host.watch(&self.barrier, Source::Barrier, EpollFlags::EPOLLIN).map_err(failed("epoll_ctl"))?;
         match heard? {
             Heard::Ready => Ok(()),
