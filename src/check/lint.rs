@@ -4,6 +4,7 @@ use super::{Findings, Verdict};
 use crate::config::keys::{self, Kind};
 use crate::config::own::{RebootAction, StopMethod};
 use crate::config::{Config, RestartWhen, lex};
+use crate::spawn;
 use crate::text::{Shown, shown};
 use std::ffi::OsStr;
 use std::fs;
@@ -91,7 +92,9 @@ pub fn judge(config: &Config<'_>, findings: &mut Findings) {
         let place = config.place(key.at);
         findings.add(Verdict::Fail, "config", format_args!("{place}: {} {}", shown(key.key), key.why()));
     }
-    if let Err(error) = crate::spawn::namespaces::plan(config) {
+    let refusals =
+        [spawn::namespaces::plan(config).err(), spawn::shares::open_all(config).err(), crate::lsm::plan(config).err()];
+    for error in refusals.into_iter().flatten() {
         findings.add(Verdict::Fail, "config", format_args!("{error}"));
     }
     own(config, findings);

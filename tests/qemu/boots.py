@@ -102,6 +102,10 @@ def boots():
     yield machine("binder-nodes", "v1", "kinds", "WISH=binder monopod.binder=own lxc.mount.entry=", modules=binder, kernel="full")
     yield machine("selinux", "v1", "kinds", "WISH=selinux security=selinux selinux=1")
     yield machine("apparmor", "v2", "kinds", "WISH=apparmor security=apparmor")
+    # Labels that need no policy: a context that every kernel has, and the unconfined profile of a namespace of profiles.
+    yield machine("selinux-context", "v2", "kinds", "WISH=context security=selinux selinux=1 lxc.selinux.context=unlabeled")
+    yield machine("apparmor-profile", "v1", "kinds",
+                  "WISH=profile security=apparmor lxc.apparmor.profile=:guest://unconfined")
 
 
 def optional():

@@ -96,7 +96,12 @@ fn container<'t>(target: &Target<'_>, config: &Config<'t>, arena: &Arena<'t>, na
         // Said already.
         (Ok(_), Err(_)) if config.not_built.iter().any(|key| key.key == c"lxc.rootfs.path") => {}
         (Err(error), _) | (_, Err(error)) => findings.add(Verdict::Fail, "rootfs", format_args!("{error}")),
-        (Ok(argv), Ok(source)) => rootfs::judge(config, source, argv, findings),
+        (Ok(argv), Ok(source)) => {
+            rootfs::judge(config, source, argv, findings);
+            if let Err(error) = crate::ephemeral::check(config, source) {
+                findings.add(Verdict::Fail, "config", format_args!("{error}"));
+            }
+        }
     }
     match target.container().state() {
         _ if !named => {}

@@ -255,6 +255,18 @@ fn confine(config: &Config<'_>, steps: &mut Steps) {
             Danger::NAMES.into_iter().filter(|(_, danger)| config.own.forbids(*danger)).map(|(name, _)| name).collect();
         steps.step(format_args!("protect the host: {}", kept.join(" ")));
     }
+    let isolation = &config.isolation;
+    if isolation.sched_core == Some(true) {
+        steps.step(format_args!("a core scheduling group of its own"));
+    }
+    for (key, label) in [("profile", isolation.apparmor), ("context", isolation.selinux)] {
+        if let Some(label) = label {
+            steps.step(format_args!("{key} at its exec: {}", shown(label.value)));
+        }
+    }
+    if isolation.keyring_session != Some(false) {
+        steps.step(format_args!("a session keyring of its own"));
+    }
     if config.own.protects() || config.own.hears_reboots() || config.own.no_keyctl {
         steps.step(format_args!("a seccomp filter for reboots, mounts and keyrings, as far as this kernel has it"));
     }
