@@ -49,18 +49,23 @@ pub fn prepare(config: &Config<'_>) -> Result<Vec<Instruction>> {
             return Err(Error::os(STEP, errno, what));
         }
     }
-    program(profile.value, format_args!("{}: ", config.place(profile.at)))
+    let mut unknown = |line, name: &[u8]| {
+        let (path, name) = (shown(profile.value), Shown(name));
+        log::warn!("{path}:{line}: {name} is no system call that is known here, and has no rule");
+    };
+    program(profile.value, format_args!("{}: ", config.place(profile.at)), &mut unknown)
 }
 
-/// Reads and compiles a policy; `place` is who names it.
-pub fn program(path: &CStr, place: fmt::Arguments<'_>) -> Result<Vec<Instruction>> {
+/// Reads and compiles a policy; `place` is who names it, `unknown` is told of calls that no machine has.
+pub fn program(
+    path: &CStr,
+    place: fmt::Arguments<'_>,
+    unknown: &mut dyn FnMut(u32, &[u8]),
+) -> Result<Vec<Instruction>> {
     let failed = |errno| Error::os(STEP, errno, format_args!("{place}{}", shown(path)));
     let text = read(path).map_err(failed)?;
     let wrong = |what: fmt::Arguments<'_>| Error::new(STEP, format_args!("{place}{}{what}", shown(path)));
-    let mut unknown = |line, name: &[u8]| {
-        log::warn!("{}:{line}: {} is no system call that is known here, and has no rule", shown(path), Shown(name));
-    };
-    let policy = Policy::parse(&text, &mut unknown).map_err(|fault| wrong(format_args!(":{}: {fault}", fault.line)))?;
+    let policy = Policy::parse(&text, unknown).map_err(|fault| wrong(format_args!(":{}: {fault}", fault.line)))?;
     if policy.has(NOTIFY) {
         return Err(wrong(format_args!(": notify is not built")));
     }
