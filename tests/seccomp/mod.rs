@@ -2,6 +2,7 @@
 
 #[path = "../../src/seccomp/interpreter.rs"]
 mod interpreter;
+mod notify;
 mod oracle;
 
 use crate::support::kernel::{Is, Kernel};
