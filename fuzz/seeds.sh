@@ -9,3 +9,5 @@ find "$here/boards" "$here/tests" -name '*.conf' -o -name 'config' -o -name 'mon
 done
 sed -n 's/^    ("\(lxc[^"]*\|monopod[^"]*\)", "\([^"]*\)",.*/\1 = \2/p' "$here/src/config/tests.rs" | split -l 1 -d -a 3 - key
 cat /proc/self/mountinfo > mountinfo; cat /proc/self/cgroup > cgroup
+cp "$here/tests/seccomp/every_condition.policy" .
+printf '1\nallowlist\n0\nread\n' > policy1; printf '2\ndenylist\nreject_force_umount\n[x86]\nsocket errno 97\n' > policy2

@@ -33,6 +33,8 @@ pub fn teardown(
         host.tell(News::Exit(outcome.wait_status()));
     }
     life.guard.end(host);
+    #[cfg(feature = "seccomp")]
+    life.proxy.end();
     host.set_state(if result.is_ok() { State::Stopping } else { State::Aborting });
     if let Some(pid) = life.pid.take() {
         put_down(pid, &mut life, side, host);

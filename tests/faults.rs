@@ -43,7 +43,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const STEPS: &str = "report , exit 7";
 
 fn guest(label: &str) -> Guest {
-    Guest::new(label).config(
+    let guest = Guest::new(label);
+    fs::write(guest.dir().join("policy"), "2\ndenylist\nadjtimex errno 1\n").unwrap();
+    guest.config(
         "lxc.console.path =
         lxc.console.logfile = {dir}/console.log
         lxc.tty.max = 1
@@ -51,6 +53,7 @@ fn guest(label: &str) -> Guest {
         lxc.mount.auto = proc:mixed sys:ro
         lxc.mount.entry = tmpfs mnt/made tmpfs create=dir 0 0
         lxc.cap.drop = mac_admin
+        lxc.seccomp.profile = {dir}/policy
         monopod.protect = 1
         monopod.reboot.recovery = restart",
     )

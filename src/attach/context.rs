@@ -7,11 +7,16 @@ use crate::limits;
 use crate::lsm::{Kernel, Module};
 use crate::state::State;
 use crate::sys::process;
+#[cfg(feature = "seccomp")]
+use crate::sys::seccomp;
+use crate::sys::seccomp::Instruction;
 use crate::text::{Arena, PathText, number, shown};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sched::CloneFlags;
 use nix::sys::stat::Mode;
+#[cfg(feature = "seccomp")]
+use std::ffi::CString;
 use std::os::fd::OwnedFd;
 
 /// A limit: the kernel's number of the resource, soft, hard.
@@ -33,6 +38,8 @@ pub struct Context {
     pub limits: Vec<Limit>,
     /// init's label, if a security module has one for it that is no "unconfined".
     pub label: Option<(Module, String)>,
+    /// The program of the container's seccomp policy; empty: it has none.
+    pub policy: Vec<Instruction>,
     /// What the program's user is on the host, if init's user namespace is not ours.
     pub owner: Option<u32>,
 }
@@ -70,10 +77,13 @@ pub fn read(options: &Options<'_>) -> Result<Context, Failed> {
     let status = std::fs::read_to_string(format!("/proc/{init}/status"));
     let status = status.map_err(|_| no(format!("'{name}' is not running: there is no process {init}")))?;
     let field = |key: &str| status.lines().find_map(|line| line.strip_prefix(key)).map(str::trim_ascii);
-    if field("Seccomp:") == Some("2")
+    let policy = policy(options)?;
+    if policy.is_empty()
+        && !options.elevated.label
+        && field("Seccomp:") == Some("2")
         && std::fs::read_to_string("/proc/self/status").is_ok_and(|own| own.contains("Seccomp:\t0"))
     {
-        log::warn!("init has a seccomp policy, which cannot be read from a process: the command runs without");
+        log::warn!("init has a seccomp filter, which cannot be read from a process: the command runs without");
     }
     let bounding = field("CapBnd:").and_then(|mask| u64::from_str_radix(mask, 16).ok());
     let context = Context {
@@ -83,6 +93,7 @@ pub fn read(options: &Options<'_>) -> Result<Context, Failed> {
         no_new_privs: field("NoNewPrivs:") == Some("1"),
         personality: options.personality.or_else(|| personality(init)),
         limits: (0..LIMITS).filter_map(|resource| limit(init, resource)).collect(),
+        policy,
         owner: owner(init, options.uid.unwrap_or(0)),
         label: if options.elevated.label { None } else { label(init, options) },
     };
@@ -91,6 +102,29 @@ pub fn read(options: &Options<'_>) -> Result<Context, Failed> {
         Ok(Some(same)) if same == init => Ok(context),
         _ => Err(no(format!("'{name}' ended meanwhile"))),
     }
+}
+
+/// What of a policy init was started under. As with LXC, who leaves out labels or the mount namespace does without.
+#[cfg(feature = "seccomp")]
+fn policy(options: &Options<'_>) -> Result<Vec<Instruction>, Failed> {
+    let item = |key| options.container.config_item(key).ok().flatten().unwrap_or_default();
+    let mounts = options.namespaces.is_none_or(|wanted| wanted & libc::CLONE_NEWNS as u64 != 0);
+    let path = CString::new(item(c"lxc.seccomp.profile")).unwrap_or_default();
+    if options.elevated.label || !mounts || path.is_empty() {
+        return Ok(Vec::new());
+    }
+    if seccomp::is_confined() != Ok(false) && item(c"lxc.seccomp.allow_nesting") != b"1" {
+        return Ok(Vec::new());
+    }
+    // The start has told them.
+    let mut unknown = |_: u32, _: &[u8]| {};
+    crate::seccomp::program(&path, format_args!(""), &mut unknown)
+        .map_err(|error| Failed { why: error.to_string(), code: 1 })
+}
+
+#[cfg(not(feature = "seccomp"))]
+fn policy(_: &Options<'_>) -> Result<Vec<Instruction>, Failed> {
+    Ok(Vec::new())
 }
 
 fn namespaces(init: i32, options: &Options<'_>) -> Result<Vec<(CloneFlags, OwnedFd)>, Failed> {

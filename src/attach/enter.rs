@@ -5,7 +5,7 @@ use super::{Options, program};
 use crate::lsm;
 use crate::sys::clone::{Fork, fork};
 use crate::sys::process::{self, Exit, exit_now};
-use crate::sys::{caps, fds};
+use crate::sys::{caps, fds, seccomp};
 use core::convert::Infallible;
 use core::mem::ManuallyDrop;
 use nix::errno::Errno;
@@ -81,6 +81,9 @@ fn become_like(
         if context.no_new_privs {
             nix::sys::prctl::set_no_new_privs().map_err(at("no_new_privs"))?;
         }
+    }
+    if !context.policy.is_empty() {
+        seccomp::install(&context.policy).map_err(at("load the seccomp policy"))?;
     }
     // Its pid namespace is the one entered above. The caller becomes its parent when we end, if we do.
     match fork().map_err(at("fork inside the container"))? {

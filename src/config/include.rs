@@ -383,13 +383,8 @@ fn not_built<'t>(config: &mut Config<'t>, arena: &Arena<'t>) -> Result<(), crate
     for nic in nics.iter().filter(|nic| !has_links && !matches!(nic.kind, NicType::None | NicType::Empty)) {
         note(arena.format(format_args!("lxc.net.{}.type", nic.index))?, nic.at);
     }
-    for (key, value) in [
-        (c"lxc.seccomp.profile", isolation.seccomp.filter(|_| !cfg!(feature = "seccomp"))),
-        (c"lxc.seccomp.notify.proxy", isolation.seccomp_proxy),
-    ] {
-        if let Some(value) = value {
-            note(key, value.at);
-        }
+    if let Some(profile) = isolation.seccomp.filter(|_| !cfg!(feature = "seccomp")) {
+        note(c"lxc.seccomp.profile", profile.at);
     }
     #[cfg(not(feature = "idmap"))]
     {

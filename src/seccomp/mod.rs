@@ -3,6 +3,8 @@
 //! * `policy` reads the file, `table` knows the calls' names, `machine` what is particular about each machine.
 //! * `compile` makes the program, `assemble` writes it. All of these are pure.
 //!
+//! `proxy` takes calls that are handed over (`notify`) to who decides about them.
+//!
 //! The program is made once, before the first start, and loaded by the child of each life (`load`) where LXC has it.
 
 use crate::config::Config;
@@ -13,7 +15,7 @@ use crate::text::{Shown, shown};
 use core::ffi::CStr;
 use core::fmt;
 use nix::errno::Errno;
-use policy::{NOTIFY, Policy};
+use policy::Policy;
 use std::ffi::OsStr;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
@@ -24,6 +26,7 @@ pub mod compile;
 mod interpreter;
 pub mod machine;
 pub mod policy;
+pub mod proxy;
 #[allow(missing_docs)] // facts
 pub mod table;
 
@@ -49,21 +52,27 @@ pub fn prepare(config: &Config<'_>) -> Result<Vec<Instruction>> {
             return Err(Error::os(STEP, errno, what));
         }
     }
-    program(profile.value, format_args!("{}: ", config.place(profile.at)))
+    let mut unknown = |line, name: &[u8]| {
+        let (path, name) = (shown(profile.value), Shown(name));
+        log::warn!("{path}:{line}: {name} is no system call that is known here, and has no rule");
+    };
+    let program = program(profile.value, format_args!("{}: ", config.place(profile.at)), &mut unknown)?;
+    if seccomp::hands_over(&program) {
+        proxy::check(config, profile)?;
+    }
+    Ok(program)
 }
 
-/// Reads and compiles a policy; `place` is who names it.
-pub fn program(path: &CStr, place: fmt::Arguments<'_>) -> Result<Vec<Instruction>> {
+/// Reads and compiles a policy; `place` is who names it, `unknown` is told of calls that no machine has.
+pub fn program(
+    path: &CStr,
+    place: fmt::Arguments<'_>,
+    unknown: &mut dyn FnMut(u32, &[u8]),
+) -> Result<Vec<Instruction>> {
     let failed = |errno| Error::os(STEP, errno, format_args!("{place}{}", shown(path)));
     let text = read(path).map_err(failed)?;
     let wrong = |what: fmt::Arguments<'_>| Error::new(STEP, format_args!("{place}{}{what}", shown(path)));
-    let mut unknown = |line, name: &[u8]| {
-        log::warn!("{}:{line}: {} is no system call that is known here, and has no rule", shown(path), Shown(name));
-    };
-    let policy = Policy::parse(&text, &mut unknown).map_err(|fault| wrong(format_args!(":{}: {fault}", fault.line)))?;
-    if policy.has(NOTIFY) {
-        return Err(wrong(format_args!(": notify is not built")));
-    }
+    let policy = Policy::parse(&text, unknown).map_err(|fault| wrong(format_args!(":{}: {fault}", fault.line)))?;
     compile::compile(&policy, machine::own()).map_err(|_| wrong(format_args!(": more than the kernel takes")))
 }
 

@@ -8,6 +8,7 @@
 use super::machine::{FOREIGN, Machine};
 use super::table;
 use crate::limits;
+use crate::sys::seccomp::USER_NOTIF;
 use crate::text::{Shown, number};
 use core::fmt;
 
@@ -22,8 +23,8 @@ pub const ALLOW: Action = libc::SECCOMP_RET_ALLOW;
 pub const ERRNO: Action = libc::SECCOMP_RET_ERRNO;
 /// Makes the call and logs it (Linux 4.14).
 pub const LOG: Action = libc::SECCOMP_RET_LOG;
-/// `SECCOMP_RET_USER_NOTIF`
-pub const NOTIFY: Action = 0x7fc0_0000;
+/// Hands the call over.
+pub const NOTIFY: Action = USER_NOTIF;
 /// The largest errno that the kernel hands to a program.
 const MAX_ERRNO: u32 = 4095;
 

@@ -172,7 +172,7 @@ fn become_init(plan: &Plan<'_>, barrier: BorrowedFd<'_>) -> Result<Infallible, R
     }
     if !plan.policy.is_empty() {
         trace::step("load the seccomp policy");
-        seccomp::install(plan.policy).map_err(fail(Step::Policy))?;
+        load_policy(plan.policy, barrier).map_err(fail(Step::Policy))?;
     }
     hooks::run_in_child(&plan.site.scene, HookKind::Start, plan.site.hook_output)
         .map_err(|(index, failure)| Report::hook(Step::StartHook, index, failure))?;
@@ -329,6 +329,16 @@ fn wait_for_help(barrier: BorrowedFd<'_>) -> Result<Trees, Report> {
         Ok(_) => exit_now(255),
         Err(errno) => Err(Report::new(Step::ParentGone, 0, errno)),
     }
+}
+
+/// Where the policy hands over calls, its listener goes up.
+fn load_policy(policy: &[Instruction], barrier: BorrowedFd<'_>) -> nix::Result<()> {
+    if !seccomp::hands_over(policy) {
+        return seccomp::install(policy);
+    }
+    let listener = seccomp::listen(policy)?;
+    let word = Report { value: 0, ..Report::new(Step::Policy, 0, Errno::UnknownErrno) }.as_warning();
+    rights::send(barrier, &word.to_bytes(), &[listener.as_fd()])
 }
 
 fn set_limits(config: &Config<'_>) -> Result<(), Report> {

@@ -90,6 +90,9 @@ pub struct Life<'h, 't> {
     /// Its network links.
     #[cfg(feature = "net")]
     pub links: crate::net::Links,
+    /// Who is asked about the calls that its policy hands over.
+    #[cfg(feature = "seccomp")]
+    pub proxy: crate::seccomp::proxy::Proxy,
     /// Its namespaces, held for the stop hook.
     pub namespaces: heapless::Vec<(&'static str, OwnedFd), 8>,
     /// Its init runs one command and ends with that one's code, which is nothing to report.
@@ -114,6 +117,8 @@ impl<'h, 't> Life<'h, 't> {
             console: None,
             ttys: heapless::Vec::new(),
             guard: Guard::default(),
+            #[cfg(feature = "seccomp")]
+            proxy: Default::default(),
             #[cfg(feature = "net")]
             links: Default::default(),
             namespaces: heapless::Vec::new(),
@@ -424,6 +429,14 @@ impl Start {
                     if report.step == Step::Filter && report.warning {
                         let listener = if report.value == 0 { life.ttys.pop() } else { None };
                         life.guard.begin(listener, report.value, life.pid.unwrap_or(0), host)?;
+                        continue;
+                    }
+                    #[cfg(feature = "seccomp")]
+                    if report.step == Step::Policy
+                        && report.warning
+                        && let Some(listener) = life.ttys.pop()
+                    {
+                        life.proxy.begin(&listener, life.pid.unwrap_or(0), host.config)?;
                         continue;
                     }
                     match report.step {

@@ -8,6 +8,9 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 /// One instruction of a filter: classic BPF.
 pub type Instruction = libc::sock_filter;
 
+/// `SECCOMP_RET_USER_NOTIF`
+pub const USER_NOTIF: u32 = 0x7fc0_0000;
+
 const SET_MODE_FILTER: u32 = 1;
 const GET_NOTIF_SIZES: u32 = 3;
 const NEW_LISTENER: u32 = 1 << 3;
@@ -57,11 +60,8 @@ fn know(flags: u32) -> nix::Result<()> {
 
 /// Whether calls can be heard of and let go on, which is so from Linux 5.7 on; else why not.
 pub fn has_notifications() -> nix::Result<()> {
-    let mut sizes = [0u16; 3];
     know(NEW_LISTENER | TSYNC_ESRCH)?;
-    // The kernel writes three numbers of 16 bits.
-    call(GET_NOTIF_SIZES, 0, sizes.as_mut_ptr().cast())?;
-    if sizes.iter().all(|size| usize::from(*size) <= ROOM * 8) { Ok(()) } else { Err(Errno::EINVAL) }
+    sizes().map(drop)
 }
 
 /// Installs a filter on this thread, for good and for all its children, and returns its listener. EBUSY: there is one already.
@@ -103,6 +103,62 @@ impl Program {
 fn control(listener: BorrowedFd<'_>, request: u32, argument: *mut u64) -> nix::Result<()> {
     // SAFETY: `argument` points at as much as `request` reads or writes; see the callers.
     check(unsafe { libc::ioctl(listener.as_raw_fd(), request as _, argument) }.into()).map(drop)
+}
+
+/// A call as the kernel tells it, for those who hand it on.
+pub struct Raw {
+    words: [u64; ROOM],
+}
+
+impl Raw {
+    /// Waits for the next call. ENOENT: its caller is gone.
+    pub fn receive(listener: BorrowedFd<'_>) -> nix::Result<Raw> {
+        let mut raw = Raw { words: [0; ROOM] };
+        // The kernel writes what GET_NOTIF_SIZES said, which fits, or the filter would not have been installed.
+        control(listener, RECEIVE, raw.words.as_mut_ptr()).map(|()| raw)
+    }
+
+    /// Names it in the answer.
+    pub fn id(&self) -> u64 {
+        self.words.first().copied().unwrap_or(0)
+    }
+
+    /// The calling thread, as the listener's process sees it.
+    pub fn pid(&self) -> i32 {
+        let [a, b, c, d, ..] = self.words.get(1).copied().unwrap_or(0).to_ne_bytes();
+        i32::from_ne_bytes([a, b, c, d])
+    }
+
+    /// Its first bytes.
+    pub fn bytes(&self, length: usize) -> impl Iterator<Item = u8> {
+        self.words.iter().flat_map(|word| word.to_ne_bytes()).take(length)
+    }
+
+    /// Answers as `response` says, which the kernel checks.
+    pub fn respond(listener: BorrowedFd<'_>, response: &[u8]) -> nix::Result<()> {
+        let mut words = [0u64; ROOM];
+        for (word, bytes) in words.iter_mut().zip(response.chunks(8)) {
+            let mut whole = [0; 8];
+            whole.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+            *word = u64::from_ne_bytes(whole);
+        }
+        // The kernel reads what GET_NOTIF_SIZES said.
+        control(listener, SEND, words.as_mut_ptr())
+    }
+}
+
+/// `struct seccomp_notif_sizes`: of a call, of an answer, of `struct seccomp_data`.
+pub fn sizes() -> nix::Result<[u16; 3]> {
+    let mut sizes = [0u16; 3];
+    // The kernel writes three numbers of 16 bits.
+    call(GET_NOTIF_SIZES, 0, sizes.as_mut_ptr().cast())?;
+    if sizes.iter().all(|size| usize::from(*size) <= ROOM * 8) { Ok(sizes) } else { Err(Errno::EINVAL) }
+}
+
+/// Whether a program hands over calls, so that it needs a listener.
+pub fn hands_over(program: &[Instruction]) -> bool {
+    let is_return = |code: u16| u32::from(code) == libc::BPF_RET | libc::BPF_K;
+    program.iter().any(|one| is_return(one.code) && one.k == USER_NOTIF)
 }
 
 /// The next call. EAGAIN: there is none; ENOENT: its caller is gone; ENOTCONN: nobody is under the filter any more.

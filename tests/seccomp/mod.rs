@@ -2,6 +2,7 @@
 
 #[path = "../../src/seccomp/interpreter.rs"]
 mod interpreter;
+mod notify;
 mod oracle;
 
 use crate::support::kernel::{Is, Kernel};
@@ -156,6 +157,34 @@ fn policy_within_another_is_loaded_only_if_nesting_is_allowed() {
         assert_eq!(guest.results(), format!("{step}: {answer}\n"), "{ended}");
         assert_eq!(ended.stderr.contains("is not loaded"), nesting.is_empty(), "{ended}");
     }
+}
+
+#[test]
+fn policy_holds_for_what_is_attached() {
+    if !available("policy_holds_for_what_is_attached") {
+        return;
+    }
+    let guest = under("attached", "2\ndenylist\ngetpriority errno 38\nno_such_call\n").config("lxc.no_new_privs = 1");
+    let running = guest.start("say up , forever");
+    guest.wait_said("up");
+    let step = call(libc::SYS_getpriority, &[]);
+    let attach = |options: &[&str]| {
+        let words: Vec<&str> = step.split(' ').collect();
+        let ended = guest.client("attach", &[options, &["--", "/init"], &words].concat());
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{ended}");
+        guest.results().lines().last().unwrap().to_owned()
+    };
+    assert_eq!(attach(&[]), format!("{step}: Function not implemented"));
+    assert_eq!(attach(&["--elevated-privileges=CAP"]), format!("{step}: Function not implemented"));
+    assert_eq!(attach(&["--elevated-privileges=LSM"]), format!("{step}: ok"));
+    // It goes by what stands in the file now; without it nobody knows.
+    fs::remove_file(guest.dir().join("policy")).unwrap();
+    let ended = guest.client("attach", &["--", "/init", "say", "no"]);
+    assert_eq!(ended.code, Some(1), "{ended}");
+    assert!(ended.stderr.contains("policy: No such file or directory"), "{ended}");
+    assert_eq!(guest.client("stop", &["-k"]).code, Some(0));
+    running.wait();
+    guest.assert_nothing_left();
 }
 
 #[test]
