@@ -1,6 +1,7 @@
 //! `start`: from a config on disk to a running init, a supervised life, and a clean end.
 
 use crate::android;
+use crate::cgroup::monitor::Monitor;
 use crate::cgroup::{self, find};
 use crate::config::own::Exhausted;
 use crate::config::{At, Config, ConsolePath, DEFAULT, LogLevel, Sources};
@@ -13,7 +14,7 @@ use crate::lsm;
 use crate::prepare::console::ConsoleSide;
 use crate::prepare::daemon::{self, Caller, Side};
 use crate::prepare::host::Host;
-use crate::prepare::lock::{self, Taken};
+use crate::prepare::lock::{self, Left, Taken};
 use crate::prepare::{inherited, notify, reboot_probe};
 use crate::rootfs;
 use crate::spawn::{self, Blueprint, Inside, Life, namespaces};
@@ -259,8 +260,8 @@ fn prepare_and_run<'t>(
     if config.isolation.monitor_unshare == Some(true) {
         unshare_mounts()?;
     }
-    let (lock, dead) = match lock::take(config.name, arena)? {
-        Taken::Ours { lock, dead } => (lock, dead),
+    let (lock, dead, left) = match lock::take(config.name, arena)? {
+        Taken::Ours { lock, dead, left } => (lock, dead, left),
         Taken::Busy => return Ok(already_running(config)),
     };
     let state = lock.directory();
@@ -287,12 +288,13 @@ fn prepare_and_run<'t>(
         environment.extend([c"LISTEN_PID=1", text(arena.format(format_args!("LISTEN_FDS={sockets}")))?]);
     }
     let caller_environment = caller_environment(arena)?;
-    let hierarchies: &'t find::Hierarchies<'t> = Box::leak(find_hierarchies(arena)?);
+    let hierarchies: &'t find::Hierarchies<'t> = Box::leak(hierarchies_for(config, arena)?);
     let environment_of_hooks = caller_environment.leak();
     let Some(mut host) = Host::open(config, lock, hierarchies, environment_of_hooks, source.mountpoint)? else {
         return Ok(already_running(config));
     };
-    clean_up_after_the_dead(&host, dead)?;
+    clean_up_after_the_dead(&host, dead, left)?;
+    let monitor = Monitor::enter(config, hierarchies, host.lock(), arena)?;
     let pidfile = pidfile.map(write_pidfile).transpose()?;
     let boot_arguments = android::boot_arguments::write(config, state)?;
     let mut side = ConsoleSide::open(config, caller.waits())?;
@@ -325,6 +327,7 @@ fn prepare_and_run<'t>(
     drop(pidfile);
     drop(side);
     drop(blueprint);
+    drop(monitor);
     host.leave();
     result
 }
@@ -345,7 +348,7 @@ fn run_container<'t>(
 ) -> Result<i32> {
     let mut lives = 0u32;
     loop {
-        let mut life = Life::new(host.hierarchies, host.config.name);
+        let mut life = Life::new(host.hierarchies, host.config.groups, lives > 0);
         let result = spawn::spawn(&mut life, blueprint, side, host).map(|()| {
             lives = lives.saturating_add(1);
             supervise::run(&mut life, side, host, caller)
@@ -504,10 +507,17 @@ pub fn find_hierarchies<'t>(arena: &Arena<'t>) -> Result<Box<find::Hierarchies<'
     Ok(found)
 }
 
+/// Those that a container uses, and where in them its groups are made.
+pub fn hierarchies_for<'t>(config: &Config<'t>, arena: &Arena<'t>) -> Result<Box<find::Hierarchies<'t>>> {
+    let mut found = find_hierarchies(arena)?;
+    cgroup::base::settle(&mut found, config, arena)?;
+    Ok(found)
+}
+
 /// A supervisor that was killed takes its container with it, but not its cgroups.
 #[inline(never)] // its frame would live as long as the container
-fn clean_up_after_the_dead(host: &Host<'_>, dead: Option<i32>) -> Result<()> {
-    let removed = cgroup::remove_stale(host.hierarchies, host.config.name)?;
+fn clean_up_after_the_dead(host: &Host<'_>, dead: Option<i32>, left: Vec<Left>) -> Result<()> {
+    let removed = cgroup::remove_stale(host.hierarchies, &host.config.groups, &left)?;
     match (dead, removed) {
         (Some(pid), _) => log::warn!("cleaned up after supervisor {pid}, which was killed: {removed} cgroups removed"),
         (None, 1..) => log::warn!("cleaned up {removed} cgroups that an earlier container left behind"),

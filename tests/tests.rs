@@ -13,6 +13,7 @@ mod attach;
 mod attach_terminal;
 mod autostart;
 mod backoff;
+mod cgroup_dir;
 mod cgroups;
 mod check;
 mod check_agrees;

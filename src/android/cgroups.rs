@@ -5,11 +5,10 @@
 //! there when the life began, and its `uid_N` and `pid_N`. A group with processes in it stays, whosever they are.
 
 use crate::cgroup::find::{Hierarchies, Hierarchy};
-use crate::cgroup::limit;
+use crate::cgroup::{limit, place};
 use crate::config::Config;
 use crate::limits;
 use crate::sys::fds::{self, open};
-use crate::text::PathText;
 use core::ffi::CStr;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
@@ -80,13 +79,13 @@ impl Before {
     }
 }
 
-/// Switches on every controller of v2 down to `lxc/`, so that the guest has them to pass on to its own groups; lmkd wants
+/// Switches on every controller of v2 for `group`, so that the guest has them to pass on to its own groups; lmkd wants
 /// memory's. What cannot be had (a controller that v1 has, cpu beside realtime tasks) the guest does without.
-pub fn delegate(hierarchy: &Hierarchy<'_>) {
-    let file = PathText::join(&[hierarchy.mountpoint.to_bytes(), b"/cgroup.controllers"]);
-    let words = file.ok().and_then(|file| limit::read(file.c()).ok()).unwrap_or_default();
+pub fn delegate(hierarchy: &Hierarchy<'_>, group: &CStr) {
+    let file = place::path_of(hierarchy, b"", b"/cgroup.controllers");
+    let words = file.and_then(|file| limit::read(file.c())).unwrap_or_default();
     for controller in words.split(|byte| *byte == b' ').filter(|word| !word.is_empty()) {
-        let _ = limit::enable(hierarchy, controller);
+        let _ = limit::enable(hierarchy, group, controller);
     }
 }
 

@@ -5,7 +5,7 @@ use crate::text::{Arena, Full};
 use core::ffi::CStr;
 
 /// One mounted hierarchy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Hierarchy<'t> {
     /// Where it is mounted.
     pub mountpoint: &'t CStr,
@@ -17,6 +17,14 @@ pub struct Hierarchy<'t> {
     pub device: u64,
     /// Mounted with `noprefix` (Android's cpuset): files are `cpus`, not `cpuset.cpus`.
     pub noprefix: bool,
+    /// Which group of the hierarchy is mounted there: `/` but in a bind mount or another cgroup namespace.
+    pub root: &'t CStr,
+    /// The directory is another user's.
+    pub foreign: bool,
+    /// The group that this process was in when it started, below the mount point: empty or `/user.slice/x`.
+    pub own: &'t CStr,
+    /// Below which group ours are made: none, or `own`.
+    pub base: &'t CStr,
 }
 
 impl Hierarchy<'_> {
@@ -69,6 +77,7 @@ pub fn take_line<'t>(line: &[u8], found: &mut Hierarchies<'t>, arena: &Arena<'t>
         let home = b"/sys/fs/cgroup";
         if !known.mountpoint.to_bytes().starts_with(home) && place.starts_with(home) {
             known.mountpoint = arena.copy(place)?;
+            known.root = arena.copy(mount.root)?;
         }
         return Ok(());
     }
@@ -95,12 +104,15 @@ pub fn take_line<'t>(line: &[u8], found: &mut Hierarchies<'t>, arena: &Arena<'t>
         v2: mount.v2,
         device: mount.device,
         noprefix,
+        root: arena.copy(mount.root)?,
+        ..Hierarchy::default()
     };
     found.push(hierarchy).map_err(|_| Problem::TooMany)
 }
 
 struct MountLine<'a> {
     device: u64,
+    root: &'a [u8],
     mountpoint: &'a [u8],
     v2: bool,
     options: &'a [u8],
@@ -121,9 +133,10 @@ fn parse_line(line: &[u8]) -> Option<MountLine<'_>> {
     let colon = memchr::memchr(b':', device)?;
     let major = crate::text::number(device.get(..colon)?)?;
     let minor = crate::text::number(device.get(colon + 1..)?)?;
-    let mountpoint = fields.nth(1)?;
+    let root = fields.next()?;
+    let mountpoint = fields.next()?;
     let device = nix::sys::stat::makedev(major as _, minor as _) as u64;
-    Some(MountLine { device, mountpoint, v2, options })
+    Some(MountLine { device, root, mountpoint, v2, options })
 }
 
 /// Decodes the kernel's `\040` escapes.
@@ -199,8 +212,8 @@ mod tests {
 
     #[test]
     fn cgroup_line_belongs_to_its_hierarchy_only() {
-        let v1 = Hierarchy { mountpoint: c"/c", controllers: c"cpu,cpuacct", v2: false, device: 1, noprefix: false };
-        let v2 = Hierarchy { mountpoint: c"/u", controllers: c"", v2: true, device: 2, noprefix: false };
+        let v1 = Hierarchy { mountpoint: c"/c", controllers: c"cpu,cpuacct", ..Hierarchy::default() };
+        let v2 = Hierarchy { mountpoint: c"/u", v2: true, device: 2, ..Hierarchy::default() };
         assert_eq!(path_in(b"4:cpuacct,cpu:/lxc/a:b", &v1), Some(&b"/lxc/a:b"[..]));
         assert_eq!(path_in(b"4:cpuset:/lxc/a", &v1), None);
         assert_eq!(path_in(b"0::/lxc/a", &v2), Some(&b"/lxc/a"[..]));

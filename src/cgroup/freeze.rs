@@ -1,16 +1,16 @@
 //! Freezing a whole container: `cgroup.freeze` of v2 (Linux 5.2), else `freezer.state` of v1.
 
 use super::find::{Hierarchies, Hierarchy};
-use super::{PARENT, limit};
-use crate::text::PathText;
+use super::limit;
+use super::place::path_of;
 use core::ffi::CStr;
 use nix::errno::Errno;
 
-/// Begins to freeze or to thaw container `name`. It is done when `is_frozen` says so.
+/// Begins to freeze or to thaw the group at `place`. It is done when `is_frozen` says so.
 ///
 /// # Errors
 /// EOPNOTSUPP: no hierarchy of this host can freeze; else what the write gave.
-pub fn set(hierarchies: &Hierarchies<'_>, name: &CStr, frozen: bool) -> nix::Result<()> {
+pub fn set(hierarchies: &Hierarchies<'_>, place: &CStr, frozen: bool) -> nix::Result<()> {
     let mut found = Err(Errno::EOPNOTSUPP);
     for hierarchy in by_preference(hierarchies) {
         let (file, value): (&[u8], &[u8]) = match (hierarchy.v2, frozen) {
@@ -19,7 +19,7 @@ pub fn set(hierarchies: &Hierarchies<'_>, name: &CStr, frozen: bool) -> nix::Res
             (false, true) => (b"/freezer.state", b"FROZEN"),
             (false, false) => (b"/freezer.state", b"THAWED"),
         };
-        match limit::write_file(path(hierarchy, name, file)?.c(), value) {
+        match limit::write_file(path_of(hierarchy, place.to_bytes(), file)?.c(), value) {
             // This hierarchy has no such file, or not this container.
             Err(Errno::ENOENT) => {}
             // One freezes; but whatever somebody froze is thawed.
@@ -31,11 +31,11 @@ pub fn set(hierarchies: &Hierarchies<'_>, name: &CStr, frozen: bool) -> nix::Res
 }
 
 /// Whether the container is frozen, whoever did it.
-pub fn is_frozen(hierarchies: &Hierarchies<'_>, name: &CStr) -> bool {
+pub fn is_frozen(hierarchies: &Hierarchies<'_>, place: &CStr) -> bool {
     by_preference(hierarchies).any(|hierarchy| {
         let (file, mark): (&[u8], &[u8]) =
             if hierarchy.v2 { (b"/cgroup.events", b"frozen 1") } else { (b"/freezer.state", b"FROZEN") };
-        path(hierarchy, name, file)
+        path_of(hierarchy, place.to_bytes(), file)
             .and_then(|path| limit::read(path.c()))
             .is_ok_and(|text| memchr::memmem::find(&text, mark).is_some())
     })
@@ -45,8 +45,4 @@ pub fn is_frozen(hierarchies: &Hierarchies<'_>, name: &CStr) -> bool {
 fn by_preference<'h, 't>(hierarchies: &'h Hierarchies<'t>) -> impl Iterator<Item = &'h Hierarchy<'t>> {
     let v2 = hierarchies.iter().filter(|hierarchy| hierarchy.v2);
     v2.chain(hierarchies.iter().filter(|hierarchy| hierarchy.has(b"freezer")))
-}
-
-fn path(hierarchy: &Hierarchy<'_>, name: &CStr, file: &[u8]) -> nix::Result<PathText> {
-    PathText::join(&[hierarchy.mountpoint.to_bytes(), PARENT, name.to_bytes(), file]).map_err(|_| Errno::ENAMETOOLONG)
 }

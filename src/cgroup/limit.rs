@@ -1,7 +1,7 @@
 //! `lxc.cgroup.*` and `lxc.cgroup2.*`: every configured limit is in force, or the start is refused.
 
 use super::find::{Hierarchies, Hierarchy};
-use super::{PARENT, devices};
+use super::{HINT, devices, place};
 use crate::config::{CgroupSetting, Config};
 use crate::error::{Error, Result};
 use crate::sys::fds::open;
@@ -101,27 +101,36 @@ fn put(config: &Config<'_>, setting: &CgroupSetting<'_>, hierarchy: &Hierarchy<'
             ),
         )
     };
-    let mountpoint = hierarchy.mountpoint.to_bytes();
     let file = setting.file.to_bytes();
-    let long = |_| refuse(Errno::ENAMETOOLONG);
-    let own = PathText::join(&[mountpoint, PARENT, config.name.to_bytes(), b"/", file]).map_err(long)?;
-    let parent = PathText::join(&[mountpoint, b"/lxc/", file]).map_err(long)?;
+    let slashed = PathText::<64>::of(&[b"/", file]).map_err(|_| refuse(Errno::ENAMETOOLONG))?;
+    let slashed = slashed.c().to_bytes();
+    let limit = config.groups.limit;
+    let own = place::path_of(hierarchy, limit.to_bytes(), slashed).map_err(refuse)?;
     if !setting.v2 && file == b"cpu.rt_runtime_us" {
-        raise_parent_rt(parent.c(), setting.value).map_err(refuse)?;
+        // A child's realtime budget must fit into its parent's, which is 0 in a new one: the outermost first.
+        for parent in place::way(limit).filter(|one| !one.is_empty() && one.len() < limit.count_bytes()) {
+            let parent = place::path_of(hierarchy, parent, slashed).map_err(refuse)?;
+            raise_rt(parent.c(), setting.value).map_err(refuse)?;
+        }
         return write_rt(own.c(), setting.value.to_bytes()).map_err(refuse);
     }
     match write_file(own.c(), setting.value.to_bytes()) {
         // A v2 controller that nobody has switched on for this branch yet shows as a file that is not there.
         Err(Errno::ENOENT) if setting.v2 => {
-            enable(hierarchy, controller(setting)).map_err(refuse)?;
+            let words = controller(setting);
+            enable(hierarchy, config.groups.container, words).map_err(|errno| match errno {
+                Errno::ENOENT | Errno::EACCES if !hierarchy.base.is_empty() || hierarchy.foreign => {
+                    refuse(errno).with_suffix(HINT)
+                }
+                errno => refuse(errno),
+            })?;
             write_file(own.c(), setting.value.to_bytes()).map_err(refuse)
         }
         other => other.map_err(refuse),
     }
 }
 
-/// A child's realtime budget must fit into its parent's, which is 0 in a new `lxc/`: the parent first.
-fn raise_parent_rt(parent: &CStr, wanted: &CStr) -> core::result::Result<(), Errno> {
+fn raise_rt(parent: &CStr, wanted: &CStr) -> core::result::Result<(), Errno> {
     let has = number(&read(parent)?).unwrap_or(0);
     match number(wanted.to_bytes()) {
         Some(wants) if wants > has => write_file(parent, wanted.to_bytes()),
@@ -141,11 +150,11 @@ fn write_rt(path: &CStr, value: &[u8]) -> core::result::Result<(), Errno> {
     Err(Errno::EINVAL)
 }
 
-/// Switches one v2 controller on from the root to `lxc/`.
-pub fn enable(hierarchy: &Hierarchy<'_>, controller: &[u8]) -> core::result::Result<(), Errno> {
-    for level in [&b"/cgroup.subtree_control"[..], b"/lxc/cgroup.subtree_control"] {
-        let file = PathText::join(&[hierarchy.mountpoint.to_bytes(), level]).map_err(|_| Errno::ENAMETOOLONG)?;
-        let word = PathText::join(&[b"+", controller]).map_err(|_| Errno::ENAMETOOLONG)?;
+/// Switches one v2 controller on for a group, from the base down to its parent.
+pub fn enable(hierarchy: &Hierarchy<'_>, group: &CStr, controller: &[u8]) -> core::result::Result<(), Errno> {
+    let word = PathText::<64>::of(&[b"+", controller]).map_err(|_| Errno::ENAMETOOLONG)?;
+    for level in place::way(group).filter(|level| level.len() < group.count_bytes()) {
+        let file = place::path_of(hierarchy, level, b"/cgroup.subtree_control")?;
         write_file(file.c(), word.c().to_bytes())?;
     }
     Ok(())

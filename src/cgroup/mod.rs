@@ -1,16 +1,20 @@
-//! The container's cgroups: exactly `lxc/NAME` in every usable hierarchy, v1, v2 and hybrid.
+//! The container's cgroups: exactly `lxc/NAME` in every usable hierarchy, v1, v2 and hybrid, unless the config places them
+//! elsewhere (`config::groups`).
 //!
-//! * `find` reads which hierarchies there are, `delegate` gives groups to a container with ids of its own, `limits` writes `lxc.cgroup.*`, `devices` compiles the v2 device list,
-//!   `freeze` freezes and thaws, `remove` empties and removes directories.
+//! * `find` reads which hierarchies there are, `base` which of them are used and below which group, `place` makes the way to
+//!   a group, `delegate` gives groups to a container with ids of its own, `limits` writes `lxc.cgroup.*`, `devices` compiles
+//!   the v2 device list, `freeze` freezes and thaws, `remove` empties and removes directories.
 //! * The child joins v1 by writing "0" to inherited `tasks` descriptors: a single thread that moves itself needs no
 //!   kernel-wide lock, while moving a pid through `cgroup.procs` waits 7-12 ms for a grace period. v2 is joined by being
 //!   born there (CLONE_INTO_CGROUP), or by writing "0" to `cgroup.procs` on older kernels.
-//! * The supervisor itself is never moved.
+//! * The supervisor itself is not moved, but where `monitor` says so.
 
 use crate::android;
 use crate::config::Config;
+use crate::config::groups::Groups;
 use crate::error::{Error, Result};
 use crate::limits;
+use crate::prepare::lock::{Left, Lock};
 use crate::sys::fds::open;
 use crate::text::{PathText, shown};
 use core::ffi::CStr;
@@ -18,131 +22,105 @@ use find::{Hierarchies, Hierarchy};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::{Mode, stat};
-use nix::unistd::{mkdir, write};
+use nix::unistd::{geteuid, write};
+use place::{Whose, path};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+pub mod base;
 #[cfg(feature = "idmap")]
 mod delegate;
 pub mod devices;
 pub mod find;
 pub mod freeze;
 pub mod limit;
+pub mod monitor;
+pub mod place;
 pub mod remove;
-
-/// What stands between the hierarchy's mount point and the container's name.
-pub const PARENT: &[u8] = b"/lxc/";
 
 /// Checks that each hierarchy is really visible and drops the ones that another mount hides.
 pub fn usable(found: &mut Hierarchies<'_>) {
+    let me = geteuid().as_raw();
     found.retain(|hierarchy| stat(hierarchy.mountpoint).is_ok_and(|stat| stat.st_dev == hierarchy.device));
+    for hierarchy in found {
+        hierarchy.foreign = stat(hierarchy.mountpoint).is_ok_and(|stat| stat.st_uid != me);
+    }
 }
 
-/// The path of the container's directory in one hierarchy, with `file` behind it (`"/tasks"` or nothing).
-fn path(hierarchy: &Hierarchy<'_>, name: &CStr, file: &[u8]) -> Result<PathText> {
-    PathText::join(&[hierarchy.mountpoint.to_bytes(), PARENT, name.to_bytes(), file])
-        .map_err(|_| Error::new("cgroup", format_args!("path of {} is too long", shown(name))))
-}
-
-/// Opens the container's directory in one hierarchy, for clients (O_PATH).
+/// Opens a group in one hierarchy, for clients (O_PATH).
 ///
 /// # Errors
-/// ENOENT: it has none there.
-pub fn directory(hierarchy: &Hierarchy<'_>, name: &CStr) -> nix::Result<OwnedFd> {
-    let path = PathText::join(&[hierarchy.mountpoint.to_bytes(), PARENT, name.to_bytes()]);
-    open(path.map_err(|_| Errno::ENAMETOOLONG)?.c(), OFlag::O_PATH | OFlag::O_DIRECTORY, Mode::empty())
+/// ENOENT: there is none.
+pub fn directory(hierarchy: &Hierarchy<'_>, place: &CStr) -> nix::Result<OwnedFd> {
+    let path = place::path_of(hierarchy, place.to_bytes(), b"")?;
+    open(path.c(), OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
 }
 
 /// One hierarchy's part of a group.
 struct Member {
-    /// Opened for the child: `tasks` of v1, `cgroup.procs` of v2.
-    entrance: OwnedFd,
-    /// The directory, for CLONE_INTO_CGROUP and device programs; only v2.
+    /// Opened for the child: `tasks` of v1, `cgroup.procs` of v2; of init's own group.
+    entrance: Option<OwnedFd>,
+    /// init's group, for CLONE_INTO_CGROUP; only v2.
     directory: Option<OwnedFd>,
-    /// We made `lxc/`, so we remove it.
-    made_parent: bool,
+    /// The group with the limits, for device programs; only v2, and only if it is another one.
+    outer: Option<OwnedFd>,
+    /// How many groups on the way are ours to remove.
+    made: u8,
 }
 
 /// The container's directories for one life.
 #[must_use = "a group is removed by `remove`"]
 pub struct Group<'h, 't> {
     hierarchies: &'h Hierarchies<'t>,
-    name: &'t CStr,
+    groups: Groups<'t>,
+    /// An earlier life had the same directories.
+    again: bool,
     /// By the index of the hierarchy; None where this host does not let us make a directory.
     members: heapless::Vec<Option<Member>, { limits::HIERARCHIES }>,
 }
 
 impl<'h, 't> Group<'h, 't> {
-    /// A group of which nothing exists yet.
-    pub fn new(hierarchies: &'h Hierarchies<'t>, name: &'t CStr) -> Self {
-        Group { hierarchies, name, members: heapless::Vec::new() }
+    /// A group of which nothing exists yet. `again`: one of ours did before.
+    pub fn new(hierarchies: &'h Hierarchies<'t>, groups: Groups<'t>, again: bool) -> Self {
+        Group { hierarchies, groups, again, members: heapless::Vec::new() }
     }
 
     /// Makes the directories and applies every limit but the device lists.
-    pub fn create(&mut self, config: &Config<'_>) -> Result<()> {
+    pub fn create(&mut self, config: &Config<'_>, lock: &Lock<'_>) -> Result<()> {
         limit::check(config, self.hierarchies)?;
+        // What could not be removed after the last life is still ours.
+        let whose = if self.groups.own || self.again { Whose::Named } else { Whose::New };
         for hierarchy in self.hierarchies {
-            let member = match self.make(hierarchy) {
-                Ok(made_parent) => {
-                    if hierarchy.has(b"cpuset") {
-                        inherit_cpuset(hierarchy, self.name)?;
-                    }
-                    if hierarchy.v2 && config.own.android {
-                        android::cgroups::delegate(hierarchy);
-                    }
-                    Some(self.enter_later(hierarchy, made_parent)?)
-                }
+            let usual = self.groups.usual && hierarchy.base.is_empty();
+            if !usual && !self.again {
+                place::note(hierarchy, self.groups.limit, whose, lock)?;
+            }
+            let member = match place::make(hierarchy, self.groups.limit, whose) {
+                Ok(made) => Some(Member { entrance: None, directory: None, outer: None, made }),
                 // Mounted read-only, or not ours to write: the container does without, unless its config needs it, which
                 // `limit::apply` then says.
                 Err(error) if error.errno().is_some_and(|errno| does_without(hierarchy, errno)) => {
-                    log::warn!("{error}: the container gets no group there");
+                    let hint = if hierarchy.foreign { HINT } else { "" };
+                    log::warn!("{error}: the container gets no group there{hint}");
                     None
                 }
                 Err(error) => return Err(error),
             };
+            let there = member.is_some();
             let _ = self.members.push(member);
-        }
-        limit::apply(config, self.hierarchies)
-    }
-
-    fn make(&self, hierarchy: &Hierarchy<'_>) -> Result<bool> {
-        let mode = Mode::from_bits_truncate(0o755);
-        let own = path(hierarchy, self.name, b"")?;
-        let parent = PathText::join(&[hierarchy.mountpoint.to_bytes(), b"/lxc"])
-            .map_err(|_| Error::new("cgroup", format_args!("{}: path too long", shown(hierarchy.mountpoint))))?;
-        let mut made_parent = false;
-        // Another container's end may remove `lxc/` between our two calls: then once more.
-        for _ in 0..8 {
-            match mkdir(own.c(), mode) {
-                // A directory without a supervisor is one that a pre-start hook made for us: adopted as it is.
-                Ok(()) | Err(Errno::EEXIST) => return Ok(made_parent),
-                Err(Errno::ENOENT) => match mkdir(parent.c(), mode) {
-                    Ok(()) => made_parent = true,
-                    Err(Errno::EEXIST) => {}
-                    Err(errno) => return Err(failed("mkdir", &parent, errno)),
-                },
-                Err(errno) => {
-                    if made_parent {
-                        let _ = remove::rmdir(parent.c());
-                    }
-                    return Err(failed("mkdir", &own, errno));
-                }
+            if there && hierarchy.has(b"cpuset") {
+                inherit_cpuset(hierarchy, self.groups.limit)?;
+            }
+            if there && hierarchy.v2 && config.own.android {
+                android::cgroups::delegate(hierarchy, self.groups.container);
             }
         }
-        Err(failed("mkdir", &own, Errno::ENOENT))
-    }
-
-    fn enter_later(&self, hierarchy: &Hierarchy<'_>, made_parent: bool) -> Result<Member> {
-        let file = path(hierarchy, self.name, if hierarchy.v2 { b"/cgroup.procs" } else { b"/tasks" })?;
-        let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC;
-        let entrance = open(file.c(), flags, Mode::empty()).map_err(|errno| failed("open", &file, errno))?;
-        let directory = if hierarchy.v2 {
-            let place = path(hierarchy, self.name, b"")?;
-            let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-            Some(open(place.c(), flags, Mode::empty()).map_err(|errno| failed("open", &place, errno))?)
-        } else {
-            None
-        };
-        Ok(Member { entrance, directory, made_parent })
+        limit::apply(config, self.hierarchies)?;
+        for (hierarchy, member) in self.hierarchies.iter().zip(&mut self.members) {
+            if let Some(member) = member {
+                furnish(hierarchy, &self.groups, member)?;
+            }
+        }
+        Ok(())
     }
 
     /// There is a directory of the container's in some hierarchy.
@@ -152,14 +130,14 @@ impl<'h, 't> Group<'h, 't> {
 
     /// Ends everything inside. Where init is process 1 of a pid namespace its end does that.
     pub fn kill(&self) {
-        for hierarchy in self.hierarchies {
-            if let Ok(own) = path(hierarchy, self.name, b"") {
+        for (hierarchy, _) in self.hierarchies.iter().zip(&self.members).filter(|(_, member)| member.is_some()) {
+            if let Ok(own) = path(hierarchy, self.groups.limit, b"") {
                 remove::kill_tree(own.c(), hierarchy.v2);
             }
         }
     }
 
-    /// The v2 directory, where there is one.
+    /// init's v2 directory, where there is one.
     pub fn v2_directory(&self) -> Option<BorrowedFd<'_>> {
         self.members.iter().flatten().find_map(|member| member.directory.as_ref()).map(AsFd::as_fd)
     }
@@ -171,7 +149,9 @@ impl<'h, 't> Group<'h, 't> {
             if member.directory.is_some() && born_in_v2 {
                 continue;
             }
-            write(&member.entrance, b"0").map_err(|errno| (index, errno))?;
+            if let Some(entrance) = &member.entrance {
+                write(entrance, b"0").map_err(|errno| (index, errno))?;
+            }
         }
         Ok(())
     }
@@ -184,7 +164,7 @@ impl<'h, 't> Group<'h, 't> {
         };
         let members = self.hierarchies.iter().zip(&self.members).filter(|(_, member)| member.is_some());
         members.map(|(hierarchy, _)| hierarchy).try_for_each(|hierarchy| {
-            let opened = directory(hierarchy, self.name)
+            let opened = directory(hierarchy, self.groups.container)
                 .map_err(|errno| Error::os("cgroup", errno, format_args!("{}", shown(hierarchy.mountpoint))))?;
             delegate::give(hierarchy, opened.as_fd(), uid, gid)
         })
@@ -192,7 +172,8 @@ impl<'h, 't> Group<'h, 't> {
 
     /// The second pass, when the child has made its nodes: device lists.
     pub fn limit_devices(&self, config: &Config<'_>, in_force: &mut devices::InForce) -> Result<()> {
-        limit::apply_devices(config, self.hierarchies, self.v2_directory(), in_force)
+        let outer = self.members.iter().flatten().find_map(|member| member.outer.as_ref()).map(AsFd::as_fd);
+        limit::apply_devices(config, self.hierarchies, outer.or(self.v2_directory()), in_force)
     }
 
     /// Closes what only the start needed.
@@ -200,6 +181,7 @@ impl<'h, 't> Group<'h, 't> {
         // The directories stay; `remove` knows them by path.
         for member in self.members.iter_mut().flatten() {
             member.directory = None;
+            member.outer = None;
         }
     }
 
@@ -211,21 +193,48 @@ impl<'h, 't> Group<'h, 't> {
     /// Kills what is left inside and removes the directories. What cannot be removed is logged, not forgotten in silence.
     pub fn remove(self) {
         for (index, hierarchy) in self.hierarchies.iter().enumerate() {
-            if matches!(self.members.get(index), Some(None)) {
-                continue;
-            }
-            let Ok(own) = path(hierarchy, self.name, b"") else { continue };
+            let made = match self.members.get(index) {
+                Some(Some(member)) => member.made,
+                // What a hook made for us, of which we came to nothing.
+                None if self.groups.own => 0,
+                _ => continue,
+            };
+            let Ok(own) = path(hierarchy, self.groups.limit, b"") else { continue };
             if let Err(errno) = remove::remove_tree(own.c(), hierarchy.v2)
                 && errno != Errno::ENOENT
             {
                 log::warn!("cgroup {} stays: {}", shown(own.c()), errno.desc());
             }
-            if self.members.get(index).and_then(Option::as_ref).is_some_and(|member| member.made_parent) {
-                remove_parent(hierarchy);
-            }
+            place::remove_parents(hierarchy, self.groups.limit, made);
         }
     }
 }
+
+/// init's group, below the one that has its limits by now, and the ways into it.
+fn furnish(hierarchy: &Hierarchy<'_>, groups: &Groups<'_>, member: &mut Member) -> Result<()> {
+    let inner = groups.container != groups.limit;
+    if inner {
+        place::make(hierarchy, groups.container, Whose::Named)?;
+    }
+    if inner && hierarchy.has(b"cpuset") {
+        inherit_cpuset(hierarchy, groups.container)?;
+    }
+    let open_in = |place, file: &[u8], flags| {
+        let file = path(hierarchy, place, file)?;
+        open(file.c(), flags | OFlag::O_CLOEXEC, Mode::empty()).map_err(|errno| failed("open", &file, errno))
+    };
+    let entrance: &[u8] = if hierarchy.v2 { b"/cgroup.procs" } else { b"/tasks" };
+    member.entrance = Some(open_in(groups.container, entrance, OFlag::O_WRONLY)?);
+    if hierarchy.v2 {
+        let directory = OFlag::O_PATH | OFlag::O_DIRECTORY;
+        member.directory = Some(open_in(groups.container, b"", directory)?);
+        member.outer = if inner { Some(open_in(groups.limit, b"", directory)?) } else { None };
+    }
+    Ok(())
+}
+
+/// What helps a user who has no group of his own.
+pub const HINT: &str = " (delegate one to this user, as systemd-run --user --scope -p Delegate=yes does)";
 
 /// Whether a container does without a group where mkdir(2) gives this errno: it is not ours to make, or the hierarchy is
 /// schedtune's, which has groups of one level only.
@@ -237,44 +246,63 @@ fn does_without(hierarchy: &Hierarchy<'_>, errno: Errno) -> bool {
     }
 }
 
-/// Removes `lxc/` if it is empty; another container's is not.
-fn remove_parent(hierarchy: &Hierarchy<'_>) {
-    if let Ok(parent) = PathText::join(&[hierarchy.mountpoint.to_bytes(), b"/lxc"]) {
-        let _ = remove::rmdir(parent.c());
-    }
-}
-
 /// Removes what a dead supervisor of the same name left behind. How many directories there were.
 ///
 /// The caller holds the lock of this name, so nobody who is alive owns them.
-pub fn remove_stale(hierarchies: &Hierarchies<'_>, name: &CStr) -> Result<usize> {
+pub fn remove_stale(hierarchies: &Hierarchies<'_>, groups: &Groups<'_>, left: &[Left]) -> Result<usize> {
     let mut removed = 0;
-    for hierarchy in hierarchies {
-        let own = path(hierarchy, name, b"")?;
-        match remove::remove_tree(own.c(), hierarchy.v2) {
-            Ok(()) => removed += 1,
-            // Nothing there, or nothing that could ever have been ours.
-            Err(Errno::ENOENT | Errno::ENOTDIR | Errno::EROFS | Errno::EACCES | Errno::EPERM) => {}
-            Err(errno) => return Err(failed("remove the stale", &own, errno)),
+    for Left { path, parents, whole } in left {
+        // Only what is inside a hierarchy that is still mounted.
+        let inside = |one: &&Hierarchy<'_>| {
+            let below = path.to_bytes().strip_prefix(one.mountpoint.to_bytes());
+            below.is_some_and(|below| below.starts_with(b"/"))
+        };
+        let Some(hierarchy) = hierarchies.iter().find(inside) else { continue };
+        removed += take_away(path, hierarchy.v2, *whole)?;
+        let steps = path.to_bytes().rsplitn(usize::from(*parents) + 2, |byte| *byte == b'/');
+        let mut rest = path.to_bytes();
+        for step in steps.take(usize::from(*parents)) {
+            rest = rest.get(..rest.len().saturating_sub(step.len() + 1)).unwrap_or_default();
+            match PathText::join(&[rest]).map(|parent| remove::rmdir(parent.c())) {
+                Ok(Ok(()) | Err(Errno::ENOENT)) => {}
+                _ => break,
+            }
         }
     }
-    if removed > 0 {
-        hierarchies.iter().for_each(remove_parent);
+    if !groups.own {
+        // Whoever's that is.
+        return Ok(removed);
     }
-    Ok(removed)
+    let mut named = 0;
+    for hierarchy in hierarchies {
+        named += take_away(path(hierarchy, groups.limit, b"")?.c(), hierarchy.v2, true)?;
+    }
+    if named > 0 && groups.usual {
+        hierarchies.iter().for_each(|hierarchy| place::remove_parents(hierarchy, groups.limit, 1));
+    }
+    Ok(removed + named)
+}
+
+/// Removes one group, with everything in it or only if it is empty. 1 if it was there.
+fn take_away(path: &CStr, v2: bool, whole: bool) -> Result<usize> {
+    match if whole { remove::remove_tree(path, v2) } else { remove::rmdir(path) } {
+        Ok(()) => Ok(1),
+        // Nothing there, or nothing that could ever have been ours.
+        Err(Errno::ENOENT | Errno::ENOTDIR | Errno::EROFS | Errno::EACCES | Errno::EPERM) => Ok(0),
+        Err(_) if !whole => Ok(0),
+        Err(errno) => Err(Error::os("cgroup", errno, format_args!("remove the stale {}", shown(path)))),
+    }
 }
 
 /// A new cpuset directory has no CPUs and no memory nodes, and refuses every task; it gets its parent's, level by level.
-fn inherit_cpuset(hierarchy: &Hierarchy<'_>, name: &CStr) -> Result<()> {
-    let mountpoint = hierarchy.mountpoint.to_bytes();
-    for base in [&b"cpus"[..], b"mems"] {
-        let prefix: &[u8] = if hierarchy.noprefix { b"" } else { b"cpuset." };
+fn inherit_cpuset(hierarchy: &Hierarchy<'_>, place: &CStr) -> Result<()> {
+    let files: [&[u8]; 2] = if hierarchy.noprefix { [b"/cpus", b"/mems"] } else { [b"/cpuset.cpus", b"/cpuset.mems"] };
+    for base in files {
         let mut inherited = limit::Value::new();
-        for level in [&[mountpoint, b"/"][..], &[mountpoint, b"/lxc/"], &[mountpoint, PARENT, name.to_bytes(), b"/"]] {
-            let mut file = PathText::join(level).map_err(|_| Error::new("cgroup", format_args!("path too long")))?;
-            if file.push(prefix).and_then(|()| file.push(base)).is_err() {
-                return Err(Error::new("cgroup", format_args!("{}: path too long", shown(hierarchy.mountpoint))));
-            }
+        for level in place::way(place) {
+            let file = place::path_of(hierarchy, level, base);
+            let file =
+                file.map_err(|errno| Error::os("cgroup", errno, format_args!("{}", shown(hierarchy.mountpoint))))?;
             let value = limit::read(file.c()).map_err(|errno| failed("read", &file, errno))?;
             if value.is_empty() && !inherited.is_empty() {
                 limit::write_file(file.c(), &inherited).map_err(|errno| failed("write", &file, errno))?;
@@ -296,7 +324,7 @@ mod tests {
 
     #[test]
     fn does_without_only_where_groups_are_not_ours_or_only_one_level() {
-        let with = |controllers| Hierarchy { mountpoint: c"/x", controllers, v2: false, device: 0, noprefix: false };
+        let with = |controllers| Hierarchy { mountpoint: c"/x", controllers, ..Hierarchy::default() };
         for errno in [Errno::ENOMEM, Errno::ENOSPC] {
             assert!(does_without(&with(c"schedtune"), errno));
             assert!(!does_without(&with(c"cpuset"), errno));

@@ -2,7 +2,7 @@
 
 use super::{Findings, Verdict, machine};
 use crate::cgroup::find::{Hierarchies, Hierarchy};
-use crate::cgroup::limit;
+use crate::cgroup::{limit, place};
 use crate::config::{CgroupSetting, Config};
 use crate::text::shown;
 use nix::unistd::{AccessFlags, access};
@@ -31,7 +31,8 @@ pub fn judge(config: &Config<'_>, hierarchies: &Hierarchies<'_>, findings: &mut 
     }
     findings.add(Verdict::Ok, "cgroups", format_args!("{layout}:{places}"));
     for one in hierarchies {
-        if let Err(errno) = access(one.mountpoint, AccessFlags::W_OK) {
+        let base = place::path_of(one, b"", b"").and_then(|base| access(base.c(), AccessFlags::W_OK));
+        if let Err(errno) = base {
             let needed = config.cgroup.iter().any(|setting| is_home(setting, one));
             findings.add(
                 if needed { Verdict::Fail } else { Verdict::Warn },

@@ -1,8 +1,10 @@
 //! From files and `-s` options to one `Config`: reads, follows `lxc.include`, applies the table, checks the whole.
 
+use super::groups::{self, Groups};
 use super::keys::{self, Given, Kind};
+use super::lxcpath::lxc_conf;
 use super::values::Fault;
-use super::{At, COMMAND_LINE, CgroupAccess, Config, DEFAULT, NicType, NotBuilt, Origin, RootfsKind, lex, mounts};
+use super::{At, COMMAND_LINE, CgroupAccess, Config, NicType, NotBuilt, Origin, RootfsKind, lex, mounts};
 use crate::error::Error;
 use crate::limits;
 use crate::text::{Arena, PathText, Shown, shown};
@@ -344,6 +346,19 @@ fn finish<'t>(config: &mut Config<'t>, arena: &Arena<'t>) -> Result<()> {
         let kept = config.caps.keep.unwrap_or(!config.caps.drop) & admin != 0;
         cgroup.access = if kept { CgroupAccess::Rw } else { CgroupAccess::Mixed };
     }
+    if let Some((key, at, why)) = groups::no_path(config) {
+        return Err(error(format_args!("{}: {}: {why}", config.place(at), shown(key))));
+    }
+    // The pattern is asked for only where it counts.
+    let pattern = match config.isolation.cgroup_dir.or(config.isolation.cgroup_container) {
+        None => lxc_conf("lxc.cgroup.pattern"),
+        Some(_) => None,
+    };
+    if pattern.as_ref().is_some_and(|pattern| !groups::is_pattern(pattern)) {
+        return Err(error(format_args!("lxc.cgroup.pattern of the system's lxc.conf: {}", groups::PLAIN)));
+    }
+    let groups = Groups::of(config, pattern.as_deref(), arena).map_err(|_| text_full())?;
+    config.groups = groups;
     not_built(config, arena).map_err(|_| text_full())
 }
 
@@ -371,19 +386,9 @@ fn not_built<'t>(config: &mut Config<'t>, arena: &Arena<'t>) -> Result<(), crate
     for (key, value) in [
         (c"lxc.seccomp.profile", isolation.seccomp.filter(|_| !cfg!(feature = "seccomp"))),
         (c"lxc.seccomp.notify.proxy", isolation.seccomp_proxy),
-        (c"lxc.cgroup.dir", isolation.cgroup_dir),
-        (c"lxc.cgroup.dir.monitor", isolation.cgroup_monitor),
-        (c"lxc.cgroup.dir.monitor.pivot", isolation.cgroup_monitor_pivot),
-        (c"lxc.cgroup.dir.container", isolation.cgroup_container),
-        (c"lxc.cgroup.dir.container.inner", isolation.cgroup_inner),
     ] {
         if let Some(value) = value {
             note(key, value.at);
-        }
-    }
-    for (key, value) in [(c"lxc.cgroup.relative", isolation.cgroup_relative)] {
-        if value == Some(true) {
-            note(key, DEFAULT);
         }
     }
     #[cfg(not(feature = "idmap"))]

@@ -17,6 +17,7 @@ use core::ffi::CStr;
 pub use list::List;
 pub use lxcpath::{default_lxcpath, lxc_conf};
 
+pub mod groups;
 pub mod include;
 pub mod isolation;
 pub mod keys;
@@ -678,6 +679,8 @@ pub struct Config<'t> {
     pub own: own::Own<'t>,
     /// What sets it apart from the host.
     pub isolation: isolation::Isolation<'t>,
+    /// Where its cgroups are.
+    pub groups: groups::Groups<'t>,
 }
 
 impl<'t> Config<'t> {
@@ -741,6 +744,7 @@ impl<'t> Config<'t> {
             alive_within_ms: 0,
             own: own::Own::new(),
             isolation: isolation::Isolation::default(),
+            groups: groups::Groups::NONE,
         }
     }
 

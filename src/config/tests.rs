@@ -564,7 +564,6 @@ fn not_built_lists_what_a_start_needs() {
         ("lxc.rootfs = lvm:/a", "lxc.rootfs.path"),
         ("lxc.rootfs.path = zfs:/a", "lxc.rootfs.path"),
         ("lxc.rootfs = aufs:/a:/b", "lxc.rootfs.path"),
-        ("lxc.cgroup.relative = 1", "lxc.cgroup.relative"),
     ] {
         assert_eq!(noted(define), [key]);
     }

@@ -27,8 +27,6 @@ pub struct Facts<'a> {
     pub clone_flags: i32,
     /// The effective config.
     pub config: &'a Config<'a>,
-    /// Where the container is inside a cgroup hierarchy, without the leading slash: `lxc/NAME`.
-    pub cgroup: &'a CStr,
     /// The hierarchies of this host.
     pub hierarchies: &'a Hierarchies<'a>,
     /// The text of a STATUS reply: `key=value` lines.
@@ -83,8 +81,10 @@ pub fn answer(server: &Server, client: &Client, round: &mut Round<'_>) -> (After
         Command::GetLxcpath => reply.text(facts.config.lxcpath.to_bytes_with_nul()),
         Command::Status => reply.text(facts.status),
         Command::GetCgroup | Command::GetLimitCgroup => match CStr::from_bytes_until_nul(body) {
-            // The path is the same in every hierarchy, whatever the controller.
-            Ok(_) => reply.parts(b"/", facts.cgroup.to_bytes_with_nul()),
+            Ok(controller) => {
+                let base = hierarchy_of(facts, controller.to_bytes()).map_or(c"", |hierarchy| hierarchy.base);
+                reply.parts(&[base.to_bytes(), b"/", group_of(facts, command).to_bytes_with_nul()])
+            }
             Err(_) => reply.refuse(Errno::EINVAL),
         },
         Command::GetConfigItem => config_item(&reply, facts.config, body),
@@ -93,8 +93,10 @@ pub fn answer(server: &Server, client: &Client, round: &mut Round<'_>) -> (After
             pid => reply.fd(socket::pidfd_open(pid)),
         },
         Command::GetDevptsFd => reply.fd(devpts(facts.init_pid)),
-        Command::GetCgroup2Fd | Command::GetLimitCgroup2Fd => reply.fd(directory_of(facts, b"").map(|(_, fd)| fd)),
-        Command::GetCgroupFd | Command::GetLimitCgroupFd => cgroup_fd(&reply, facts, body),
+        Command::GetCgroup2Fd | Command::GetLimitCgroup2Fd => {
+            reply.fd(directory_of(facts, b"", group_of(facts, command)).map(|(_, fd)| fd))
+        }
+        Command::GetCgroupFd | Command::GetLimitCgroupFd => cgroup_fd(&reply, facts, body, group_of(facts, command)),
         Command::GetCgroupCtx => cgroup_ctx(&reply, facts),
         Command::AddBpfDeviceCgroup => add_device(&reply, round, body),
         Command::ConsoleLog => console_log(&reply, round, body),
@@ -173,10 +175,9 @@ impl Reply<'_> {
         self.send(Header { number: 0, length, data: 0 }, &body, Beside::Nothing)
     }
 
-    fn parts(&self, first: &[u8], second: &[u8]) -> After {
+    fn parts(&self, parts: &[&[u8]]) -> After {
         let mut whole = Line::<{ limits::PATH_BYTES }>::new();
-        whole.push(first);
-        whole.push(second);
+        parts.iter().for_each(|part| whole.push(part));
         if whole.truncated() { self.refuse(Errno::E2BIG) } else { self.text(whole.bytes()) }
     }
 
@@ -222,15 +223,31 @@ fn devpts(init: i32) -> nix::Result<OwnedFd> {
     if kind == nix::sys::statfs::DEVPTS_SUPER_MAGIC { Ok(fd) } else { Err(Errno::ENOTTY) }
 }
 
-/// The container's directory in the hierarchy of `controller`, or in v2 where that has it or none is named.
-fn directory_of<'h, 't>(facts: &Facts<'h>, controller: &[u8]) -> nix::Result<(&'h Hierarchy<'t>, OwnedFd)>
+/// Which group a command asks for: init's, or the one with the limits.
+fn group_of<'a>(facts: &Facts<'a>, command: Command) -> &'a CStr {
+    match command {
+        Command::GetLimitCgroup | Command::GetLimitCgroup2Fd | Command::GetLimitCgroupFd => facts.config.groups.limit,
+        _ => facts.config.groups.container,
+    }
+}
+
+/// The hierarchy of `controller`, or v2 where that has it or none is named.
+fn hierarchy_of<'h, 't>(facts: &Facts<'h>, controller: &[u8]) -> Option<&'h Hierarchy<'t>>
 where
     'h: 't,
 {
     let hierarchies = facts.hierarchies;
     let v1 = hierarchies.iter().find(|one| !controller.is_empty() && one.has(controller));
-    let hierarchy = v1.or_else(|| hierarchies.iter().find(|one| one.v2)).ok_or(Errno::ENOENT)?;
-    cgroup::directory(hierarchy, facts.config.name).map(|fd| (hierarchy, fd))
+    v1.or_else(|| hierarchies.iter().find(|one| one.v2))
+}
+
+/// A group in that hierarchy.
+fn directory_of<'h, 't>(facts: &Facts<'h>, controller: &[u8], group: &CStr) -> nix::Result<(&'h Hierarchy<'t>, OwnedFd)>
+where
+    'h: 't,
+{
+    let hierarchy = hierarchy_of(facts, controller).ok_or(Errno::ENOENT)?;
+    cgroup::directory(hierarchy, group).map(|fd| (hierarchy, fd))
 }
 
 /// LXC's number for how the hierarchies are laid out: legacy, hybrid, unified.
@@ -243,9 +260,9 @@ fn layout(hierarchies: &Hierarchies<'_>) -> i32 {
     }
 }
 
-fn cgroup_fd(reply: &Reply<'_>, facts: &Facts<'_>, body: &[u8]) -> After {
+fn cgroup_fd(reply: &Reply<'_>, facts: &Facts<'_>, body: &[u8], group: &CStr) -> After {
     let Some(controller) = proto::cgroup_fd_controller(body) else { return reply.refuse(Errno::EINVAL) };
-    match directory_of(facts, controller) {
+    match directory_of(facts, controller, group) {
         Ok((hierarchy, fd)) => {
             let kind = if hierarchy.v2 { libc::CGROUP2_SUPER_MAGIC } else { libc::CGROUP_SUPER_MAGIC };
             let ints = [layout(facts.hierarchies), 0, kind as i32, fd.as_raw_fd()];
@@ -259,7 +276,8 @@ fn cgroup_fd(reply: &Reply<'_>, facts: &Facts<'_>, body: &[u8]) -> After {
 
 fn cgroup_ctx(reply: &Reply<'_>, facts: &Facts<'_>) -> After {
     let mut fds: heapless::Vec<OwnedFd, 20> = heapless::Vec::new();
-    let directories = facts.hierarchies.iter().filter_map(|one| cgroup::directory(one, facts.config.name).ok());
+    let directories =
+        facts.hierarchies.iter().filter_map(|one| cgroup::directory(one, facts.config.groups.container).ok());
     fds.extend(directories.take(20));
     if fds.is_empty() {
         return reply.refuse(Errno::ENOENT);
@@ -274,7 +292,7 @@ fn cgroup_ctx(reply: &Reply<'_>, facts: &Facts<'_>) -> After {
 fn add_device(reply: &Reply<'_>, round: &mut Round<'_>, body: &[u8]) -> After {
     let Some(rule) = devices::from_wire(body) else { return reply.refuse(Errno::EINVAL) };
     let v2 = round.facts.hierarchies.iter().find(|one| one.v2).ok_or(Errno::ENOENT);
-    let directory = v2.and_then(|v2| cgroup::directory(v2, round.facts.config.name));
+    let directory = v2.and_then(|v2| cgroup::directory(v2, round.facts.config.groups.limit));
     match directory.and_then(|directory| round.devices.add(rule, round.facts.config, directory.as_fd())) {
         Ok(()) => reply.number(0, 0),
         Err(errno) => reply.refuse(errno),
@@ -335,7 +353,7 @@ fn frozen(reply: &Reply<'_>, round: &mut Round<'_>, frozen: bool, place: nix::Re
     let facts = round.facts;
     let begun = match facts.state {
         State::Running | State::Freezing | State::Frozen | State::Thawed => {
-            place.and_then(|place| freeze::set(facts.hierarchies, facts.config.name, frozen).map(|()| place))
+            place.and_then(|place| freeze::set(facts.hierarchies, facts.config.groups.limit, frozen).map(|()| place))
         }
         _ => Err(Errno::ESRCH),
     };

@@ -172,7 +172,6 @@ pub struct Host<'t> {
     next_start_ms: Option<u64>,
     last: Option<Outcome>,
     last_argument: Line<{ limits::REBOOT_ARGUMENT }>,
-    cgroup: Line<300>,
     watchdog: Option<Watchdog>,
     lock: Lock<'t>,
 }
@@ -203,8 +202,6 @@ impl<'t> Host<'t> {
         let signals =
             SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).map_err(failed("signalfd"))?;
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(failed("epoll_create1"))?;
-        let mut cgroup = Line::new();
-        let _ = write!(cgroup, "lxc/{}\0", crate::text::shown(config.name));
         let host = Box::new(Host {
             config,
             hierarchies,
@@ -234,7 +231,6 @@ impl<'t> Host<'t> {
             since_ms: now_ms(),
             next_start_ms: None,
             last: None,
-            cgroup,
             watchdog: Watchdog::from_environment(),
             lock,
         });
@@ -306,7 +302,6 @@ impl<'t> Host<'t> {
             init_pid: self.init_pid,
             clone_flags: self.clone_flags as i32,
             config: self.config,
-            cgroup: CStr::from_bytes_until_nul(self.cgroup.bytes()).unwrap_or(c""),
             hierarchies: self.hierarchies,
             status: status.bytes(),
         };
@@ -344,7 +339,7 @@ impl<'t> Host<'t> {
         let now = now_ms();
         let Some(freezing) = self.freezing.as_mut().filter(|freezing| freezing.look_at_ms <= now) else { return };
         let frozen = freezing.frozen;
-        if freeze::is_frozen(self.hierarchies, self.config.name) != frozen {
+        if freeze::is_frozen(self.hierarchies, self.config.groups.limit) != frozen {
             freezing.look_at_ms = now + freezing.pause_ms;
             freezing.pause_ms = (freezing.pause_ms * 2).min(FREEZER_LOOK_MS.1);
             return;
@@ -363,7 +358,7 @@ impl<'t> Host<'t> {
         if !always && self.state == State::Running {
             return;
         }
-        match freeze::set(self.hierarchies, self.config.name, false) {
+        match freeze::set(self.hierarchies, self.config.groups.limit, false) {
             // No freezer that is ours, no frozen container.
             Ok(()) | Err(Errno::EOPNOTSUPP | Errno::EROFS) => {}
             Err(errno) => log::warn!("thaw: {}", errno.desc()),
@@ -466,6 +461,11 @@ impl<'t> Host<'t> {
             oom_before: self.oom_before,
             mountpoint: self.mountpoint,
         }
+    }
+
+    /// The lock of our name.
+    pub fn lock(&self) -> &Lock<'t> {
+        &self.lock
     }
 
     /// Changes the state and tells everybody who waits for it.

@@ -5,6 +5,7 @@
 //! A supervisor that ends in order empties it; text in a lock that nobody holds is the trace of a dead one.
 
 use crate::error::{Error, Result};
+use crate::limits::BUILT_PATH_BYTES;
 use crate::sys::fds::{self, open};
 use crate::text::{Arena, Line, PathText, shown};
 use core::ffi::CStr;
@@ -13,6 +14,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
 use nix::sys::stat::{Mode, SFlag, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, ftruncate, mkdir, unlinkat};
+use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 
 /// Where state may live, in the order in which it is tried. An Android host has no /run.
@@ -32,9 +34,21 @@ pub enum Taken<'t> {
         lock: Lock<'t>,
         /// Pid of the supervisor that died.
         dead: Option<i32>,
+        /// The groups that it wrote down, if this machine was not booted since.
+        left: Vec<Left>,
     },
     /// Another supervisor lives.
     Busy,
+}
+
+/// A cgroup that a dead supervisor made.
+pub struct Left {
+    /// Where it is.
+    pub path: CString,
+    /// How many directories above it were made with it.
+    pub parents: u8,
+    /// Everything in it was the container's.
+    pub whole: bool,
 }
 
 /// Takes the lock of container `name`.
@@ -73,8 +87,9 @@ pub fn take<'t>(name: &CStr, arena: &Arena<'t>) -> Result<Taken<'t>> {
         let kept = kept.map_err(|_| Error::new("lock", format_args!("out of text memory")))?;
         let lock = Lock { file, directory: kept };
         let dead = lock.read_dead();
+        let left = if dead.is_some() { lock.read_left() } else { Vec::new() };
         lock.sign().map_err(|errno| failed("write", &path, errno))?;
-        return Ok(Taken::Ours { lock, dead });
+        return Ok(Taken::Ours { lock, dead, left });
     }
     Err(failed("lock", &directory, last))
 }
@@ -117,6 +132,27 @@ impl<'t> Lock<'t> {
         crate::text::number(words.next()?).and_then(|pid| i32::try_from(pid).ok())
     }
 
+    /// The groups that a dead supervisor wrote down.
+    fn read_left(&self) -> Vec<Left> {
+        let mut text = vec![0; 32 * 1024];
+        let length = nix::sys::uio::pread(self.file.as_fd(), &mut text, 0).unwrap_or(0);
+        text.truncate(length);
+        let mut lines = text.split(|byte| *byte == b'\n');
+        let boot = read_word(c"/proc/sys/kernel/random/boot_id", 0);
+        let same_boot = lines.next().is_some_and(|first| first.starts_with(boot.bytes()));
+        lines.filter(|_| same_boot).filter_map(parse_left).collect()
+    }
+
+    /// Writes down a group that is about to be made; see `Left`.
+    pub fn note(&self, whole: bool, parents: u8, path: &CStr) -> nix::Result<()> {
+        let mut line = Line::<{ BUILT_PATH_BYTES + 16 }>::new();
+        let _ = write!(line, "{} {parents} ", if whole { "whole" } else { "empty" });
+        line.push(path.to_bytes());
+        line.push(b"\n");
+        let end = fstat(&self.file)?.st_size;
+        nix::sys::uio::pwrite(self.file.as_fd(), line.bytes(), end).map(drop)
+    }
+
     /// Writes who holds the lock: boot id, pid, start time.
     fn sign(&self) -> core::result::Result<(), Errno> {
         let mut line = Line::<128>::new();
@@ -150,6 +186,15 @@ impl Drop for Lock<'_> {
     fn drop(&mut self) {
         self.remove();
     }
+}
+
+/// A line of `Lock::note`.
+fn parse_left(line: &[u8]) -> Option<Left> {
+    let mut words = line.splitn(3, |byte| *byte == b' ');
+    let whole = words.next()? == b"whole";
+    let parents = u8::try_from(crate::text::number(words.next()?)?).ok()?;
+    let path = words.next().filter(|path| path.starts_with(b"/"))?;
+    Some(Left { path: CString::new(path).ok()?, parents, whole })
 }
 
 /// One word of a small file; `-` if it cannot be read.

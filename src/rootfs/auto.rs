@@ -3,6 +3,7 @@
 use super::Site;
 use super::beneath::{FdPath, Root, mount_on};
 use crate::cgroup::find::Hierarchy;
+use crate::cgroup::place::path_of;
 use crate::config::{AutoCgroup, AutoProc, AutoSys, CgroupAccess};
 use crate::text::PathText;
 use core::ffi::CStr;
@@ -113,7 +114,8 @@ fn one_hierarchy(
             mount_on(&place, Some(c"cgroup"), Some(c"cgroup"), flags, Some(hierarchy.controllers))
         };
     }
-    let own = PathText::join(&[path, b"/lxc/", site.config.name.to_bytes()]).map_err(|_| Errno::ENAMETOOLONG)?;
+    let group = site.config.groups.container.to_bytes();
+    let own = PathText::join(&[path, hierarchy.base.to_bytes(), b"/", group]).map_err(|_| Errno::ENAMETOOLONG)?;
     let own = own.c().to_bytes();
     if form.full {
         let place = root.target(path)?;
@@ -126,8 +128,7 @@ fn one_hierarchy(
         return read_only(path);
     }
     // Only the container's own group, at the place where it is on the host; the way there is tmpfs.
-    let source = PathText::join(&[hierarchy.mountpoint.to_bytes(), b"/lxc/", site.config.name.to_bytes()])
-        .map_err(|_| Errno::ENAMETOOLONG)?;
+    let source = path_of(hierarchy, group, b"")?;
     if hierarchy.v2 && path == b"sys/fs/cgroup" {
         mount_on(&root.target(path)?, Some(c"tmpfs"), Some(c"tmpfs"), QUIET, Some(c"mode=755,size=10240k"))?;
     }

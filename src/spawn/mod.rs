@@ -2,6 +2,7 @@
 
 use crate::android::{self, boot_arguments, crash, reasons::Before};
 use crate::cgroup::{Group, find::Hierarchies};
+use crate::config::groups::Groups;
 use crate::config::{Config, HookKind, values};
 use crate::error::{Error, Result};
 use crate::guard::Guard;
@@ -104,10 +105,10 @@ pub struct Life<'h, 't> {
 }
 
 impl<'h, 't> Life<'h, 't> {
-    /// Nothing of it exists yet.
-    pub fn new(hierarchies: &'h Hierarchies<'t>, name: &'t CStr) -> Self {
+    /// Nothing of it exists yet. `again`: it follows another.
+    pub fn new(hierarchies: &'h Hierarchies<'t>, groups: Groups<'t>, again: bool) -> Self {
         Life {
-            group: Group::new(hierarchies, name),
+            group: Group::new(hierarchies, groups, again),
             others: Default::default(),
             pid: None,
             console: None,
@@ -147,7 +148,7 @@ pub fn spawn<'t>(
     hooks::run_on_host(host, HookKind::PreStart, &Moment::default())?;
     life.others = android::cgroups::Before::look(host.hierarchies, host.config);
     trace::step("make the cgroups");
-    life.group.create(host.config)?;
+    life.group.create(host.config, host.lock())?;
     android::binder::prepare_host(&host.config.own)?;
     trace::step("clone");
     if !blueprint.namespaces.has_pid() && !life.group.exists() {

@@ -4,7 +4,7 @@
 //! forks once more, because the pid namespace that it entered is its children's, and waits for that one. Neither allocates.
 
 use crate::cgroup::find::{Hierarchies, path_in};
-use crate::cgroup::{PARENT, limit};
+use crate::cgroup::{limit, place};
 use crate::config::Config;
 use crate::hooks::{self, Output};
 use crate::limits;
@@ -143,7 +143,7 @@ fn enter_and_run(
             .and_then(|file| lsm::set_exec(&file, module, label.to_bytes()))
             .map_err(at("take init's label"))?;
     }
-    join_cgroups(host.hierarchies, host.config.name, init).map_err(at("join init's cgroups"))?;
+    join_cgroups(host.hierarchies, host.config.groups.container, init).map_err(at("join init's cgroups"))?;
     let mut namespaces: heapless::Vec<(CloneFlags, OwnedFd), { NAMESPACES.len() }> = heapless::Vec::new();
     let users = has_users(host.config);
     for (name, flag) in NAMESPACES {
@@ -217,20 +217,17 @@ fn run(config: &Config<'_>, command: &CStr) -> Result<Infallible, (&'static str,
 }
 
 /// Where we made its groups, or, where a group with groups below it takes no process, where init is.
-fn join_cgroups(hierarchies: &Hierarchies<'_>, name: &CStr, init: i32) -> nix::Result<()> {
+fn join_cgroups(hierarchies: &Hierarchies<'_>, group: &CStr, init: i32) -> nix::Result<()> {
     let mut text = [0u8; 4096];
     let table = read(init, "cgroup", &mut text).unwrap_or_default();
     for hierarchy in hierarchies {
         let file: &[u8] = if hierarchy.v2 { b"/cgroup.procs" } else { b"/tasks" };
-        let join = |parts: &[&[u8]]| {
-            let path = PathText::join(parts).map_err(|_| Errno::ENAMETOOLONG)?;
-            limit::write_file(path.c(), b"0")
-        };
-        let mountpoint = hierarchy.mountpoint.to_bytes();
-        let mut joined = join(&[mountpoint, PARENT, name.to_bytes(), file]);
+        let mut joined =
+            place::path_of(hierarchy, group.to_bytes(), file).and_then(|path| limit::write_file(path.c(), b"0"));
         if joined.is_err()
             && let Some(path) = table.split(|byte| *byte == b'\n').find_map(|line| path_in(line, hierarchy))
-            && join(&[mountpoint, path, file]).is_ok()
+            && let Ok(path) = PathText::join(&[hierarchy.mountpoint.to_bytes(), path, file])
+            && limit::write_file(path.c(), b"0").is_ok()
         {
             joined = Ok(());
         }

@@ -323,7 +323,7 @@ impl Stop {
         self.namespace = self.namespace.or_else(|| stuck::namespace_of(pid.unsigned_abs().into()).filter(|_| !shared));
         self.left.clear();
         self.plan.killed(now_ms());
-        let _ = freeze::set(host.hierarchies, host.config.name, true);
+        let _ = freeze::set(host.hierarchies, host.config.groups.limit, true);
         send(host, pid, libc::SIGKILL);
     }
 

@@ -213,11 +213,13 @@ impl Guest {
         in_view && parts.any(|part| part == self.name || part.starts_with(&restarted) || part.ends_with(&payload))
     }
 
-    /// Adds lines to the config. `{dir}` stands for the guest's directory, `{rootfs}` for its rootfs.
+    /// Adds lines to the config. `{dir}` stands for the guest's directory, `{rootfs}` for its rootfs, `{name}`
+    /// for its name.
     pub fn config(mut self, lines: &str) -> Self {
         for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
             let line = line.replace("{dir}", &self.dir().to_string_lossy());
-            self.config += &(line.replace("{rootfs}", &self.rootfs().to_string_lossy()) + "\n");
+            let line = line.replace("{rootfs}", &self.rootfs().to_string_lossy()).replace("{name}", &self.name);
+            self.config += &(line + "\n");
         }
         self
     }

@@ -66,7 +66,7 @@ pub fn run(call: &Call<'_>) -> Outcome {
         let file = line.args.kernel_config.unwrap_or_default();
         return Err(line.fail(format_args!("check: read {}: {why}", shown(file))));
     }
-    match start::find_hierarchies(&arena) {
+    match start::hierarchies_for(known, &arena) {
         Ok(hierarchies) => layout::judge(known, &hierarchies, &mut findings),
         Err(error) => findings.add(Verdict::Fail, "cgroups", format_args!("{error}")),
     }

@@ -3,7 +3,6 @@
 
 use super::prepass::Operands;
 use super::{Call, FAILED, Outcome, Target, Word, fail, parse, print, with_config, word};
-use crate::cgroup::PARENT;
 use crate::config::own::Danger;
 use crate::config::{AutoProc, AutoSys, Config, ConsolePath, HookKind, RestartWhen, get, values};
 use crate::error::Error;
@@ -11,8 +10,8 @@ use crate::limits;
 use crate::prepare::{lock, reboot_probe};
 use crate::rootfs::{self, Source, dev};
 use crate::spawn::namespaces;
-use crate::start::{find_hierarchies, init_words};
-use crate::text::{Arena, Shown, shown};
+use crate::start::{hierarchies_for, init_words};
+use crate::text::{Arena, shown};
 use argh::{ArgsInfo, FromArgs};
 use core::ffi::CStr;
 use core::fmt::{self, Write};
@@ -82,7 +81,6 @@ fn value(config: &Config<'_>, key: &str) -> String {
 }
 
 fn explain(config: &Config<'_>, target: &Target<'_>, command: &[&CStr], steps: &mut Steps) -> Result<(), Error> {
-    let name = shown(config.name);
     let files: Vec<String> = config.files.iter().map(|file| shown(file).to_string()).collect();
     steps.step(format_args!("read the config: {}", if files.is_empty() { "none".into() } else { files.join(", ") }));
     if let Some(key) = config.not_built.first() {
@@ -94,7 +92,7 @@ fn explain(config: &Config<'_>, target: &Target<'_>, command: &[&CStr], steps: &
     hooks(config, HookKind::PreStart, "on the host, before anything is made", steps);
     let mut storage = vec![0; limits::INIT_TEXT_BYTES];
     let arena = Arena::new(&mut storage);
-    let hierarchies = find_hierarchies(&arena)?;
+    let hierarchies = hierarchies_for(config, &arena)?;
     if hierarchies.is_empty() {
         steps.skipped("cgroups", "this host has no hierarchy mounted");
     } else {
@@ -102,7 +100,8 @@ fn explain(config: &Config<'_>, target: &Target<'_>, command: &[&CStr], steps: &
     }
     for hierarchy in hierarchies.iter() {
         let what = if hierarchy.v2 { c"v2" } else { hierarchy.controllers };
-        steps.detail(format_args!("{}{}{name} ({})", shown(hierarchy.mountpoint), Shown(PARENT), shown(what)));
+        let (mountpoint, base) = (shown(hierarchy.mountpoint), shown(hierarchy.base));
+        steps.detail(format_args!("{mountpoint}{base}/{} ({})", shown(config.groups.container), shown(what)));
     }
     crate::cgroup::limit::check(config, &hierarchies)?;
     for setting in &config.cgroup {

@@ -42,7 +42,8 @@ impl Drop for Over<'_> {
 fn supervise(mut server: Server, name: &CStr, play: &Play) {
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap();
     server.register(&epoll).unwrap();
-    let config = Config::new(name, c"/tmp/monopod-test");
+    let mut config = Config::new(name, c"/tmp/monopod-test");
+    (config.groups.limit, config.groups.container) = (c"some", c"some/inner");
     let hierarchies = Hierarchies::new();
     let (mut lent, mut devices) = (Lent::new(&config), InForce::default());
     let (begin, mut told) = (Instant::now(), State::Starting);
@@ -57,7 +58,6 @@ fn supervise(mut server: Server, name: &CStr, play: &Play) {
             init_pid: nix::unistd::getpid().as_raw(),
             clone_flags: 0x2e02_0000,
             config: &config,
-            cgroup: c"lxc/some",
             hierarchies: &hierarchies,
             status: b"state=RUNNING\n",
         };
@@ -93,7 +93,7 @@ fn questions_each_get_their_answer() {
     with_server(c"questions", |container, _, _| {
         assert_eq!(container.state(), Ok(State::Starting));
         assert_eq!(container.init_pid(), Ok(Some(nix::unistd::getpid().as_raw())));
-        assert_eq!(container.cgroup(c"cpu"), Ok(b"/lxc/some".to_vec()));
+        assert_eq!(container.cgroup(c"cpu"), Ok(b"/some/inner".to_vec()));
         assert_eq!(container.status(), Ok(b"state=RUNNING\n".to_vec()));
         assert_eq!(container.config_item(c"lxc.no.such.key"), Ok(None));
         assert_eq!(container.ask(Command::GetName, &[]).unwrap().body, b"questions\0");
@@ -242,7 +242,6 @@ fn handler<'a>(config: &'a Config<'a>, epoll: &'a Epoll) -> impl FnMut(&mut Serv
             init_pid: 0,
             clone_flags: 0,
             config,
-            cgroup: c"lxc/x",
             hierarchies: &hierarchies,
             status: b"",
         };
