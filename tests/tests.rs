@@ -25,6 +25,7 @@ mod console_client;
 mod crash_report;
 mod cross_tools;
 mod crowd;
+mod docs;
 mod ephemeral;
 mod execute;
 mod explain;

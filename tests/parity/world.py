@@ -36,6 +36,9 @@ class World:
         self.binary = binary
         (self.dir / "etc").mkdir()
         (self.dir / "etc/default.conf").write_text(default_config)
+        # LXC's root asks newuidmap, too.
+        for file in ("subuid", "subgid"):
+            (self.dir / "etc" / file).write_text("root:100000:65536\nroot:1000:1\n")
         self.path = SYSTEM
         if binary:
             tools = self.dir / "bin"
