@@ -43,6 +43,7 @@ mod logging;
 mod look;
 mod lsm;
 mod lxc_api;
+mod lxc_configs;
 mod mount_targets;
 mod mounts;
 mod namespaces;
