@@ -17,7 +17,10 @@ fn source(root: &Path, file: &str) -> String {
     let files = match file {
         "parity" => vec!["tests/parity/configs.py".to_owned(), "tests/parity/scripts.py".to_owned()],
         source if source.ends_with(".rs") => vec![source.to_owned()],
-        module => vec![format!("tests/{module}.rs")],
+        module => {
+            let module = module.replace("::", "/");
+            vec![format!("tests/{module}.rs"), format!("tests/{module}/mod.rs")]
+        }
     };
     files.iter().map(|file| fs::read_to_string(root.join(file)).unwrap_or_default()).collect()
 }
@@ -46,4 +49,15 @@ fn docs_name_tests_that_exist() {
     }
     assert!(rows > 200, "only {rows} rows");
     assert!(missing.is_empty(), "{missing:#?}");
+}
+
+#[test]
+fn docs_know_every_key() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let table = fs::read_to_string(root.join("src/config/keys.rs")).unwrap();
+    let text = fs::read_to_string(root.join("docs/lxc.md")).unwrap();
+    let keys: Vec<&str> = table.split("c\"lxc.").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+    assert!(keys.len() > 80, "only {} keys", keys.len());
+    let unknown: Vec<_> = keys.iter().filter(|key| !text.contains(&format!("`lxc.{key}"))).collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
 }

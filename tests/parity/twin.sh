@@ -19,8 +19,12 @@ for applet in sh env sort sed cat grep mknod hostname chroot umount unshare nice
 done
 for name in /proc/self/ns/*; do echo "world: ${name##*/} $(readlink "$name")" >&9; done
 
+# By whom the tools are called.
+as=
+[ ! -e $twin/user ] || as=$(cat $twin/user)
+
 tool() {
-    out=$("$@" 2>/run/parity/stderr </dev/null 9>&-)
+    out=$($as "$@" 2>/run/parity/stderr </dev/null 9>&-)
     code=$?
     echo "tool: \$ $* = $code" >&9
     # Only as a word, and only the one: what is a pid has no fixed number.
@@ -41,7 +45,7 @@ until_ready() {
         ! grep -qs '^ready' $base/rootfs/results || break
         sleep 0.01
     done
-    pid=$(lxc-info -n c -p -H)
+    pid=$($as lxc-info -n c -p -H)
     pid=${pid:-none}
 }
 

@@ -46,7 +46,7 @@ def transcript(name, binary, init):
             config += "lxc.init.cmd = /bin/sh /probe\n"
             (files / "probe").write_text(PROBE.format(twin.probe))
         (files / "config").write_text(config.replace("$twin", "/run/parity/twin"))
-        for part in ("host", "outside", "after", "caller"):
+        for part in ("host", "outside", "after", "caller", "user"):
             if getattr(twin, part):
                 (files / part).write_text(getattr(twin, part))
         life = "short" if twin.short else "whole"

@@ -31,7 +31,7 @@ mount -t tmpfs -o mode=755 var /var
 mkdir -p /var/lib/lxc /var/log/lxc /var/cache/lxc /var/tmp
 ln -s /run /var/run
 mount --bind /run/parity/etc /etc/lxc
-for file in subuid subgid; do
+for file in passwd subuid subgid; do
     [ ! -e /etc/$file ] || mount --bind /run/parity/etc/$file /etc/$file
 done
 hostname parity
