@@ -188,7 +188,7 @@ fn check_what_loading_passes_over_is_a_warning() {
     }
     let guest = Guest::new("check_lint");
     let at = guest.next_line();
-    let guest = guest.config("lcx.uts.name = a\nlxc.utsname = box\nlxc.kmsg = 0\nlxc.cap.drop = sys_boot");
+    let guest = guest.config("lcx.uts.name = a\nlxc.utsname = box\nlxc.kmsg = 0\nlxc.cap.drop = sys_boot\nlxc.pivotdir = old\nlxc.rootfs.backend = dir");
     guest.install("exit 0");
     let ended = guest.client("check", &[]);
     let warnings = lines(&ended, "warn");
@@ -197,6 +197,8 @@ fn check_what_loading_passes_over_is_a_warning() {
         (at + 1, ["lxc.utsname", "lxc.uts.name today"]),
         (at + 2, ["lxc.kmsg", "no effect"]),
         (at + 3, ["CAP_SYS_BOOT", "reboot"]),
+        (at + 4, ["lxc.pivotdir", "no effect"]),
+        (at + 5, ["lxc.rootfs.backend", "no effect"]),
     ] {
         let place = format!("config:{line}: ");
         let said = |text: &&str| text.contains(&place) && words.iter().all(|word| text.contains(word));

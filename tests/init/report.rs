@@ -32,6 +32,7 @@ fn process(out: &mut String) {
     line("groups", format!("{groups:?}"));
     line("personality", format!("{:#x}", personality()));
     line("pdeath", pdeath().to_string());
+    line("session keyring", session_keyring().to_string());
     let mask = umask(Mode::empty());
     umask(mask);
     line("umask", format!("{:03o}", mask.bits()));
@@ -51,6 +52,15 @@ fn process(out: &mut String) {
 fn personality() -> i32 {
     // SAFETY: this value asks and changes nothing.
     unsafe { libc::personality(0xffff_ffff) }
+}
+
+/// The number of the session's keyring, or of the user's where the session has none; negative: an errno.
+fn session_keyring() -> i64 {
+    const GET_ID: libc::c_long = 0;
+    const SESSION: libc::c_long = -3;
+    // SAFETY: the call takes and gives numbers only.
+    let id = unsafe { libc::syscall(libc::SYS_keyctl, GET_ID, SESSION, 0) };
+    if id < 0 { -i64::from(nix::errno::Errno::last_raw()) } else { i64::from(id as i32) }
 }
 
 /// PR_GET_PDEATHSIG.

@@ -1,35 +1,92 @@
 #!/bin/sh
 # One life of the container /var/lib/lxc/c under whatever lxc-* is first on PATH: what init sees, what hooks see and what
-# tools say, as lines `KIND: TEXT` in /run/parity/transcript. /run/parity/twin has the config, init and the hooks.
-exec 3>/run/parity/transcript
-base=/var/lib/lxc/c
+# tools say, as lines `KIND: TEXT` in /run/parity/transcript. /run/parity/twin has the config, init and the hooks, and of
+# configs.py's scripts those that the twin has. Usage: twin.sh short|whole [WORD OF LXC-START...]
+life=$1
+shift
+twin=/run/parity/twin base=/var/lib/lxc/c pid=none
+export twin
+# Not 3: that is for descriptors which the container gets.
+exec 9>/run/parity/transcript
 mkdir -p $base/rootfs/dev $base/rootfs/proc $base/rootfs/sys $base/rootfs/tmp $base/rootfs/bin $base/rootfs/mnt
-chmod 777 $base/rootfs $base/rootfs/mnt
-cp /run/parity/twin/init /run/parity/twin/hook $base/rootfs/
-cp /run/parity/twin/config $base/config
+chmod 777 $base/rootfs $base/rootfs/mnt $base/rootfs/tmp
+cp $twin/init $twin/hook $base/rootfs/
+[ ! -e $twin/probe ] || cp $twin/probe $base/rootfs/
+cp $twin/config $base/config
 cp "$(command -v busybox)" $base/rootfs/bin/busybox
-for applet in sh env sort sed cat; do ln -s busybox $base/rootfs/bin/$applet; done
-for name in /proc/self/ns/*; do echo "world: ${name##*/} $(readlink "$name")" >&3; done
+for applet in sh env sort sed cat grep mknod hostname chroot umount unshare nice swapoff sync true; do
+    ln -s busybox $base/rootfs/bin/$applet
+done
+for name in /proc/self/ns/*; do echo "world: ${name##*/} $(readlink "$name")" >&9; done
 
-pid=none
+# By whom the tools are called.
+as=
+[ ! -e $twin/user ] || as=$(cat $twin/user)
+
 tool() {
-    out=$("$@" 2>/run/parity/stderr </dev/null)
+    out=$($as "$@" 2>/run/parity/stderr </dev/null 9>&-)
     code=$?
-    echo "tool: \$ $* = $code" >&3
+    echo "tool: \$ $* = $code" >&9
     # Only as a word, and only the one: what is a pid has no fixed number.
-    [ -z "$out" ] || echo "$out" | sed "s/\b$pid\b/PID/g; s/^/tool: /" >&3
-    sed 's/^/stderr: /' /run/parity/stderr >&3
+    [ -z "$out" ] || echo "$out" | sed "s/\b$pid\b/PID/g; s/^/tool: /" >&9
+    sed 's/^/stderr: /' /run/parity/stderr >&9
+    return $code
 }
+
+# What happens around it, as configs.py has it.
+part() {
+    [ -e $twin/$1 ] || return 0
+    pid=$pid sh $twin/$1 9>&- >/run/parity/part 2>&1 </dev/null
+    sed "s/\b$pid\b/PID/g; s/^/$1: /" /run/parity/part >&9
+}
+
+until_ready() {
+    for _ in $(seq 1 500); do
+        ! grep -qs '^ready' $base/rootfs/results || break
+        sleep 0.01
+    done
+    pid=$($as lxc-info -n c -p -H)
+    pid=${pid:-none}
+}
+
+# Everything that was said, wherever it is now.
+told() {
+    [ ! -e /run/parity/hooks ] || sed 's/^/hook: /' /run/parity/hooks >&9
+    for file in "mnt/hooks hook inside" "mnt/probe probe" "results said" "report init"; do
+        from=$1/${file%% *}
+        [ ! -e "$from" ] || sed "s/^/${file#* }: /" "$from" >&9
+    done
+}
+
+if [ $life = short ]; then
+    part host
+    start="lxc-start -n c -l DEBUG -o /run/parity/log $*"
+    if [ -e $twin/caller ]; then
+        env --default-signal sh $twin/caller 9>&- >/dev/null 2>&1 </dev/null &
+        start="lxc-wait -n c -s RUNNING -t 10"
+    fi
+    if tool $start; then
+        until_ready
+        tool lxc-info -n c -s -p
+        part outside
+        tool lxc-attach -n c --clear-env -- /bin/sed -n '/^Cap\|^NoNew\|^Seccomp:\|^Uid\|^Gid\|^Groups/p' /proc/self/status
+        mkdir -p /run/parity/kept/mnt
+        for file in mnt/hooks mnt/probe results report; do
+            [ ! -e $base/rootfs/$file ] || cp $base/rootfs/$file /run/parity/kept/$file
+        done
+        tool lxc-stop -n c -k
+        tool lxc-wait -n c -s STOPPED -t 10
+    fi
+    tool lxc-info -n c
+    part after
+    told /run/parity/kept
+    exit 0
+fi
 
 tool lxc-info -n c
 tool lxc-ls -f
 tool lxc-start -n c -l DEBUG -o /run/parity/log
-for _ in $(seq 1 500); do
-    ! grep -qs '^ready' $base/rootfs/results || break
-    sleep 0.01
-done
-pid=$(lxc-info -n c -p -H)
-pid=${pid:-none}
+until_ready
 tool lxc-wait -n c -s RUNNING -t 1
 tool lxc-wait -n c -s STOPPED -t 1
 tool lxc-info -n c -s -p
@@ -61,7 +118,4 @@ tool lxc-wait -n c -s STOPPED -t 10
 tool lxc-info -n c
 tool lxc-stop -n c
 tool lxc-info -n nobody
-[ ! -e /run/parity/hooks ] || sed 's/^/hook: /' /run/parity/hooks >&3
-[ ! -e $base/rootfs/mnt/hooks ] || sed 's/^/hook inside: /' $base/rootfs/mnt/hooks >&3
-sed 's/^/said: /' $base/rootfs/results >&3
-sed 's/^/init: /' $base/rootfs/report >&3
+told $base/rootfs

@@ -1,10 +1,12 @@
 """The same small config started by LXC's own tools and by ours: every line of what init, hooks and users see, compared."""
 
 from collections import Counter
+import ctypes
 import pathlib
 import re
 import shutil
 
+from configs import CONFIGS
 from world import World
 
 HERE = pathlib.Path(__file__).parent
@@ -17,69 +19,38 @@ lxc.uts.name = twin
 lxc.net.0.type = empty
 lxc.pty.max = 16
 """
+# What an init does that looks before it reports.
+PROBE = """exec >/mnt/probe 2>&1
+{}
+exec >/dev/null
+exec /init report , signals 99
+"""
+# That of whoever starts the containers: keyctl(KEYCTL_GET_KEYRING_ID, KEY_SPEC_SESSION_KEYRING), of x86_64.
+SESSION_KEYRING = ctypes.CDLL(None).syscall(250, 0, -3, 0)
 # What of /proc/self/status is a container's doing.
 STATUS = "Cap|NoNewPrivs|Seccomp|Sig(Pnd|Blk|Ign|Cgt)|Uid|Gid|Groups|Umask|NSpid"
 
-CONFIGS = {
-    "plain": "",
-    "autodev-0": "lxc.autodev = 0",
-    "autodev-1": "lxc.autodev = 1\nlxc.autodev.tmpfs.size = 100000",
-    "ttys": "lxc.tty.max = 3\nlxc.pty.max = 10",
-    "tty-dir": "lxc.tty.max = 2\nlxc.tty.dir = lxc",
-    "console-none": "lxc.console.path = none\nlxc.tty.max = 1",
-    "auto-mixed": "lxc.mount.auto = proc:mixed sys:mixed cgroup:mixed",
-    "auto-ro": "lxc.mount.auto = proc:mixed sys:ro cgroup:ro",
-    "auto-rw": "lxc.mount.auto = proc:rw sys:rw cgroup:rw",
-    "auto-full": "lxc.mount.auto = proc sys cgroup-full:mixed",
-    "auto-force": "lxc.mount.auto = proc sys cgroup:mixed:force",
-    "entries": """
-        lxc.mount.auto = proc
-        lxc.mount.entry = tmpfs run tmpfs rw,nosuid,nodev,mode=755,size=1m,create=dir 0 0
-        lxc.mount.entry = /usr/share/lxc mnt/share none bind,ro,create=dir 0 0
-        lxc.mount.entry = /etc/hostname etc/name none bind,create=file 0 0
-        lxc.mount.entry = /nowhere mnt/nowhere none bind,optional,create=dir 0 0
-        lxc.mount.entry = /usr/share/lxc mnt/noexec none rbind,noexec,create=dir 0 0
-        lxc.mount.entry = /usr/share/lxc mnt/slave none rbind,rslave,noexec,create=dir 0 0""",
-    "rootfs-options": "lxc.rootfs.options = nodev,nosuid,noatime\nlxc.mount.auto = proc",
-    "caps-drop": "lxc.cap.drop = sys_time sys_module mknod\nlxc.cap.drop = net_raw\nlxc.mount.auto = proc",
-    "caps-keep": "lxc.cap.keep = chown kill setuid setgid\nlxc.mount.auto = proc sys",
-    "prlimit": "lxc.prlimit.nofile = 512:1024\nlxc.prlimit.core = 0\nlxc.prlimit.nproc = 2000\nlxc.mount.auto = proc",
-    "limits": """
-        lxc.cgroup.pids.max = 60
-        lxc.cgroup.cpu.shares = 512
-        lxc.cgroup.memory.limit_in_bytes = 64M
-        lxc.cgroup.devices.deny = a
-        lxc.cgroup.devices.allow = c 1:3 rwm""",
-    "signals": "lxc.signal.halt = SIGUSR1\nlxc.signal.reboot = 12",
-    "environment": "lxc.environment = A=b c\nlxc.environment = EMPTY=\nlxc.environment = PATH=/bin:/sbin",
-    "user": "lxc.init.uid = 1000\nlxc.init.gid = 1001\nlxc.init.cwd = /tmp\nlxc.mount.auto = proc",
-    "groups": "lxc.init.groups = 7,8\nlxc.mount.auto = proc",
-    "personality": "lxc.arch = i686",
-    "no-new-privs": "lxc.no_new_privs = 1\nlxc.mount.auto = proc",
-    "sysctl": "lxc.sysctl.net.ipv4.ip_forward = 1\nlxc.mount.auto = proc",
-    "oom": "lxc.proc.oom_score_adj = 500\nlxc.mount.auto = proc",
-    "loopback": "lxc.net.0.flags = up\nlxc.mount.auto = proc",
-    "namespaces": "lxc.namespace.keep = user ipc net\nlxc.mount.auto = proc",
-    "groups-of-start": "lxc.group = web\nlxc.group = db\nlxc.start.auto = 1",
-}
-HOOKS = "pre-start pre-mount mount autodev start-host start stop post-stop".split()
-for version in "01":
-    # LXC takes the whole of a start hook for the name of its file.
-    lines = [f"lxc.hook.{kind} = {'/hook' if kind == 'start' else '/run/parity/twin/hook word'}" for kind in HOOKS]
-    CONFIGS[f"hooks-v{version}"] = "\n".join(["lxc.mount.auto = proc", f"lxc.hook.version = {version}", *lines])
 
-
-def transcript(config, binary, init):
+def transcript(name, binary, init):
     """The lines of one life, without what differs from run to run."""
     with World(binary) as world:
-        twin = world.dir / "twin"
-        twin.mkdir()
-        shutil.copy(init, twin / "init")
-        shutil.copy(HERE / "hook", twin)
+        files = world.dir / "twin"
+        files.mkdir()
+        for file in (init, HERE / "hook", HERE / "links.py"):
+            shutil.copy(file, files / ("init" if file == init else file.name))
         shutil.copy(HERE / "twin.sh", world.dir)
-        base = BASE if config else BASE.replace("lxc.pty.max = 16\n", "")
-        (twin / "config").write_text(base + "\n".join(map(str.strip, config.splitlines())) + "\n")
-        code, output, left = world.run(["/run/parity/twin.sh"], SECONDS)
+        twin = CONFIGS[name]
+        config = BASE if twin.base else BASE.replace("lxc.pty.max = 16\n", "")
+        config += "\n".join(map(str.strip, twin.config.splitlines())) + "\n"
+        if twin.probe:
+            config += "lxc.init.cmd = /bin/sh /probe\n"
+            (files / "probe").write_text(PROBE.format(twin.probe))
+        (files / "config").write_text(config.replace("$twin", "/run/parity/twin"))
+        for part in ("host", "outside", "after", "caller", "user"):
+            if getattr(twin, part):
+                (files / part).write_text(getattr(twin, part))
+        life = "short" if twin.short else "whole"
+        code, output, left = world.run(["/run/parity/twin.sh", life, *twin.options.split()], SECONDS)
         file = world.dir / "transcript"
         raw = file.read_text(errors="replace") if file.exists() else ""
         log = (world.dir / "log").read_text(errors="replace") if (world.dir / "log").exists() else ""
@@ -105,6 +76,8 @@ def normal(raw, world):
             kept.append(f"init: ns {name} {'shared' if own.get(name) == number else 'own'}")
         elif kind == "init" and key == "mount":
             kept.append("init: " + mount(value))
+        elif kind == "init" and key == "session keyring":
+            kept.append(f"init: session keyring {'shared' if int(value) == SESSION_KEYRING else 'own'}")
         elif kind == "init" and key == "fd":
             kept.append(re.sub(r":\[\d+\]", "", line))
         elif kind == "init" and key == "status":
@@ -133,7 +106,7 @@ def mount(line):
 
 def differences(name, binary, init):
     """What only one of both transcripts has (`NAME - LINE` is LXC's, `NAME + LINE` ours), and what ours says of a failure."""
-    (theirs, _, _), (ours, raw, log) = transcript(CONFIGS[name], None, init), transcript(CONFIGS[name], binary, init)
+    (theirs, _, _), (ours, raw, log) = transcript(name, None, init), transcript(name, binary, init)
     found = [f"{name} - {line}" for line in (Counter(theirs) - Counter(ours)).elements()]
     found += [f"{name} + {line}" for line in (Counter(ours) - Counter(theirs)).elements()]
     return found, [line for line in raw.splitlines() if line.startswith("stderr: ")] + log.splitlines()[-TAIL_LINES:]

@@ -36,6 +36,11 @@ class World:
         self.binary = binary
         (self.dir / "etc").mkdir()
         (self.dir / "etc/default.conf").write_text(default_config)
+        # LXC's root asks newuidmap, too. 1000 is who starts containers without being root.
+        for file in ("subuid", "subgid"):
+            (self.dir / "etc" / file).write_text("root:100000:65536\nroot:1000:1\nparity:100000:65536\n")
+        users = pathlib.Path("/etc/passwd").read_text() + "parity:x:1000:1000::/var/home:/bin/sh\n"
+        (self.dir / "etc/passwd").write_text(users)
         self.path = SYSTEM
         if binary:
             tools = self.dir / "bin"

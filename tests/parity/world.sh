@@ -31,6 +31,9 @@ mount -t tmpfs -o mode=755 var /var
 mkdir -p /var/lib/lxc /var/log/lxc /var/cache/lxc /var/tmp
 ln -s /run /var/run
 mount --bind /run/parity/etc /etc/lxc
+for file in passwd subuid subgid; do
+    [ ! -e /etc/$file ] || mount --bind /run/parity/etc/$file /etc/$file
+done
 hostname parity
 ip link set lo up
 cd /

@@ -1,0 +1,63 @@
+//! What the documents say of the tests.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+/// Whether a file has the whole word.
+fn has_word(text: &str, word: &str) -> bool {
+    let part = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-');
+    text.match_indices(word).any(|(at, _)| {
+        !text[..at].chars().next_back().is_some_and(part) && !text[at + word.len()..].chars().next().is_some_and(part)
+    })
+}
+
+/// Where `FILE::TEST` stands: a module of these tests, a source file of the program, or the runs against LXC.
+fn source(root: &Path, file: &str) -> String {
+    let files = match file {
+        "parity" => vec!["tests/parity/configs.py".to_owned(), "tests/parity/scripts.py".to_owned()],
+        source if source.ends_with(".rs") => vec![source.to_owned()],
+        module => {
+            let module = module.replace("::", "/");
+            vec![format!("tests/{module}.rs"), format!("tests/{module}/mod.rs")]
+        }
+    };
+    files.iter().map(|file| fs::read_to_string(root.join(file)).unwrap_or_default()).collect()
+}
+
+#[test]
+fn docs_name_tests_that_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("docs/lxc.md")).unwrap();
+    let (mut rows, mut missing) = (0, BTreeSet::new());
+    for line in text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("|--")) {
+        let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+        if cells.last() == Some(&"tests") {
+            continue;
+        }
+        rows += 1;
+        let tests: Vec<&str> = cells.last().unwrap().split('`').filter(|word| word.contains("::")).collect();
+        if tests.is_empty() {
+            missing.insert(format!("no test: {line}"));
+        }
+        for test in tests {
+            let (file, name) = test.rsplit_once("::").unwrap();
+            if !has_word(&source(root, file), name) {
+                missing.insert(format!("there is no {test}"));
+            }
+        }
+    }
+    assert!(rows > 200, "only {rows} rows");
+    assert!(missing.is_empty(), "{missing:#?}");
+}
+
+#[test]
+fn docs_know_every_key() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let table = fs::read_to_string(root.join("src/config/keys.rs")).unwrap();
+    let text = fs::read_to_string(root.join("docs/lxc.md")).unwrap();
+    let keys: Vec<&str> = table.split("c\"lxc.").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+    assert!(keys.len() > 80, "only {} keys", keys.len());
+    let unknown: Vec<_> = keys.iter().filter(|key| !text.contains(&format!("`lxc.{key}"))).collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
+}
