@@ -92,7 +92,7 @@ no-unwind     := --cfg=unwind_stub -Cforce-unwind-tables=no -Lnative=$(CURDIR)/.
   -Clink-arg=$(CURDIR)/targets/no-unwind.ld
 # Code that occurs twice is kept once: whole functions by the linker, sequences within them by the compiler.
 fold          := -Clink-arg=--icf=all -Clink-arg=-O2 -Cllvm-args=-enable-machine-outliner=always
-small-flags   := -Zunstable-options -Cpanic=immediate-abort -Zfmt-debug=none
+small-flags   := -Zunstable-options -Cpanic=immediate-abort -Zfmt-debug=none -Zlocation-detail=none
 rebuild-std   := -Zbuild-std=std,panic_abort -Zbuild-std-features=optimize_for_size --target-dir $(REBUILT)
 rebuild-tools  = test -e $(RUSTLIB)/src/rust/library/Cargo.lock || rustup -q component add rust-src || \
   { echo "rust-src is missing and rustup could not add it: rustup component add rust-src"; exit 1; };
