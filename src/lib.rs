@@ -7,7 +7,7 @@
 //! 3. `prepare` puts the host side in order: inherited descriptors, daemon, lock, command socket, signals, console.
 //! 4. `hooks` runs pre-start hooks; `cgroup` makes `lxc/NAME` in every hierarchy and applies limits.
 //! 5. `spawn` forks, by the best way that the kernel has (`spawn/birth`). `spawn/child` is the child's half, one step a line;
-//!    `spawn/barrier` the protocol between the halves.
+//!    `spawn/barrier` the protocol between the halves. `net` makes its network links while the child waits.
 //! 6. `rootfs` is what the child does to the filesystem, up to pivot_root; then it executes init.
 //! 7. `supervise` is the epoll loop until init has ended; `lifecycle` and `outcome` decide, purely, what that means.
 //! 8. `teardown` cleans up; then the next life begins at 4, or the program ends, or `host_reboot` ends the machine.

@@ -501,6 +501,28 @@ fn links_of_a_user_namespace_are_made_and_given_back() {
 }
 
 #[test]
+fn links_for_a_user_without_root_are_refused() {
+    for (link, field) in [("veth", "type = veth"), ("phys\nlxc.net.0.link = p1", "link = p1")] {
+        let Some(guest) = guest("rootless", HOST) else { return };
+        let guest = guest.config("lxc.idmap = u 0 54321 1\nlxc.idmap = g 0 54321 1");
+        let guest = guest.config(&format!("lxc.net.0.type = {link}"));
+        guest.sandbox.sh("chmod 1777 /run");
+        let before = host_links(&guest);
+        let start = guest.start_command("exit 0");
+        guest.sandbox.sh(&format!("chown -R 54321:54321 {}", guest.dir().display()));
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", "54321", "--regid", "54321", "--clear-groups"]);
+        command.arg(start.get_program()).args(start.get_args());
+        guest.enter(&mut command);
+        let ended = support::Running::new(&guest, command).wait();
+        let wanted = format!("lxc.net.0.{field}: it takes root on the host; there is no lxc-user-nic here: ");
+        assert!(ended.code == Some(255) && ended.stderr.contains(&wanted), "{ended}");
+        assert_eq!(host_links(&guest), before);
+        assert!(guest.sandbox.processes().is_empty());
+    }
+}
+
+#[test]
 fn l2proxy_answers_on_the_link_until_the_end() {
     let Some(guest) = guest("l2proxy", HOST) else { return };
     guest.sandbox.sh("ip link set p1 up

@@ -140,6 +140,7 @@ impl Work<'_, '_> {
                 let index = made.before.map_or(0, |before| before.link.index);
                 order(self.outer, &mut kinds::move_in(index, &wanted)).map_err(|errno| {
                     let hint = match errno {
+                        Errno::EPERM => RIGHTS,
                         Errno::EINVAL => ": it cannot change its namespace (is it wireless, or a bridge?)",
                         _ => "",
                     };
@@ -168,8 +169,14 @@ impl Work<'_, '_> {
     }
 }
 
-/// What a kernel lacks that knows no such type of link.
+/// LXC has a setuid program (lxc-user-nic) for those who are not root.
+const RIGHTS: &str = ": it takes root on the host; there is no lxc-user-nic here";
+
+/// What a kernel lacks that knows no such type of link, or who asks for it.
 fn lack(nic: &Nic<'_>, errno: Errno) -> &'static str {
+    if errno == Errno::EPERM {
+        return RIGHTS;
+    }
     if !matches!(errno, Errno::EOPNOTSUPP | Errno::ENODEV) {
         return "";
     }
