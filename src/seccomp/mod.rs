@@ -15,7 +15,7 @@ use crate::text::{Shown, shown};
 use core::ffi::CStr;
 use core::fmt;
 use nix::errno::Errno;
-use policy::Policy;
+use policy::{LOG, Policy};
 use std::ffi::OsStr;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
@@ -73,6 +73,9 @@ pub fn program(
     let text = read(path).map_err(failed)?;
     let wrong = |what: fmt::Arguments<'_>| Error::new(STEP, format_args!("{place}{}{what}", shown(path)));
     let policy = Policy::parse(&text, unknown).map_err(|fault| wrong(format_args!(":{}: {fault}", fault.line)))?;
+    if policy.has(LOG) && !seccomp::has_answer(LOG) {
+        return Err(wrong(format_args!(": log needs Linux 4.14")));
+    }
     compile::compile(&policy, machine::own()).map_err(|_| wrong(format_args!(": more than the kernel takes")))
 }
 

@@ -43,6 +43,10 @@ pub fn check(config: &Config<'_>, profile: At<&CStr>) -> Result<()> {
             "the policy's notify cannot be had beside monopod.protect and monopod.reboot: the kernel has one listener for a process"
         ));
     }
+    if let Err(errno) = seccomp::has_notifications() {
+        let what = format_args!("{}: the policy's notify needs Linux 5.7", config.place(profile.at));
+        return Err(Error::os("seccomp", errno, what));
+    }
     let Some(proxy) = config.isolation.seccomp_proxy else {
         return refuse(format_args!("the policy's notify needs lxc.seccomp.notify.proxy = unix:/PATH"));
     };

@@ -12,6 +12,7 @@ pub type Instruction = libc::sock_filter;
 pub const USER_NOTIF: u32 = 0x7fc0_0000;
 
 const SET_MODE_FILTER: u32 = 1;
+const GET_ACTION_AVAIL: u32 = 2;
 const GET_NOTIF_SIZES: u32 = 3;
 const NEW_LISTENER: u32 = 1 << 3;
 /// Linux 5.7. The first flag that came after the answer "go on", which is of 5.5 and cannot be asked for.
@@ -153,6 +154,12 @@ pub fn sizes() -> nix::Result<[u16; 3]> {
     // The kernel writes three numbers of 16 bits.
     call(GET_NOTIF_SIZES, 0, sizes.as_mut_ptr().cast())?;
     if sizes.iter().all(|size| usize::from(*size) <= ROOM * 8) { Ok(sizes) } else { Err(Errno::EINVAL) }
+}
+
+/// Whether the kernel has an answer, which it can be asked from Linux 4.14 on; an older one takes it for a kill.
+pub fn has_answer(answer: u32) -> bool {
+    // The kernel reads one number of 32 bits.
+    call(GET_ACTION_AVAIL, 0, (&raw const answer).cast()).is_ok()
 }
 
 /// Whether a program hands over calls, so that it needs a listener.

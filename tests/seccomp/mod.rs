@@ -219,6 +219,29 @@ fn policy_that_cannot_be_loaded_refuses_the_start() {
 }
 
 #[test]
+fn policy_that_an_old_kernel_has_no_answers_for_is_refused() {
+    let test = "policy_that_an_old_kernel_has_no_answers_for_is_refused";
+    if !available(test) || !crate::support::kernel::available(test) {
+        return;
+    }
+    for (policy, says) in [
+        ("2\ndenylist\ngetpriority log\n", "policy: log needs Linux 4.14"),
+        ("2\ndenylist\ngetpriority notify\n", "the policy's notify needs Linux 5.7"),
+    ] {
+        let mut guest = under("old", policy).config("lxc.seccomp.allow_nesting = 1");
+        guest.set_kernel(Kernel::new().answer(libc::SYS_seccomp, &[], libc::EINVAL));
+        let ended = guest.run("say no");
+        assert_eq!((ended.code, guest.results().as_str()), (Some(255), ""), "{ended}");
+        assert!(ended.stderr.contains(says), "{ended}");
+        guest.assert_nothing_left();
+    }
+    let guest = under("logged", "2\ndenylist\ngetpriority log\n");
+    let step = call(libc::SYS_getpriority, &[0, 1]);
+    let ended = guest.run(&step);
+    assert_eq!(guest.results(), format!("{step}: ok\n"), "{ended}");
+}
+
+#[test]
 fn policies_of_lxc_and_of_waydroid_load() {
     let test = "policies_of_lxc_and_of_waydroid_load";
     if !available(test) {
