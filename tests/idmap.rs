@@ -804,7 +804,7 @@ fn user_without_root_gives_its_groups_and_takes_them_back() {
     let script = "echo 0 > /sys/fs/cgroup/user/session/cgroup.procs
                   exec setpriv --reuid 54321 --regid 54321 --clear-groups \"$@\"";
     let mut command = Command::new("sh");
-    command.args(["-c", script, "sh"]).arg(start.get_program()).args(start.get_args());
+    command.args(["-c", script, "sh"]).arg(start.get_program()).args(start.get_args()).env("XDG_RUNTIME_DIR", "/run");
     command.stdin(std::process::Stdio::null());
     guest.enter(&mut command);
     let running = Running::new(&guest, command);
