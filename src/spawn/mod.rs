@@ -369,7 +369,12 @@ impl Start {
             return Ok(());
         }
         match borrow::fork(host)? {
-            None => process::exit_now(i32::from(life.group.delegate(host.config).is_err())),
+            None => {
+                if let Err(error) = life.group.delegate(host.config) {
+                    log::warn!("{error}");
+                }
+                process::exit_now(0)
+            }
             Some(pid) if !trees::wait(pid) => trees::end(pid),
             Some(_) => life.borrowed = true,
         }
