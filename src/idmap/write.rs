@@ -20,6 +20,9 @@ const FEW: usize = 5;
 /// Three numbers of ten digits with what is between them.
 const MAP_BYTES: usize = 33;
 
+/// All maps of one kind, behind a tool's path.
+type Text = Line<{ (limits::ID_MAPS + 1) * MAP_BYTES + limits::BUILT_PATH_BYTES }>;
+
 /// Maps the ids of process `pid`, which is in a user namespace of its own and waits.
 #[inline(never)] // for those who have id maps
 pub fn apply(host: &mut Host<'_>, pid: i32) -> Result<()> {
@@ -58,7 +61,7 @@ fn file(pid: i32, name: &str) -> nix::Result<PathText> {
 }
 
 /// All maps of one kind, with `between` before each: the kernel wants them in one write. With an id of our own: as `borrow` says.
-fn text<const N: usize>(config: &Config<'_>, groups: bool, own: Option<u32>, line: &mut Line<N>, between: &str) {
+fn text(config: &Config<'_>, groups: bool, own: Option<u32>, line: &mut Text, between: &str) {
     for map in config.isolation.idmap.iter().filter(|map| map.groups == groups) {
         let inside = own.map_or(map.inside, |_| map.outside);
         let _ = write!(line, "{between}{inside} {} {}", map.outside, map.count);
@@ -72,7 +75,7 @@ fn text<const N: usize>(config: &Config<'_>, groups: bool, own: Option<u32>, lin
 }
 
 fn write(config: &Config<'_>, first: &IdMap, pid: i32) -> Result<()> {
-    let mut lines = Line::<{ limits::ID_MAPS * MAP_BYTES }>::new();
+    let mut lines = Text::new();
     text(config, first.groups, None, &mut lines, "\n");
     let name = if first.groups { "gid_map" } else { "uid_map" };
     let written = file(pid, name).and_then(|path| write_file(path.c(), lines.bytes().trim_ascii_start()));
@@ -113,7 +116,7 @@ fn call(host: &mut Host<'_>, first: &IdMap, pid: i32, own: Option<u32>) -> Resul
             format_args!("{place}: we are not root, and there is no {tool} (package uidmap)"),
         ));
     };
-    let mut line = Line::<{ (limits::ID_MAPS + 1) * MAP_BYTES + limits::BUILT_PATH_BYTES }>::new();
+    let mut line = Text::new();
     let _ = write!(line, "{} {pid}", shown(path.c()));
     text(config, groups, own, &mut line, " ");
     line.push(b"\0");
