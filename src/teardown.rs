@@ -64,8 +64,21 @@ pub fn teardown(
     }
     // What crashed again and again would do so in the next life, however long that takes.
     let uptime_ms = (!life.crashed).then(|| life.uptime_ms());
-    let Life { group, ttys, namespaces, others, .. } = life;
+    let Life { group, ttys, namespaces, others, borrowed, .. } = life;
     drop((ttys, namespaces));
+    #[cfg(feature = "idmap")]
+    if borrowed {
+        match crate::idmap::borrow::fork(host) {
+            Ok(None) => {
+                group.remove();
+                process::exit_now(0)
+            }
+            Ok(Some(pid)) if !crate::idmap::trees::wait(pid) => crate::idmap::trees::end(pid),
+            Ok(Some(_)) => {}
+            Err(error) => log::warn!("{error}"),
+        }
+    }
+    let _ = borrowed;
     group.remove();
     others.remove_new(host.hierarchies);
     host.set_state(State::Stopped);

@@ -713,7 +713,7 @@ fn mount_auto_shmounts_shows_what_the_host_mounts_later() {
         guest
             .sandbox
             .sh("mkdir /run/shared; mount -t tmpfs -o mode=755 shared /run/shared; mount --make-shared /run/shared");
-        let steps = format!("report , say up , await {place}/new/file , read {place}/new/file , signals 1");
+        let steps = format!("report , say up , await-file {place}/new/file , read {place}/new/file , signals 1");
         let mut running = Running::new(&guest, guest.start_command(&steps));
         guest.wait_said("up");
         guest.sandbox.sh(
@@ -774,4 +774,48 @@ fn stock_tools_enter_mapped_containers() {
     assert_eq!((report.one("uid"), report.one("gid")), ("0", "0"));
     assert_eq!(fs::metadata(guest.rootfs().join("report")).unwrap().uid(), 100_000);
     stop(&guest, running);
+}
+
+#[test]
+fn user_without_root_gives_its_groups_and_takes_them_back() {
+    let test = "user_without_root_gives_its_groups_and_takes_them_back";
+    if !has_tools(test) {
+        return;
+    }
+    let guest = guest("idmap_user_groups", &format!("{MAPS}\nlxc.mount.auto = proc:mixed sys:rw cgroup:rw:force"));
+    let guest = guest.with_cgroup_view();
+    if !guest.busybox(test) {
+        return;
+    }
+    let script = "cd /sys/fs/cgroup; mkdir mine mine/deep && echo 0 > mine/deep/cgroup.procs || exec /init exit 3; \
+                  exec /init say made , restart-times 1 , forever";
+    fs::write(guest.rootfs().join("script"), script).unwrap();
+    user(&guest, "ada:100000:65536\\n");
+    guest.sandbox.sh("mkdir /run/v2
+         mount --bind /sys/fs/cgroup/unified /run/v2
+         umount -R /sys/fs/cgroup
+         mount --move /run/v2 /sys/fs/cgroup
+         mkdir -p /sys/fs/cgroup/user/session
+         chown -R 54321:54321 /sys/fs/cgroup/user");
+    let guest = guest.config("lxc.init.cmd = /bin/sh /script");
+    let start = guest.start_command("");
+    chown(&guest.dir(), 54_321);
+    chown(&guest.rootfs(), 100_000);
+    let script = "echo 0 > /sys/fs/cgroup/user/session/cgroup.procs
+                  exec setpriv --reuid 54321 --regid 54321 --clear-groups \"$@\"";
+    let mut command = Command::new("sh");
+    command.args(["-c", script, "sh"]).arg(start.get_program()).args(start.get_args()).env("XDG_RUNTIME_DIR", "/run");
+    command.stdin(std::process::Stdio::null());
+    guest.enter(&mut command);
+    let running = Running::new(&guest, command);
+    wait_until("both lives", || guest.results() == "made\nmade\n" || guest.file("log").contains("init exited"));
+    assert_eq!(guest.results(), "made\nmade\n", "{}", guest.logs());
+    let place = format!("/sys/fs/cgroup/user/session/lxc/{}", guest.name());
+    let owners = guest.sandbox.sh(&format!("cd {place}; stat -c %u . cgroup.procs cgroup.kill mine/deep"));
+    assert_eq!(owners.split_whitespace().collect::<Vec<_>>(), ["100000", "100000", "54321", "100000"]);
+    running.signal(libc::SIGTERM);
+    sandbox::kill(guest.init(), libc::SIGKILL);
+    let ended = running.wait();
+    assert!(!guest.file("log").contains(" stays: "), "{ended}");
+    assert_eq!(guest.sandbox.sh("find /sys/fs/cgroup/user -mindepth 2 -type d"), "", "{ended}");
 }

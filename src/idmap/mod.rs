@@ -2,7 +2,8 @@
 //!
 //! The child is born in its user namespace and waits; `write` gives it its ids, the child then becomes root of what it has got.
 //! `subid` knows what /etc/subuid grants to a supervisor without root. `trees` mounts, in a process of the host's, what the
-//! child has not the right to mount: root filesystems on devices, and mounts with their ids mapped (`idmap=`).
+//! child has not the right to mount: root filesystems on devices, and mounts with their ids mapped (`idmap=`). `borrow` is how a
+//! supervisor without root works on what is the container's.
 
 use crate::config::Config;
 use crate::config::isolation::IdMap;
@@ -17,6 +18,7 @@ use nix::sys::stat::stat;
 use nix::unistd::{Gid, Uid, setgid, setuid};
 use std::os::fd::BorrowedFd;
 
+pub mod borrow;
 mod subid;
 pub mod trees;
 pub mod write;

@@ -25,8 +25,8 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::Mode;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// How often the end of a killed process is looked for, with a pause: 2 s.
-const ROUNDS: u32 = 2_000 / PAUSE_MS as u32;
+/// How often the end of a killed process is looked for, with a pause: 5 s.
+const ROUNDS: u32 = 5_000 / PAUSE_MS as u32;
 
 /// Whether the child needs any.
 pub fn wanted(config: &Config<'_>, source: &Source<'_>) -> bool {
@@ -47,13 +47,20 @@ pub fn run(config: &Config<'_>, source: &Source<'_>, child: i32, socket: Borrowe
 /// Ends the process that makes them. One that a dead device holds up is left behind.
 pub fn end(pid: i32) {
     let _ = process::kill(pid, libc::SIGKILL);
+    if !wait(pid) {
+        log::error!("idmap: process {pid} does not die and is left behind");
+    }
+}
+
+/// Waits for a process of ours that ends by itself, but not for ever.
+pub fn wait(pid: i32) -> bool {
     for _ in 0..ROUNDS {
         if process::try_wait(pid) != Ok(None) {
-            return;
+            return true;
         }
         pause();
     }
-    log::error!("mount: process {pid} does not die and is left behind");
+    false
 }
 
 fn make(config: &Config<'_>, source: &Source<'_>, child: i32, socket: BorrowedFd<'_>) -> Result<Infallible, Report> {

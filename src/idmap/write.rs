@@ -20,6 +20,9 @@ const FEW: usize = 5;
 /// Three numbers of ten digits with what is between them.
 const MAP_BYTES: usize = 33;
 
+/// All maps of one kind, behind a tool's path.
+type Text = Line<{ (limits::ID_MAPS + 1) * MAP_BYTES + limits::BUILT_PATH_BYTES }>;
+
 /// Maps the ids of process `pid`, which is in a user namespace of its own and waits.
 #[inline(never)] // for those who have id maps
 pub fn apply(host: &mut Host<'_>, pid: i32) -> Result<()> {
@@ -37,7 +40,17 @@ pub fn apply(host: &mut Host<'_>, pid: i32) -> Result<()> {
             }
             write(host.config, first, pid)?;
         } else {
-            call(host, first, pid)?;
+            call(host, first, pid, None)?;
+        }
+    }
+    Ok(())
+}
+
+/// Maps the container's ids, and our own, each to itself in the user namespace of process `pid`.
+pub fn borrow(host: &mut Host<'_>, pid: i32) -> Result<()> {
+    for (groups, own) in [(false, geteuid().as_raw()), (true, getegid().as_raw())] {
+        if let Some(first) = host.config.isolation.idmap.iter().find(|map| map.groups == groups) {
+            call(host, first, pid, Some(own))?;
         }
     }
     Ok(())
@@ -47,16 +60,23 @@ fn file(pid: i32, name: &str) -> nix::Result<PathText> {
     PathText::format(format_args!("/proc/{pid}/{name}")).map_err(|_| Errno::ENAMETOOLONG)
 }
 
-/// All maps of one kind, with `between` before each: the kernel wants them in one write.
-fn text<const N: usize>(config: &Config<'_>, groups: bool, line: &mut Line<N>, between: &str) {
+/// All maps of one kind, with `between` before each: the kernel wants them in one write. With an id of our own: as `borrow` says.
+fn text(config: &Config<'_>, groups: bool, own: Option<u32>, line: &mut Text, between: &str) {
     for map in config.isolation.idmap.iter().filter(|map| map.groups == groups) {
-        let _ = write!(line, "{between}{} {} {}", map.inside, map.outside, map.count);
+        let inside = own.map_or(map.inside, |_| map.outside);
+        let _ = write!(line, "{between}{inside} {} {}", map.outside, map.count);
+    }
+    let mapped = |id: u32| {
+        config.isolation.idmap.iter().any(|map| map.groups == groups && id.wrapping_sub(map.outside) < map.count)
+    };
+    if let Some(own) = own.filter(|own| !mapped(*own)) {
+        let _ = write!(line, "{between}{own} {own} 1");
     }
 }
 
 fn write(config: &Config<'_>, first: &IdMap, pid: i32) -> Result<()> {
-    let mut lines = Line::<{ limits::ID_MAPS * MAP_BYTES }>::new();
-    text(config, first.groups, &mut lines, "\n");
+    let mut lines = Text::new();
+    text(config, first.groups, None, &mut lines, "\n");
     let name = if first.groups { "gid_map" } else { "uid_map" };
     let written = file(pid, name).and_then(|path| write_file(path.c(), lines.bytes().trim_ascii_start()));
     written.map_err(|errno| {
@@ -86,7 +106,7 @@ fn find(groups: bool, host: &Host<'_>) -> Option<PathText> {
 }
 
 /// Has the tool write the maps, bounded like a hook, its words in our log.
-fn call(host: &mut Host<'_>, first: &IdMap, pid: i32) -> Result<()> {
+fn call(host: &mut Host<'_>, first: &IdMap, pid: i32, own: Option<u32>) -> Result<()> {
     let groups = first.groups;
     let config = host.config;
     let Some(path) = find(groups, host) else {
@@ -96,9 +116,9 @@ fn call(host: &mut Host<'_>, first: &IdMap, pid: i32) -> Result<()> {
             format_args!("{place}: we are not root, and there is no {tool} (package uidmap)"),
         ));
     };
-    let mut line = Line::<{ limits::ID_MAPS * MAP_BYTES + limits::BUILT_PATH_BYTES }>::new();
+    let mut line = Text::new();
     let _ = write!(line, "{} {pid}", shown(path.c()));
-    text(config, groups, &mut line, " ");
+    text(config, groups, own, &mut line, " ");
     line.push(b"\0");
     let command = CStr::from_bytes_until_nul(line.bytes()).unwrap_or(c"");
     let hook = Hook { kind: HookKind::IdMap, command, at: first.at };

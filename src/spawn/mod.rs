@@ -103,6 +103,8 @@ pub struct Life<'h, 't> {
     pub before: Option<Before>,
     /// The kernel's log, from where it was when init began.
     pub kernel_log: Option<OwnedFd>,
+    /// Its groups belong to ids that we had to borrow.
+    pub borrowed: bool,
     /// It ended because something in it crashed again and again: it counts as a short one.
     pub crashed: bool,
 }
@@ -126,6 +128,7 @@ impl<'h, 't> Life<'h, 't> {
             began_ms: None,
             before: None,
             kernel_log: None,
+            borrowed: false,
             crashed: false,
         }
     }
@@ -341,7 +344,7 @@ impl Start {
         if !host.config.isolation.idmap.is_empty() {
             trace::step("write the id maps");
             crate::idmap::write::apply(host, life.pid.unwrap_or(0))?;
-            life.group.delegate(host.config)?;
+            self.delegate(life, host)?;
         }
         #[cfg(feature = "idmap")]
         if crate::idmap::trees::wanted(host.config, &blueprint.source) {
@@ -353,6 +356,29 @@ impl Start {
         handed.extend(trees.iter().map(AsFd::as_fd));
         rights::send(self.barrier.as_fd(), b"g", &handed)
             .map_err(|errno| Error::os("start", errno, format_args!("let the container's process begin")))
+    }
+
+    /// Gives the container's groups to its root.
+    #[cfg(feature = "idmap")]
+    fn delegate(&mut self, life: &mut Life<'_, '_>, host: &mut Host<'_>) -> Result<()> {
+        use crate::idmap::{borrow, trees};
+        if !borrow::needed(host) {
+            return life.group.delegate(host.config);
+        }
+        if life.group.v2_directory().is_none() {
+            return Ok(());
+        }
+        match borrow::fork(host)? {
+            None => {
+                if let Err(error) = life.group.delegate(host.config) {
+                    log::warn!("{error}");
+                }
+                process::exit_now(0)
+            }
+            Some(pid) if !trees::wait(pid) => trees::end(pid),
+            Some(_) => life.borrowed = true,
+        }
+        Ok(())
     }
 
     /// Has a process of the host's make the mounts that the child may not, and speak as the child does meanwhile.
