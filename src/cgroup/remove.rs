@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 use nix::time::{ClockId, ClockNanosleepFlags, clock_nanosleep};
-use nix::unistd::{UnlinkatFlags, read, unlinkat, write};
+use nix::unistd::{UnlinkatFlags, Whence, lseek, read, unlinkat, write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// How deep a guest may nest its cgroups before we give up; the kernel's own default allows far more, no guest does.
@@ -47,10 +47,25 @@ pub fn remove_tree(path: &CStr, v2: bool) -> Result<(), Errno> {
     Err(last)
 }
 
-/// Kills the tasks of a directory and of those below it, once. (Those below are removed with them.)
+/// Kills the tasks of a directory and of those below it, which are removed with them, and waits until they are gone, at most as
+/// long as `remove_tree` does.
 pub fn kill_tree(path: &CStr, v2: bool) {
-    if let Ok(directory) = open(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()) {
+    for _ in 0..ROUNDS {
+        let Ok(directory) = open(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()) else {
+            return;
+        };
         let _ = empty(directory.as_fd(), v2, DEPTH);
+        let mut left = false;
+        if let Ok(procs) = openat(&directory, c"cgroup.procs", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()) {
+            for_each_number(&procs, &mut |_| left = true);
+        }
+        // It was read to its end.
+        let _ = lseek(&directory, 0, Whence::SeekSet);
+        let _ = fds::for_each_directory(directory.as_fd(), &mut |_| left = true);
+        if !left {
+            return;
+        }
+        pause();
     }
 }
 

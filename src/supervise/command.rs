@@ -29,12 +29,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// After the mount namespace no file of the host can be opened; after the user namespace none of the host's can be entered, while
 /// who is not root needs it first.
-const NAMESPACES: [(&str, CloneFlags); 7] = [
+const NAMESPACES: [(&str, CloneFlags); 8] = [
     ("ns/pid", CloneFlags::CLONE_NEWPID),
     ("ns/uts", CloneFlags::CLONE_NEWUTS),
     ("ns/ipc", CloneFlags::CLONE_NEWIPC),
     ("ns/net", CloneFlags::CLONE_NEWNET),
     ("ns/cgroup", CloneFlags::CLONE_NEWCGROUP),
+    ("ns/time", CloneFlags::from_bits_retain(namespaces::TIME as i32)),
     ("ns/mnt", CloneFlags::CLONE_NEWNS),
     (USERS, CloneFlags::CLONE_NEWUSER),
 ];
