@@ -166,7 +166,14 @@ impl<'h, 't> Group<'h, 't> {
         members.map(|(hierarchy, _)| hierarchy).try_for_each(|hierarchy| {
             let opened = directory(hierarchy, self.groups.container)
                 .map_err(|errno| Error::os("cgroup", errno, format_args!("{}", shown(hierarchy.mountpoint))))?;
-            delegate::give(hierarchy, opened.as_fd(), uid, gid)
+            match delegate::give(hierarchy, opened.as_fd(), uid, gid) {
+                // The kernel lets a user give away nothing, not even to an id that is his to map.
+                Err(error) if error.errno() == Some(Errno::EPERM) && !geteuid().is_root() => {
+                    log::info!("{error}: it makes no groups of its own there");
+                    Ok(())
+                }
+                result => result,
+            }
         })
     }
 
