@@ -110,3 +110,142 @@ fn container_lives_in_the_delegated_group() {
     assert_eq!(guest.sandbox.sh("ls -A /run/user/monopod /run/home"), "/run/home:\n\n/run/user/monopod:\n");
     guest.assert_nothing_left();
 }
+
+/// A limit of a controller that this machine's v2 has; None: it has none.
+fn limit(test: &str) -> Option<&'static str> {
+    let has = fs::read_to_string("/sys/fs/cgroup/unified/cgroup.controllers").unwrap_or_default();
+    let known = [("pids", "lxc.cgroup2.pids.max = 50"), ("hugetlb", "lxc.cgroup2.hugetlb.2MB.max = 2097152")];
+    let found = known.iter().find(|(name, _)| has.split_whitespace().any(|one| one == *name));
+    if found.is_none() {
+        skip(test, "v2 of this machine has no controller to limit", false);
+    }
+    found.map(|(_, line)| *line)
+}
+
+#[test]
+fn limit_moves_the_supervisor_out_of_the_group_that_hands_down() {
+    let test = "limit_moves_the_supervisor_out_of_the_group_that_hands_down";
+    let Some(limit) = limit(test).filter(|_| !cannot(test)) else { return };
+    let guest = guest("limit", &format!("{MAPS}\n{limit}"));
+    // Nobody but the supervisor may be in it; what hands controllers to it is the host's business.
+    let controller = limit.split('.').nth(2).unwrap();
+    guest.sandbox.sh(&format!(
+        "for group in . user; do echo +{controller} > /sys/fs/cgroup/$group/cgroup.subtree_control; done"
+    ));
+    let running = start(&guest, "say up , restart-times 3 , say later , forever");
+    guest.wait_said("later");
+    let own = format!("user/session/lxc.monitor.{}", guest.name());
+    let place = fs::read_to_string(format!("/proc/{}/cgroup", running.pid())).unwrap();
+    assert!(place.contains(&own), "{place}");
+    let (file, value) = limit.trim_start_matches("lxc.cgroup2.").split_once(" = ").unwrap();
+    assert_eq!(client_in_leaf(&guest, "cgroup", &[file]).stdout.trim(), value);
+    assert_eq!(client_in_leaf(&guest, "stop", &["-k"]).code, Some(0));
+    let ended = running.wait();
+    assert_eq!(ended.code, Some(0), "{ended}");
+    assert_eq!(groups(&guest), ["user", "user/session"]);
+    assert_eq!(guest.sandbox.sh("cat /sys/fs/cgroup/user/session/cgroup.subtree_control").trim(), "");
+    guest.assert_nothing_left();
+}
+
+/// A client in a group of its own: the one in which the supervisor was takes no processes.
+fn client_in_leaf(guest: &Guest, tool: &str, words: &[&str]) -> Ended {
+    let command = guest.tool(tool, words);
+    Running::new(guest, as_user(guest, &command, false)).wait()
+}
+
+#[test]
+fn missing_delegation_is_a_warning_or_a_refusal_that_says_what_helps() {
+    let test = "missing_delegation_is_a_warning_or_a_refusal_that_says_what_helps";
+    if cannot(test) {
+        return;
+    }
+    let delegate = "systemd-run --user --scope -p Delegate=yes";
+    for (line, code) in [("", 0), ("lxc.cgroup2.pids.max = 50", 255)] {
+        let guest = guest("undelegated", &format!("{MAPS}\n{line}"));
+        let command = guest.start_command("exit 0");
+        let ended = Running::new(&guest, as_user(&guest, &command, false)).wait();
+        assert_eq!(ended.code, Some(code), "{ended}");
+        assert!(ended.stderr.lines().last().unwrap_or_default().contains(delegate), "{ended}");
+        assert_eq!(groups(&guest), ["user", "user/session"]);
+        guest.assert_nothing_left();
+    }
+}
+
+#[test]
+fn user_without_id_maps_is_told_so() {
+    let test = "user_without_id_maps_is_told_so";
+    if cannot(test) {
+        return;
+    }
+    let guest = guest("unmapped", "");
+    let ended = start(&guest, "exit 0").wait();
+    assert_eq!(ended.code, Some(255), "{ended}");
+    assert!(ended.stderr.lines().last().unwrap_or_default().contains("lxc.idmap"), "{ended}");
+    assert_eq!(groups(&guest), ["user", "user/session"]);
+    guest.assert_nothing_left();
+}
+
+#[test]
+fn containers_and_system_config_are_in_the_home() {
+    let test = "containers_and_system_config_are_in_the_home";
+    if cannot(test) {
+        return;
+    }
+    let guest = guest("home", MAPS);
+    guest.install("say up , forever");
+    let name = guest.name();
+    guest.sandbox.sh(&format!(
+        "mkdir -p /run/home/.local/share /run/home/.config/lxc
+         chmod 755 /run/home
+         ln -s {} /run/home/.local/share/lxc
+         echo 'lxc.cgroup.pattern = boxes/%n' > /run/home/.config/lxc/lxc.conf",
+        guest.dir().parent().unwrap().display()
+    ));
+    let mut command = crate::support::command();
+    command.args(["start", "-F", "-n", name]);
+    let running = Running::new(&guest, as_user(&guest, &command, true));
+    guest.wait_said("up");
+    assert_eq!(groups(&guest).last().unwrap(), &format!("user/session/boxes/{name}/payload"));
+    let mut command = crate::support::command();
+    command.args(["stop", "-k", "-n", name]);
+    let ended = Running::new(&guest, as_user(&guest, &command, true)).wait();
+    assert_eq!(ended.code, Some(0), "{ended}");
+    assert_eq!(running.wait().code, Some(0));
+    assert_eq!(groups(&guest), ["user", "user/session"]);
+}
+
+#[test]
+fn strangers_socket_is_not_believed() {
+    let guest = Guest::new("stranger");
+    guest.install("exit 0");
+    let address = format!("{}/command", guest.dir().display());
+    // Whoever answers RUNNING to everything.
+    let script = format!(
+        "import socket,struct\n\
+         s=socket.socket(socket.AF_UNIX)\n\
+         s.bind('\\0{address}')\n\
+         s.listen(4)\n\
+         open('/run/bound','w').close()\n\
+         while True:\n\
+         \tc,_=s.accept()\n\
+         \ttry:\n\
+         \t\tc.recv(64); c.send(struct.pack('iiQ',0,0,2)); c.close()\n\
+         \texcept OSError: pass"
+    );
+    if !Path::new("/usr/bin/python3").exists() {
+        return skip("strangers_socket_is_not_believed", "no python3", true);
+    }
+    guest.sandbox.sh("chmod 1777 /run");
+    let mut stranger = Command::new("setpriv");
+    stranger.args(["--reuid", "54322", "--regid", "54322", "--clear-groups", "/usr/bin/python3", "-c", &script]);
+    guest.enter(&mut stranger);
+    let mut stranger = stranger.spawn().unwrap();
+    crate::support::wait_until("the stranger", || guest.sandbox.sh("ls /run").contains("bound"));
+    let ended = guest.client("info", &["-s", "-H"]);
+    assert_ne!(ended.stdout.trim(), "RUNNING", "{ended}");
+    assert!(ended.stderr.contains("another user's process"), "{ended}");
+    let ended = guest.client("stop", &["-k"]);
+    assert_ne!(ended.code, Some(0), "{ended}");
+    stranger.kill().unwrap();
+    stranger.wait().unwrap();
+}
