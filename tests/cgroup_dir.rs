@@ -344,6 +344,15 @@ fn system_config_says_pattern_and_which_controllers() {
 }
 
 #[test]
+fn relative_groups_are_refused_where_our_own_is_not_seen() {
+    let guest = Guest::new("outside").with_cgroup_view().config("lxc.cgroup.relative = 1");
+    let ended = guest.run("exit 0");
+    assert_eq!(ended.code, Some(255), "{ended}");
+    assert!(ended.stderr.lines().last().unwrap_or_default().contains("does not show our own group"), "{ended}");
+    guest.assert_nothing_left();
+}
+
+#[test]
 fn relative_groups_are_below_the_supervisors_own() {
     let test = "relative_groups_are_below_the_supervisors_own";
     if !hybrid(test) {
@@ -352,11 +361,19 @@ fn relative_groups_are_below_the_supervisors_own() {
     let guest = Guest::new("relative").with_cgroup_view().config("lxc.cgroup.relative = 1");
     let start = guest.start_command("say up , forever");
     // A service's group, in which the supervisor is.
-    guest.sandbox.sh("mkdir -p /sys/fs/cgroup/pids/serve/me /sys/fs/cgroup/unified/serve/me");
+    guest.sandbox.sh("cd /sys/fs/cgroup
+         for group in serve serve/me; do
+             for hierarchy in *; do
+                 mkdir $hierarchy/$group
+                 for file in cpuset.cpus cpuset.mems; do
+                     [ ! -e $hierarchy/$file ] || cat $hierarchy/$file > $hierarchy/$group/$file
+                 done
+             done
+         done");
     let mut inside = std::process::Command::new("sh");
     inside.args([
         "-c",
-        "for h in pids unified; do echo 0 > /sys/fs/cgroup/$h/serve/me/cgroup.procs; done; exec \"$@\"",
+        "for group in /sys/fs/cgroup/*/serve/me; do echo 0 > $group/cgroup.procs; done; exec \"$@\"",
         "sh",
     ]);
     inside.arg(start.get_program()).args(start.get_args()).stdin(std::process::Stdio::null());

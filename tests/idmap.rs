@@ -714,7 +714,7 @@ fn mount_auto_shmounts_shows_what_the_host_mounts_later() {
         guest
             .sandbox
             .sh("mkdir /run/shared; mount -t tmpfs -o mode=755 shared /run/shared; mount --make-shared /run/shared");
-        let steps = format!("report , say up , await {place}/new/file , read {place}/new/file , signals 1");
+        let steps = format!("report , say up , await-file {place}/new/file , read {place}/new/file , signals 1");
         let mut running = Running::new(&guest, guest.start_command(&steps));
         guest.wait_said("up");
         guest.sandbox.sh(
