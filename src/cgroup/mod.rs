@@ -156,24 +156,14 @@ impl<'h, 't> Group<'h, 't> {
         Ok(())
     }
 
-    /// Gives the directories to the container's root, whom the id maps name.
+    /// Gives the directories to a user and a group, as the caller's user namespace counts them.
     #[cfg(feature = "idmap")]
-    pub fn delegate(&self, config: &Config<'_>) -> Result<()> {
-        let [Some(uid), Some(gid)] = [false, true].map(|groups| config.isolation.outside(groups, 0)) else {
-            return Ok(());
-        };
+    pub fn give(&self, uid: u32, gid: u32) -> Result<()> {
         let members = self.hierarchies.iter().zip(&self.members).filter(|(_, member)| member.is_some());
         members.map(|(hierarchy, _)| hierarchy).try_for_each(|hierarchy| {
             let opened = directory(hierarchy, self.groups.container)
                 .map_err(|errno| Error::os("cgroup", errno, format_args!("{}", shown(hierarchy.mountpoint))))?;
-            match delegate::give(hierarchy, opened.as_fd(), uid, gid) {
-                // The kernel lets a user give away nothing, not even to an id that is his to map.
-                Err(error) if error.errno() == Some(Errno::EPERM) && !geteuid().is_root() => {
-                    log::info!("{error}: it makes no groups of its own there");
-                    Ok(())
-                }
-                result => result,
-            }
+            delegate::give(hierarchy, opened.as_fd(), uid, gid)
         })
     }
 

@@ -1,7 +1,7 @@
 //! User namespaces: `lxc.idmap`.
 //!
 //! The child is born in its user namespace and waits; `write` gives it its ids, the child then becomes root of what it has got.
-//! `subid` knows what /etc/subuid grants to a supervisor without root. `trees` mounts, in a process of the host's, what the
+//! `owner` gives such a supervisor's groups to the container's root. `subid` knows what /etc/subuid grants to a supervisor without root. `trees` mounts, in a process of the host's, what the
 //! child has not the right to mount: root filesystems on devices, and mounts with their ids mapped (`idmap=`).
 
 use crate::config::Config;
@@ -17,6 +17,7 @@ use nix::sys::stat::stat;
 use nix::unistd::{Gid, Uid, setgid, setuid};
 use std::os::fd::BorrowedFd;
 
+pub mod owner;
 mod subid;
 pub mod trees;
 pub mod write;

@@ -341,7 +341,7 @@ impl Start {
         if !host.config.isolation.idmap.is_empty() {
             trace::step("write the id maps");
             crate::idmap::write::apply(host, life.pid.unwrap_or(0))?;
-            life.group.delegate(host.config)?;
+            give_groups(life, host)?;
         }
         #[cfg(feature = "idmap")]
         if crate::idmap::trees::wanted(host.config, &blueprint.source) {
@@ -531,6 +531,23 @@ impl Start {
             }
             _ => Error::new("start", format_args!("the container's process ended before exec")),
         }
+    }
+}
+
+/// The groups belong to the container's root, whom the id maps name, so that it can make groups of its own.
+#[cfg(feature = "idmap")]
+fn give_groups(life: &Life<'_, '_>, host: &mut Host<'_>) -> Result<()> {
+    let [Some(uid), Some(gid)] = [false, true].map(|groups| host.config.isolation.outside(groups, 0)) else {
+        return Ok(());
+    };
+    match life.group.give(uid, gid) {
+        Err(error) if error.errno() == Some(Errno::EPERM) && !nix::unistd::geteuid().is_root() => {
+            if let Err(error) = crate::idmap::owner::give(host, &life.group) {
+                log::warn!("{error}: the container makes no groups of its own");
+            }
+            Ok(())
+        }
+        result => result,
     }
 }
 
