@@ -40,10 +40,12 @@ pub mod remove;
 /// Checks that each hierarchy is really visible and drops the ones that another mount hides.
 pub fn usable(found: &mut Hierarchies<'_>) {
     let me = geteuid().as_raw();
-    found.retain(|hierarchy| stat(hierarchy.mountpoint).is_ok_and(|stat| stat.st_dev == hierarchy.device));
-    for hierarchy in found {
-        hierarchy.foreign = stat(hierarchy.mountpoint).is_ok_and(|stat| stat.st_uid != me);
-    }
+    found.retain_mut(|hierarchy| {
+        stat(hierarchy.mountpoint).is_ok_and(|stat| {
+            hierarchy.foreign = stat.st_uid != me;
+            stat.st_dev == hierarchy.device
+        })
+    });
 }
 
 /// Opens a group in one hierarchy, for clients (O_PATH).
