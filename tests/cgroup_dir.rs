@@ -118,7 +118,7 @@ fn inner_group_has_init_and_the_outer_one_the_limits() {
     let guest = Guest::new("inner").with_cgroup_view().config(
         "lxc.cgroup.dir.monitor = mon/{name}
         lxc.cgroup.dir.container = pay/{name}
-        lxc.cgroup.dir.container.inner = a/b
+        lxc.cgroup.dir.container.inner = in
         lxc.cgroup.pids.max = 77
         lxc.cgroup.cpuset.cpus = 0
         lxc.cgroup2.devices.deny = c 10:200 rwm",
@@ -126,15 +126,15 @@ fn inner_group_has_init_and_the_outer_one_the_limits() {
     let running = guest.start("say up , forever");
     guest.wait_said("up");
     guest.wait_running();
-    assert_at(&guest, "pay/{name}/a/b");
+    assert_at(&guest, "pay/{name}/in");
     let read = |path: &str| {
         let path = path.replace("{name}", guest.name());
         guest.sandbox.sh(&format!("cat /sys/fs/cgroup/{path}")).trim().to_owned()
     };
     assert_eq!(read("pids/pay/{name}/pids.max"), "77");
-    assert_eq!(read("pids/pay/{name}/a/b/pids.max"), "max");
+    assert_eq!(read("pids/pay/{name}/in/pids.max"), "max");
     assert_eq!(read("cpuset/pay/{name}/cpuset.cpus"), "0");
-    assert_eq!(read("cpuset/pay/{name}/a/b/cpuset.cpus"), "0", "inherited along the whole way");
+    assert_eq!(read("cpuset/pay/{name}/in/cpuset.cpus"), "0", "inherited along the whole way");
     // The commands know both.
     let said = |tool: &str, words: &[&str]| {
         let ended = guest.client(tool, words);
@@ -144,6 +144,10 @@ fn inner_group_has_init_and_the_outer_one_the_limits() {
     assert_eq!(said("cgroup", &["pids.max"]), "77", "the group with the limits");
     said("cgroup", &["pids.max", "78"]);
     assert_eq!(read("pids/pay/{name}/pids.max"), "78");
+    if let Some(stock) = guest.stock_tool("cgroup", &["pids.max"]) {
+        let ended = Running::new(&guest, stock).wait();
+        assert_eq!(ended.stdout.trim(), "78", "{ended}");
+    }
     said("freeze", &[]);
     assert_eq!(said("info", &["-s", "-H"]), "FROZEN");
     assert_eq!(read("unified/pay/{name}/cgroup.freeze"), "1");
@@ -297,6 +301,7 @@ fn nonsense_is_refused_by_key_and_line() {
         ("lxc.cgroup.dir = a/../../b", "lxc.cgroup.dir", ".."),
         ("lxc.cgroup.dir.container = a", "lxc.cgroup.dir.container", "must both be set"),
         ("lxc.cgroup.dir.monitor = a", "lxc.cgroup.dir.monitor", "must both be set"),
+        ("lxc.cgroup.dir.container.inner = a/b", "lxc.cgroup.dir.container.inner", "one group"),
         ("lxc.cgroup.dir.container.inner = a", "lxc.cgroup.dir.container.inner", "must both be set"),
         ("lxc.cgroup.dir = a\nlxc.cgroup.dir.monitor = b\nlxc.cgroup.dir.container = c", "lxc.cgroup.dir", "together"),
         (
@@ -344,6 +349,15 @@ fn system_config_says_pattern_and_which_controllers() {
 }
 
 #[test]
+fn relative_groups_are_refused_where_our_own_is_not_seen() {
+    let guest = Guest::new("outside").with_cgroup_view().config("lxc.cgroup.relative = 1");
+    let ended = guest.run("exit 0");
+    assert_eq!(ended.code, Some(255), "{ended}");
+    assert!(ended.stderr.lines().last().unwrap_or_default().contains("does not show our own group"), "{ended}");
+    guest.assert_nothing_left();
+}
+
+#[test]
 fn relative_groups_are_below_the_supervisors_own() {
     let test = "relative_groups_are_below_the_supervisors_own";
     if !hybrid(test) {
@@ -352,11 +366,19 @@ fn relative_groups_are_below_the_supervisors_own() {
     let guest = Guest::new("relative").with_cgroup_view().config("lxc.cgroup.relative = 1");
     let start = guest.start_command("say up , forever");
     // A service's group, in which the supervisor is.
-    guest.sandbox.sh("mkdir -p /sys/fs/cgroup/pids/serve/me /sys/fs/cgroup/unified/serve/me");
+    guest.sandbox.sh("cd /sys/fs/cgroup
+         for group in serve serve/me; do
+             for hierarchy in *; do
+                 mkdir $hierarchy/$group
+                 for file in cpuset.cpus cpuset.mems; do
+                     [ ! -e $hierarchy/$file ] || cat $hierarchy/$file > $hierarchy/$group/$file
+                 done
+             done
+         done");
     let mut inside = std::process::Command::new("sh");
     inside.args([
         "-c",
-        "for h in pids unified; do echo 0 > /sys/fs/cgroup/$h/serve/me/cgroup.procs; done; exec \"$@\"",
+        "for group in /sys/fs/cgroup/*/serve/me; do echo 0 > $group/cgroup.procs; done; exec \"$@\"",
         "sh",
     ]);
     inside.arg(start.get_program()).args(start.get_args()).stdin(std::process::Stdio::null());
@@ -425,18 +447,23 @@ fn failing_call_refuses_the_start_and_leaves_nothing() {
     let mut injections = Vec::new();
     // Some of many: the first, one in the middle, the last.
     let some = |all: Vec<usize>| [all[0], all[all.len() / 2], all[all.len() - 1]];
-    let name = if nth("mkdir", "/sys/fs/cgroup").is_empty() { "mkdirat" } else { "mkdir" };
-    injections.extend(some(nth(name, "/sys/fs/cgroup")).map(|n| format!("{name}:error=ENOSPC:when={n}")));
-    let opens = if nth("open", "/sys/fs/cgroup").is_empty() { "openat" } else { "open" };
-    let writes = nth(opens, "O_WRONLY");
-    injections.extend(some(writes).map(|n| format!("{opens}:error=EIO:when={n}")));
-    for injection in injections {
+    let either = |one: &'static str, other: &'static str| if nth(one, "").is_empty() { other } else { one };
+    let mkdir = either("mkdir", "mkdirat");
+    injections.extend(some(nth(mkdir, "/sys/fs/cgroup")).map(|n| (format!("{mkdir}:error=ENOSPC:when={n}"), 255)));
+    let writes: Vec<_> = nth("write", "\"0\", 1");
+    injections.push((format!("write:error=EIO:when={}", writes[0]), 255));
+    injections.push((format!("write:error=EIO:when={}", nth("write", "\"50\"")[0]), 255));
+    // The way back, and the end of the groups: what fails once is tried again.
+    injections.push((format!("write:error=EIO:when={}", writes[writes.len() - 1]), 0));
+    // strace counts each process' own calls: one that the container's process does not come to.
+    let early = strace::count(&trace.child, "unlinkat");
+    let removal = nth("unlinkat", "/sys/fs/cgroup").into_iter().find(|n| *n > early).unwrap();
+    injections.push((format!("unlinkat:error=EBUSY:when={removal}"), 0));
+    for (injection, code) in injections {
         let guest = Guest::new("inject").with_cgroup_view().config(config);
         let ended = strace::run(&guest, "exit 0", std::slice::from_ref(&injection));
         assert_no_groups(&guest);
         guest.assert_nothing_left();
-        if ended.code != Some(0) {
-            assert_eq!(ended.code, Some(255), "{injection}{ended}");
-        }
+        assert_eq!(ended.code, Some(code), "{injection}{ended}");
     }
 }

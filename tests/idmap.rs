@@ -531,7 +531,7 @@ fn start_as_user<'g>(guest: &'g Guest, steps: &str) -> Running<'g> {
 /// A command by that user.
 fn as_user<'g>(guest: &'g Guest, wanted: &Command) -> Running<'g> {
     let mut command = Command::new("setpriv");
-    command.args(["--reuid", "54321", "--regid", "54321", "--clear-groups"]);
+    command.args(["--reuid", "54321", "--regid", "54321", "--clear-groups"]).env("XDG_RUNTIME_DIR", "/run");
     command.arg(wanted.get_program()).args(wanted.get_args()).stdin(std::process::Stdio::null());
     guest.enter(&mut command);
     Running::new(guest, command)
@@ -616,7 +616,8 @@ fn user_without_root_and_tools_may_map_itself_alone() {
         let start = guest.start_command("report , exit 7");
         chown(&guest.dir(), 54_321);
         let mut command = Command::new("/usr/bin/setpriv");
-        command.args(["--reuid", "54321", "--regid", "54321", "--clear-groups"]).env("PATH", "/nowhere");
+        command.args(["--reuid", "54321", "--regid", "54321", "--clear-groups"]);
+        command.env("PATH", "/nowhere").env("XDG_RUNTIME_DIR", "/run");
         command.arg(start.get_program()).args(start.get_args()).stdin(std::process::Stdio::null());
         guest.enter(&mut command);
         let ended = Running::new(guest, command).wait();

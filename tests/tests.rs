@@ -61,5 +61,6 @@ mod storage;
 mod supervisor_death;
 mod tools;
 mod trace;
+mod unprivileged;
 mod update_config;
 mod user;

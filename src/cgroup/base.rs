@@ -29,7 +29,15 @@ pub fn settle<'t>(found: &mut Hierarchies<'t>, config: &Config<'t>, arena: &Aren
     let table = std::fs::read("/proc/self/cgroup").unwrap_or_default();
     for one in found {
         let line = table.split(|byte| *byte == b'\n').find_map(|line| path_in(line, one));
-        let Some(own) = line.and_then(|path| below(path, one.root.to_bytes())) else { continue };
+        let Some(path) = line else { continue };
+        let Some(own) = below(path, one.root.to_bytes()) else {
+            if relative {
+                let (own, place) = (Shown(path), shown(one.mountpoint));
+                let what = format_args!("lxc.cgroup.relative: {place} does not show our own group {own}");
+                return Err(Error::new("cgroup", what));
+            }
+            continue;
+        };
         one.own = arena.copy(own).map_err(|_| Error::new("cgroup", format_args!("out of text memory")))?;
         if relative || not_ours(one) {
             one.base = one.own;

@@ -40,10 +40,12 @@ pub mod remove;
 /// Checks that each hierarchy is really visible and drops the ones that another mount hides.
 pub fn usable(found: &mut Hierarchies<'_>) {
     let me = geteuid().as_raw();
-    found.retain(|hierarchy| stat(hierarchy.mountpoint).is_ok_and(|stat| stat.st_dev == hierarchy.device));
-    for hierarchy in found {
-        hierarchy.foreign = stat(hierarchy.mountpoint).is_ok_and(|stat| stat.st_uid != me);
-    }
+    found.retain_mut(|hierarchy| {
+        stat(hierarchy.mountpoint).is_ok_and(|stat| {
+            hierarchy.foreign = stat.st_uid != me;
+            stat.st_dev == hierarchy.device
+        })
+    });
 }
 
 /// Opens a group in one hierarchy, for clients (O_PATH).
@@ -156,12 +158,9 @@ impl<'h, 't> Group<'h, 't> {
         Ok(())
     }
 
-    /// Gives the directories to the container's root, whom the id maps name.
+    /// Gives the directories to a user and a group, as the caller's user namespace counts them.
     #[cfg(feature = "idmap")]
-    pub fn delegate(&self, config: &Config<'_>) -> Result<()> {
-        let [Some(uid), Some(gid)] = [false, true].map(|groups| config.isolation.outside(groups, 0)) else {
-            return Ok(());
-        };
+    pub fn give(&self, uid: u32, gid: u32) -> Result<()> {
         let members = self.hierarchies.iter().zip(&self.members).filter(|(_, member)| member.is_some());
         members.map(|(hierarchy, _)| hierarchy).try_for_each(|hierarchy| {
             let opened = directory(hierarchy, self.groups.container)

@@ -55,8 +55,10 @@ pub type Wrong = (&'static CStr, Origin, &'static str);
 
 /// A path that is none of a group.
 pub(super) fn no_path(config: &Config<'_>) -> Option<Wrong> {
+    let inner = config.isolation.cgroup_inner.filter(|inner| inner.value.to_bytes().contains(&b'/'));
     let bad = |(key, value): Key<'_>| value.filter(|value| !is_plain(value.value)).map(|value| (key, value.at, PLAIN));
-    keys(config).into_iter().find_map(bad)
+    let no_name = || inner.map(|inner| (c"lxc.cgroup.dir.container.inner", inner.at, "expected the name of one group"));
+    keys(config).into_iter().find_map(bad).or_else(no_name)
 }
 
 /// Keys that do not go together. A start asks.

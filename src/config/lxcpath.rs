@@ -1,14 +1,27 @@
-//! The system's config, and where containers are when nobody says.
+//! The system's config, and where containers are when nobody says. A user without root has both in his home, as LXC.
+
+use std::path::PathBuf;
 
 /// `lxc.lxcpath` of the system's config, else LXC's default.
 pub fn default_lxcpath() -> Vec<u8> {
-    lxc_conf("lxc.lxcpath").unwrap_or("/var/lib/lxc".into()).into()
+    use std::os::unix::ffi::OsStringExt;
+    match lxc_conf("lxc.lxcpath") {
+        Some(path) => path.into(),
+        None => home(".local/share/lxc").unwrap_or("/var/lib/lxc".into()).into_os_string().into_vec(),
+    }
 }
 
 /// The value of a key in the system's config; None if it has none there.
 pub fn lxc_conf(key: &str) -> Option<String> {
-    let system = std::fs::read_to_string("/etc/lxc/lxc.conf").unwrap_or_default();
+    let file = home(".config/lxc/lxc.conf").unwrap_or("/etc/lxc/lxc.conf".into());
+    let system = std::fs::read_to_string(file).unwrap_or_default();
     value_of(&system, key).map(String::from)
+}
+
+/// A path in the home of a user without root; None: we are root.
+fn home(path: &str) -> Option<PathBuf> {
+    let home = || std::env::var_os("HOME").map_or("/".into(), PathBuf::from);
+    (!nix::unistd::geteuid().is_root()).then(|| home().join(path))
 }
 
 /// The value of the last `KEY = VALUE` line.

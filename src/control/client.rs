@@ -7,7 +7,7 @@ use core::ffi::CStr;
 use core::fmt;
 use core::time::Duration;
 use nix::errno::Errno;
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, setsockopt, sockopt};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, setsockopt, sockopt};
 use nix::sys::time::{TimeVal, TimeValLike};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
@@ -32,6 +32,8 @@ pub enum Failure {
     Refused(Errno),
     /// What came is no answer.
     Garbled,
+    /// Another user, not root, has the container's address.
+    Foreign,
     /// A system call failed.
     Os(Errno),
 }
@@ -44,6 +46,7 @@ impl fmt::Display for Failure {
             Failure::Closed => f.write_str("the supervisor closed the connection"),
             Failure::Refused(errno) => write!(f, "refused: {}", errno.desc()),
             Failure::Garbled => f.write_str("the answer is not LXC's protocol of this word size"),
+            Failure::Foreign => f.write_str("another user's process has the container's address"),
             Failure::Os(errno) => f.write_str(errno.desc()),
         }
     }
@@ -269,10 +272,19 @@ impl Container<'_> {
         let address = proto::address(self.lxcpath.to_bytes(), self.name.to_bytes());
         let address = UnixAddr::new_abstract(&address).map_err(Failure::Os)?;
         match connect(socket.as_raw_fd(), &address) {
-            Ok(()) => Ok(socket),
+            // Anybody can bind a name: only root's word and our own counts.
+            Ok(()) if self.trusts(&socket) => Ok(socket),
+            Ok(()) => Err(Failure::Foreign),
             Err(Errno::ECONNREFUSED) => Err(Failure::NotRunning),
             Err(errno) => Err(failure(errno)),
         }
+    }
+
+    /// Whether the other end was bound by root, by us, or by whose containers these are.
+    fn trusts(&self, socket: &OwnedFd) -> bool {
+        let Ok(peer) = getsockopt(socket, sockopt::PeerCredentials) else { return false };
+        let owner = || nix::sys::stat::stat(self.lxcpath).map(|stat| stat.st_uid);
+        peer.uid() == 0 || peer.uid() == nix::unistd::geteuid().as_raw() || owner() == Ok(peer.uid())
     }
 
     fn ask_on(&self, socket: BorrowedFd<'_>, command: Command, data: usize, body: &[u8]) -> Result<Answer, Failure> {

@@ -3,7 +3,7 @@
 use super::subid;
 use crate::cgroup::limit::write_file;
 use crate::config::isolation::IdMap;
-use crate::config::{Config, Hook, HookKind};
+use crate::config::{Config, DEFAULT, Hook, HookKind};
 use crate::error::{Error, Result};
 use crate::hooks::{self, Moment};
 use crate::limits;
@@ -103,6 +103,16 @@ fn find(groups: bool, host: &Host<'_>) -> Option<PathText> {
         let path = PathText::join(&[folder, b"/", tool(groups).as_bytes()]).ok()?;
         access(path.c(), AccessFlags::X_OK).is_ok().then_some(path)
     })
+}
+
+/// Has the tool write `maps` for a process that is no container's.
+pub(super) fn pair(host: &mut Host<'_>, groups: bool, pid: i32, maps: core::fmt::Arguments<'_>) -> Result<()> {
+    let path = find(groups, host);
+    let path = path.ok_or_else(|| Error::new("idmap", format_args!("there is no {}", tool(groups))))?;
+    let mut line = Line::<{ 2 * MAP_BYTES + limits::BUILT_PATH_BYTES }>::new();
+    let _ = write!(line, "{} {pid} {maps}\0", shown(path.c()));
+    let command = CStr::from_bytes_until_nul(line.bytes()).unwrap_or(c"");
+    hooks::run_one(host, &Hook { kind: HookKind::IdMap, command, at: DEFAULT }, &Moment::default())
 }
 
 /// Has the tool write the maps, bounded like a hook, its words in our log.

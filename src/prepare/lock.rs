@@ -13,9 +13,10 @@ use core::fmt::Write;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
 use nix::sys::stat::{Mode, SFlag, fstat, fstatat};
-use nix::unistd::{UnlinkatFlags, ftruncate, mkdir, unlinkat};
+use nix::unistd::{AccessFlags, UnlinkatFlags, access, ftruncate, geteuid, mkdir, unlinkat};
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 
 /// Where state may live, in the order in which it is tried. An Android host has no /run.
 pub const RUN: [&CStr; 3] = [c"/run", c"/var/run", c"/dev"];
@@ -95,31 +96,60 @@ pub fn take<'t>(name: &CStr, arena: &Arena<'t>) -> Result<Taken<'t>> {
 }
 
 /// `<run>/monopod`, made if need be. It must be a directory of root's (or ours) that nobody else can write.
+///
+/// A user without root has it in the directory that the login made for him, or as LXC in his home's cache.
 pub fn base() -> Result<PathText> {
+    let me = geteuid();
+    let given = std::env::var_os("XDG_RUNTIME_DIR").filter(|path| path.as_bytes().starts_with(b"/"));
+    let given = given.map(|path| join(&[path.as_bytes(), b"/monopod"])).transpose()?;
     let mut last = Errno::ENOENT;
-    for run in RUN {
-        let path = join(&[run.to_bytes(), if run == c"/dev" { b"/.monopod" } else { b"/monopod" }])?;
-        match mkdir(path.c(), Mode::from_bits_truncate(0o700)) {
-            Ok(()) | Err(Errno::EEXIST) => {}
-            Err(errno) => {
-                last = errno;
-                continue;
+    if me.is_root() {
+        for run in RUN {
+            let name: &[u8] = if run == c"/dev" { b"/.monopod" } else { b"/monopod" };
+            match usable(&join(&[run.to_bytes(), name])?)? {
+                Ok(path) => return Ok(path),
+                Err(errno) => last = errno,
             }
         }
-        let stat =
-            fstatat(AT_FDCWD, path.c(), AtFlags::AT_SYMLINK_NOFOLLOW).map_err(|errno| failed("stat", &path, errno))?;
-        let mine = stat.st_uid == 0 || stat.st_uid == nix::unistd::geteuid().as_raw();
-        let writable =
-            stat.st_mode & 0o022 != 0 || SFlag::from_bits_truncate(stat.st_mode & libc::S_IFMT) != SFlag::S_IFDIR;
-        if !mine || writable {
-            return Err(Error::new(
-                "lock",
-                format_args!("{} can be written by others than its owner root", shown(path.c())),
-            ));
-        }
-        return Ok(path);
     }
-    Err(Error::os("lock", last, format_args!("no place for state: tried /run, /var/run and /dev")))
+    if let Some(path) = given {
+        match usable(&path)? {
+            Ok(path) => return Ok(path),
+            Err(errno) => last = errno,
+        }
+    }
+    if let Some(home) = std::env::var_os("HOME").filter(|_| !me.is_root()) {
+        let cache = join(&[home.as_bytes(), b"/.cache"])?;
+        let _ = mkdir(cache.c(), Mode::from_bits_truncate(0o700));
+        match usable(&join(&[cache.c().to_bytes(), b"/monopod"])?)? {
+            Ok(path) => return Ok(path),
+            Err(errno) => last = errno,
+        }
+    }
+    let tried = if me.is_root() { "/run, /var/run and /dev" } else { "XDG_RUNTIME_DIR and .cache in HOME" };
+    Err(Error::os("lock", last, format_args!("no place for state: tried {tried}")))
+}
+
+/// Makes a place for state, if it is none yet. The inner error: there can be none.
+fn usable(path: &PathText) -> Result<nix::Result<PathText>> {
+    match mkdir(path.c(), Mode::from_bits_truncate(0o700)) {
+        Ok(()) | Err(Errno::EEXIST) => {}
+        Err(errno) => return Ok(Err(errno)),
+    }
+    let stat =
+        fstatat(AT_FDCWD, path.c(), AtFlags::AT_SYMLINK_NOFOLLOW).map_err(|errno| failed("stat", path, errno))?;
+    let mine = stat.st_uid == 0 || stat.st_uid == geteuid().as_raw();
+    let writable =
+        stat.st_mode & 0o022 != 0 || SFlag::from_bits_truncate(stat.st_mode & libc::S_IFMT) != SFlag::S_IFDIR;
+    match access(path.c(), AccessFlags::W_OK) {
+        // Root of a user namespace, to whom the host's belongs to nobody.
+        Err(errno @ Errno::EACCES) if !mine && !writable => Ok(Err(errno)),
+        _ if mine && !writable => Ok(Ok(path.clone())),
+        _ => {
+            let path = shown(path.c());
+            Err(Error::new("lock", format_args!("{path} can be written by others than its owner root")))
+        }
+    }
 }
 
 impl<'t> Lock<'t> {

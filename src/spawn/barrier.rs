@@ -282,7 +282,9 @@ impl Report {
                     };
                     #[cfg(not(feature = "idmap"))]
                     let why = "";
-                    let _ = write!(out, "namespaces {flags:#x}{why}");
+                    let rootless = flags & super::namespaces::USER == 0 && !nix::unistd::geteuid().is_root();
+                    let hint = if rootless { ": a user without root needs lxc.idmap" } else { "" };
+                    let _ = write!(out, "namespaces {flags:#x}{why}{hint}");
                     return "clone";
                 }
                 let name = super::namespaces::NAMES.get(item).map_or("?", |(_, name)| name);

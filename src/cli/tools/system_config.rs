@@ -1,7 +1,7 @@
 //! `lxc-config`: the values of the system's lxc.conf. Only under LXC's name: `monopod config` prints a container's config.
 
 use super::{Call, FAILED, Outcome, print};
-use crate::config::lxc_conf;
+use crate::config::{default_lxcpath, lxc_conf};
 use crate::text::shown;
 
 /// The keys in LXC's order, and what holds where the file says nothing.
@@ -31,7 +31,10 @@ pub fn run(call: &Call<'_>) -> Outcome {
         print(&format!("Unknown configuration item: {}\n", shown(word)));
         return Err(FAILED);
     };
-    let value = lxc_conf(key);
+    let value = match *key {
+        "lxc.lxcpath" => String::from_utf8(default_lxcpath()).ok(),
+        key => lxc_conf(key),
+    };
     Ok(match value.as_deref().or(*default) {
         Some(value) => print(&format!("{value}\n")),
         None => print(&format!("{key} is not set.\n")),
