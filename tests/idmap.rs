@@ -239,10 +239,10 @@ fn cgroups_are_given_to_mapped_root_who_makes_groups_below() {
     for group in &groups {
         assert!(group.join("mine").is_dir(), "{}", group.display());
         let owner = |path: &Path| fs::metadata(path).map(|data| (data.uid(), data.gid()));
-        assert_eq!(owner(group).unwrap(), (100_000, 100_000), "{}", group.display());
-        assert_eq!(owner(&group.join("cgroup.procs")).unwrap().0, 100_000);
+        assert_eq!(owner(group).unwrap(), (0, 100_000), "{}", group.display());
+        assert_eq!(owner(&group.join("cgroup.procs")).unwrap(), (0, 100_000));
         for limit in ["memory.max", "pids.max", "cpu.max", "memory.limit_in_bytes", "devices.deny"] {
-            assert!(owner(&group.join(limit)).map_or(0, |owner| owner.0) == 0, "{limit} stays the host's");
+            assert!(owner(&group.join(limit)).map_or(0, |owner| owner.1) == 0, "{limit} stays the host's");
         }
     }
     stop(&guest, running);

@@ -360,6 +360,3 @@ CONFIGS |= {
     "nesting-conf": Twin("lxc.include = /usr/share/lxc/config/common.conf\nlxc.include = /usr/share/lxc/config/nesting.conf\n"
                          "lxc.apparmor.profile = unconfined"),
 }
-
-# They wait for what is being built.
-PENDING = ("unprivileged",)

@@ -71,7 +71,7 @@ impl Report {
         for line in self.0.lines() {
             let (key, value) = line.split_once(": ").unwrap_or((line, ""));
             match key {
-                "mount" => {}
+                "mount" | "session keyring" => {}
                 "status" if !kept.iter().any(|name| value.starts_with(name)) => {}
                 "ns" => {
                     let (name, id) = value.split_once(' ').unwrap();
