@@ -363,14 +363,14 @@ impl Start {
     fn delegate(&mut self, life: &mut Life<'_, '_>, host: &mut Host<'_>) -> Result<()> {
         use crate::idmap::{borrow, trees};
         if !borrow::needed(host) {
-            return life.group.delegate(host.config);
+            return give_groups(life, host.config);
         }
         if life.group.v2_directory().is_none() {
             return Ok(());
         }
         match borrow::fork(host)? {
             None => {
-                if let Err(error) = life.group.delegate(host.config) {
+                if let Err(error) = give_groups(life, host.config) {
                     log::warn!("{error}");
                 }
                 process::exit_now(0)
@@ -557,6 +557,15 @@ impl Start {
             }
             _ => Error::new("start", format_args!("the container's process ended before exec")),
         }
+    }
+}
+
+/// The groups belong to the container's root, whom the id maps name, so that it can make groups of its own.
+#[cfg(feature = "idmap")]
+fn give_groups(life: &Life<'_, '_>, config: &Config<'_>) -> Result<()> {
+    match [false, true].map(|groups| config.isolation.outside(groups, 0)) {
+        [Some(uid), Some(gid)] => life.group.give(uid, gid),
+        _ => Ok(()),
     }
 }
 
