@@ -86,9 +86,10 @@ fn container_lives_in_the_delegated_group() {
     assert_eq!(fs::metadata(format!("/proc/{init}")).unwrap().uid(), 100_000);
     // Its root makes groups of its own; the limits stay the user's.
     let group = format!("/sys/fs/cgroup{expected}");
-    let owner = |file: &str| guest.sandbox.sh(&format!("stat -c %u {group}/{file}")).trim().to_owned();
+    let owner = |file: &str| guest.sandbox.sh(&format!("stat -c %u:%g {group}/{file}")).trim().to_owned();
     let owners = [".", "cgroup.procs", "cgroup.max.depth"].map(owner);
-    assert_eq!(owners, ["100000".to_owned(), "100000".to_owned(), USER.to_string()]);
+    let (own, lent) = (format!("{USER}:{USER}"), format!("{USER}:100000"));
+    assert_eq!(owners, [lent.clone(), lent, own]);
     assert_eq!(guest.report().one("uid"), "0");
     // His own commands, and those of nobody else but root.
     let said = |words: &[&str]| client(&guest, words[0], &words[1..]).stdout.trim().to_owned();

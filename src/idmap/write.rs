@@ -105,16 +105,6 @@ fn find(groups: bool, host: &Host<'_>) -> Option<PathText> {
     })
 }
 
-/// Has the tool write `maps` for a process that is no container's.
-pub(super) fn pair(host: &mut Host<'_>, groups: bool, pid: i32, maps: core::fmt::Arguments<'_>) -> Result<()> {
-    let path = find(groups, host);
-    let path = path.ok_or_else(|| Error::new("idmap", format_args!("there is no {}", tool(groups))))?;
-    let mut line = Line::<{ 2 * MAP_BYTES + limits::BUILT_PATH_BYTES }>::new();
-    let _ = write!(line, "{} {pid} {maps}\0", shown(path.c()));
-    let command = CStr::from_bytes_until_nul(line.bytes()).unwrap_or(c"");
-    hooks::run_one(host, &Hook { kind: HookKind::IdMap, command, at: DEFAULT }, &Moment::default())
-}
-
 /// Has the tool write the maps, bounded like a hook, its words in our log.
 fn call(host: &mut Host<'_>, first: &IdMap, pid: i32, own: Option<u32>) -> Result<()> {
     let groups = first.groups;
