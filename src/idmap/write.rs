@@ -3,7 +3,7 @@
 use super::subid;
 use crate::cgroup::limit::write_file;
 use crate::config::isolation::IdMap;
-use crate::config::{Config, DEFAULT, Hook, HookKind};
+use crate::config::{Config, Hook, HookKind};
 use crate::error::{Error, Result};
 use crate::hooks::{self, Moment};
 use crate::limits;
