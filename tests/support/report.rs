@@ -81,13 +81,6 @@ impl Report {
                         if hosts.to_string_lossy() == id { "the host's" } else { "own" }
                     ));
                 }
-                "session keyring" => {
-                    const GET_KEYRING_ID: i32 = 0;
-                    const SESSION: i32 = -3;
-                    // SAFETY: the call takes numbers only.
-                    let hosts = unsafe { libc::syscall(libc::SYS_keyctl, GET_KEYRING_ID, SESSION, 0) };
-                    lines.push(format!("{key} {}", if hosts.to_string() == value { "the host's" } else { "own" }));
-                }
                 _ => lines.push(line.into()),
             }
         }
