@@ -511,7 +511,7 @@ fn links_for_a_user_without_root_are_refused() {
         let start = guest.start_command("exit 0");
         guest.sandbox.sh(&format!("chown -R 54321:54321 {}", guest.dir().display()));
         let mut command = Command::new("setpriv");
-        command.args(["--reuid", "54321", "--regid", "54321", "--clear-groups"]);
+        command.args(["--reuid", "54321", "--regid", "54321", "--clear-groups"]).env("XDG_RUNTIME_DIR", "/run");
         command.arg(start.get_program()).args(start.get_args());
         guest.enter(&mut command);
         let ended = support::Running::new(&guest, command).wait();
