@@ -53,7 +53,7 @@ pub const GROUPS: usize = 32;
 pub const TTYS: usize = 64;
 /// Cgroup hierarchies: the kernel's v1 controllers are 14, with named ones and v2 beside them.
 pub const HIERARCHIES: usize = 24;
-/// Values kept only to be printed again (keys of features that are not built yet).
+/// Values kept only to be printed again (`lxc.group` and its like).
 pub const KEPT: usize = 128;
 /// `-s KEY=VALUE` on one command line.
 pub const DEFINES: usize = 64;

@@ -217,7 +217,7 @@ fn refuse_not_built(config: &Config<'_>) -> Result<()> {
     match config.not_built.first() {
         None => Ok(()),
         Some(key) => {
-            Err(Error::new("config", format_args!("{}: {} {}", config.place(key.at), shown(key.key), key.why())))
+            Err(Error::new("config", format_args!("{}: {} {}", config.place(key.at), shown(key.key), key.why)))
         }
     }
 }

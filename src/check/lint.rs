@@ -90,7 +90,7 @@ pub fn judge(config: &Config<'_>, findings: &mut Findings) {
     }
     for key in &config.not_built {
         let place = config.place(key.at);
-        findings.add(Verdict::Fail, "config", format_args!("{place}: {} {}", shown(key.key), key.why()));
+        findings.add(Verdict::Fail, "config", format_args!("{place}: {} {}", shown(key.key), key.why));
     }
     let refusals =
         [spawn::namespaces::plan(config).err(), spawn::shares::open_all(config).err(), crate::lsm::plan(config).err()];

@@ -103,7 +103,7 @@ fn called(args: &[&CStr]) -> Outcome {
     if let Some(tool) = name.strip_prefix(b"lxc-") {
         return match verbs().find(|verb| !verb.lxc.is_empty() && verb.lxc.as_bytes() == tool) {
             Some(verb) => (verb.run)(&Call { program, verb: verb.name, stock: true, args }),
-            None => Err(fail(program, format_args!("this tool of LXC is not built"))),
+            None => Err(fail(program, format_args!("monopod has no such tool"))),
         };
     }
     #[cfg(feature = "tools")]

@@ -4,7 +4,7 @@ use super::groups::{self, Groups};
 use super::keys::{self, Given, Kind};
 use super::lxcpath::lxc_conf;
 use super::values::Fault;
-use super::{At, COMMAND_LINE, CgroupAccess, Config, NicType, NotBuilt, Origin, RootfsKind, lex, mounts};
+use super::{At, COMMAND_LINE, CgroupAccess, Config, NotBuilt, Origin, RootfsKind, lex, mounts};
 use crate::error::Error;
 use crate::limits;
 use crate::text::{Arena, PathText, Shown, shown};
@@ -359,40 +359,50 @@ fn finish<'t>(config: &mut Config<'t>, arena: &Arena<'t>) -> Result<()> {
     }
     let groups = Groups::of(config, pattern.as_deref(), arena).map_err(|_| text_full())?;
     config.groups = groups;
-    not_built(config, arena).map_err(|_| text_full())
+    not_built(config);
+    Ok(())
 }
 
+/// Storage that LXC has a driver for.
+const STORAGE: &str = "names a storage driver that monopod does not make (lvm, zfs, btrfs, rbd, nbd, aufs): mount it in a \
+    pre-start hook, and name the directory";
+#[cfg(not(feature = "net"))]
+const NET: &str = "needs the cargo feature net, which this build does not have";
+#[cfg(not(feature = "seccomp"))]
+const SECCOMP: &str = "needs the cargo feature seccomp, which this build does not have";
+#[cfg(not(feature = "idmap"))]
+const IDMAP: &str = "needs the cargo feature idmap, which this build does not have";
+
 /// Notes what a start must refuse. One note a key is enough.
-fn not_built<'t>(config: &mut Config<'t>, arena: &Arena<'t>) -> Result<(), crate::text::Full> {
-    let Config { not_built, rootfs, nics, isolation, .. } = config;
-    #[cfg(not(feature = "idmap"))]
-    let mounts = &config.mounts;
+fn not_built(config: &mut Config<'_>) {
+    let Config { not_built, rootfs, .. } = config;
     not_built.clear();
-    let mut note = |key, at| {
+    let mut note = |key, at, why| {
         if !not_built.iter().any(|noted| noted.key == key) {
             // A full list already refuses the start.
-            let _ = not_built.push(NotBuilt { key, at });
+            let _ = not_built.push(NotBuilt { key, at, why });
         }
     };
     if let Some(path) = rootfs.path
         && rootfs.kind == RootfsKind::Other
     {
-        note(c"lxc.rootfs.path", path.at);
+        note(c"lxc.rootfs.path", path.at, STORAGE);
     }
-    let has_links = cfg!(feature = "net");
-    for nic in nics.iter().filter(|nic| !has_links && !matches!(nic.kind, NicType::None | NicType::Empty)) {
-        note(arena.format(format_args!("lxc.net.{}.type", nic.index))?, nic.at);
+    #[cfg(not(feature = "net"))]
+    for nic in config.nics.iter().filter(|nic| !matches!(nic.kind, super::NicType::None | super::NicType::Empty)) {
+        note(c"lxc.net", nic.at, NET);
     }
-    if let Some(profile) = isolation.seccomp.filter(|_| !cfg!(feature = "seccomp")) {
-        note(c"lxc.seccomp.profile", profile.at);
+    #[cfg(not(feature = "seccomp"))]
+    if let Some(profile) = config.isolation.seccomp {
+        note(c"lxc.seccomp.profile", profile.at, SECCOMP);
     }
     #[cfg(not(feature = "idmap"))]
     {
-        isolation.idmap.iter().for_each(|map| note(c"lxc.idmap", map.at));
+        config.isolation.idmap.iter().for_each(|map| note(c"lxc.idmap", map.at, IDMAP));
         if let Some(options) = rootfs.options.filter(|_| rootfs.idmap.is_some()) {
-            note(c"lxc.rootfs.options", options.at);
+            note(c"lxc.rootfs.options", options.at, IDMAP);
         }
-        mounts.iter().filter(|entry| entry.idmap.is_some()).for_each(|entry| note(c"lxc.mount.entry", entry.at));
+        let mapped = config.mounts.iter().filter(|entry| entry.idmap.is_some());
+        mapped.for_each(|entry| note(c"lxc.mount.entry", entry.at, IDMAP));
     }
-    Ok(())
 }

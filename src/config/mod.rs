@@ -197,7 +197,7 @@ pub struct MountAuto<'t> {
     pub sys: AutoSys,
     /// cgroup, cgroup-full
     pub cgroup: Option<AutoCgroup>,
-    /// `shmounts:HOSTPATH[:CONTAINERPATH]`: parsed; refused at a start as not built.
+    /// `shmounts:HOSTPATH[:CONTAINERPATH]`
     pub shmounts: Option<&'t CStr>,
     /// No access form was written for cgroup: `Rw` if the container keeps CAP_SYS_ADMIN, else `Mixed`, as LXC decides.
     pub cgroup_by_caps: bool,
@@ -566,19 +566,8 @@ pub struct NotBuilt<'t> {
     pub key: &'t CStr,
     /// Where it stands.
     pub at: Origin,
-}
-
-impl NotBuilt<'_> {
     /// What an error says behind the key.
-    pub fn why(&self) -> &'static str {
-        match self.key == c"lxc.rootfs.path" {
-            true => {
-                "names a storage driver that monopod does not make (lvm, zfs, btrfs, rbd, nbd, aufs): \
-                 mount it in a pre-start hook, and name the directory"
-            }
-            false => "needs a feature that is not built yet",
-        }
-    }
+    pub why: &'static str,
 }
 
 /// A key that is only kept: validated and printed again, for whoever asks for it (`lxc.start.*`, `lxc.group`, ...).

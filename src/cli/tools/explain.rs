@@ -85,7 +85,7 @@ fn explain(config: &Config<'_>, target: &Target<'_>, command: &[&CStr], steps: &
     steps.step(format_args!("read the config: {}", if files.is_empty() { "none".into() } else { files.join(", ") }));
     if let Some(key) = config.not_built.first() {
         let place = config.place(key.at);
-        return Err(Error::new("config", format_args!("{place}: {} {}", shown(key.key), key.why())));
+        return Err(Error::new("config", format_args!("{place}: {} {}", shown(key.key), key.why)));
     }
     let words = init_words(config, command)?;
     prepare(config, target, steps)?;
