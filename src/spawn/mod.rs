@@ -3,7 +3,7 @@
 use crate::android::{self, boot_arguments, crash, reasons::Before};
 use crate::cgroup::{Group, find::Hierarchies};
 use crate::config::groups::Groups;
-use crate::config::{Config, HookKind, values};
+use crate::config::{Config, HookKind};
 use crate::error::{Error, Result};
 use crate::guard::Guard;
 use crate::hooks::{self, Moment, Output};
@@ -16,26 +16,25 @@ use crate::state::State;
 use crate::supervise::lifecycle::Asked;
 use crate::supervise::{self, console::Console};
 use crate::sys::clone::Fork;
-#[cfg(feature = "idmap")]
-use crate::sys::clone::fork;
 use crate::sys::seccomp::Instruction;
 use crate::sys::{process, rights};
-use crate::text::{PathText, shown};
 use barrier::{Report, Step};
 use birth::{Birth, fork_off};
 use core::ffi::CStr;
+use newborn::{hold_namespaces, set_limits, write_proc};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::epoll::EpollFlags;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::pipe2;
 use shares::Shares;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 pub mod barrier;
 pub mod birth;
 pub mod child;
 pub mod namespaces;
+mod newborn;
 pub mod shares;
 
 /// An init that is a part of this program: by its command line and environment its exit code. Where the kernel executes files
@@ -314,117 +313,6 @@ impl Start {
         Ok(())
     }
 
-    /// Makes the container's links, by the socket that the child hands up.
-    #[cfg(feature = "net")]
-    #[inline(never)] // for those who have links
-    fn make_links<'t>(
-        &mut self,
-        life: &mut Life<'_, 't>,
-        blueprint: &Blueprint<'t>,
-        side: &mut ConsoleSide<'t>,
-        host: &mut Host<'t>,
-    ) -> Result<()> {
-        if let Heard::Executed = self.hear(life, blueprint, side, host)? {
-            return Err(self.died(life));
-        }
-        let (socket, pid) = (life.ttys.pop(), life.pid.unwrap_or(0));
-        self.rest_hook_output(host, |host| crate::net::make(&mut life.links, socket, pid, host))
-    }
-
-    /// What only the supervisor can do for the child, before that does anything by itself.
-    #[inline(never)] // for those who have id maps or links
-    fn help_the_newborn(
-        &mut self,
-        life: &mut Life<'_, '_>,
-        blueprint: &Blueprint<'_>,
-        side: &mut ConsoleSide<'_>,
-        host: &mut Host<'_>,
-    ) -> Result<()> {
-        #[cfg(feature = "idmap")]
-        if !host.config.isolation.idmap.is_empty() {
-            trace::step("write the id maps");
-            crate::idmap::write::apply(host, life.pid.unwrap_or(0))?;
-            self.delegate(life, host)?;
-        }
-        #[cfg(feature = "idmap")]
-        if crate::idmap::trees::wanted(host.config, &blueprint.source) {
-            self.mount_for_the_newborn(life, blueprint, side, host)?;
-        }
-        let _ = (blueprint, side, host);
-        let trees = core::mem::take(&mut life.ttys);
-        let mut handed: heapless::Vec<BorrowedFd<'_>, { rights::MOST }> = heapless::Vec::new();
-        handed.extend(trees.iter().map(AsFd::as_fd));
-        rights::send(self.barrier.as_fd(), b"g", &handed)
-            .map_err(|errno| Error::os("start", errno, format_args!("let the container's process begin")))
-    }
-
-    /// Gives the container's groups to its root.
-    #[cfg(feature = "idmap")]
-    fn delegate(&mut self, life: &mut Life<'_, '_>, host: &mut Host<'_>) -> Result<()> {
-        use crate::idmap::{borrow, trees};
-        if !borrow::needed(host) {
-            return give_groups(life, host.config);
-        }
-        if life.group.v2_directory().is_none() {
-            return Ok(());
-        }
-        match borrow::fork(host)? {
-            None => {
-                if let Err(error) = give_groups(life, host.config) {
-                    log::warn!("{error}");
-                }
-                process::exit_now(0)
-            }
-            Some(pid) if !trees::wait(pid) => trees::end(pid),
-            Some(_) => life.borrowed = true,
-        }
-        Ok(())
-    }
-
-    /// Has a process of the host's make the mounts that the child may not, and speak as the child does meanwhile.
-    #[cfg(feature = "idmap")]
-    fn mount_for_the_newborn(
-        &mut self,
-        life: &mut Life<'_, '_>,
-        blueprint: &Blueprint<'_>,
-        side: &mut ConsoleSide<'_>,
-        host: &mut Host<'_>,
-    ) -> Result<()> {
-        let failed = |what: &'static str| move |errno: Errno| Error::os("mount", errno, format_args!("{what}"));
-        trace::step("mount for the container's process");
-        let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
-            .map_err(failed("socketpair"))?;
-        let pid = match fork().map_err(failed("fork"))? {
-            Fork::Child => {
-                drop(ours);
-                let child = life.pid.unwrap_or(0);
-                crate::idmap::trees::run(host.config, &blueprint.source, child, theirs.as_fd())
-            }
-            Fork::Parent(pid) => pid,
-        };
-        drop(theirs);
-        host.forget(&self.barrier);
-        let barrier = core::mem::replace(&mut self.barrier, ours);
-        let heard = host
-            .watch(&self.barrier, Source::Barrier, EpollFlags::EPOLLIN)
-            .map_err(failed("epoll_ctl"))
-            .and_then(|()| self.hear(life, blueprint, side, host));
-        let helper = core::mem::replace(&mut self.barrier, barrier);
-        host.forget(&helper);
-        if matches!(heard, Ok(Heard::Ready)) {
-            let _ = process::wait(pid);
-        } else {
-            crate::idmap::trees::end(pid);
-        }
-        host.watch(&self.barrier, Source::Barrier, EpollFlags::EPOLLIN).map_err(failed("epoll_ctl"))?;
-        match heard? {
-            Heard::Ready => Ok(()),
-            Heard::Executed => {
-                Err(Error::new("mount", format_args!("the process that mounts for the container ended")))
-            }
-        }
-    }
-
     /// Waits for the child's next word. Its warnings and its hooks' output are logged on the way.
     fn hear(
         &mut self,
@@ -560,15 +448,6 @@ impl Start {
     }
 }
 
-/// The groups belong to the container's root, whom the id maps name, so that it can make groups of its own.
-#[cfg(feature = "idmap")]
-fn give_groups(life: &Life<'_, '_>, config: &Config<'_>) -> Result<()> {
-    match [false, true].map(|groups| config.isolation.outside(groups, 0)) {
-        [Some(uid), Some(gid)] => life.group.give(uid, gid),
-        _ => Ok(()),
-    }
-}
-
 /// Signals that call a start off, and end the wait between two lives.
 pub fn ends_us(config: &Config<'_>, signal: i32) -> bool {
     signal == config.signals.ours || matches!(signal, libc::SIGTERM | libc::SIGINT | libc::SIGQUIT | libc::SIGHUP)
@@ -585,46 +464,4 @@ fn attach_console(life: &mut Life<'_, '_>, side: &ConsoleSide<'_>, host: &mut Ho
         .map_err(|errno| Error::os("console", errno, format_args!("attach")))?;
     life.console = Some(console);
     Ok(())
-}
-
-/// `lxc.proc.*`: files of /proc/PID, written for the child while it waits.
-#[inline(never)] // its paths are for those who use lxc.proc
-fn write_proc(config: &Config<'_>, pid: i32) -> Result<()> {
-    for file in &config.procs {
-        let refuse = |errno| {
-            let place = config.place(file.at);
-            Error::os("proc", errno, format_args!("{place}: lxc.proc.{} = {}", shown(file.name), shown(file.value)))
-        };
-        let path = PathText::format(format_args!("/proc/{pid}/{}", shown(file.name)))
-            .map_err(|_| refuse(Errno::ENAMETOOLONG))?;
-        crate::cgroup::limit::write_file(path.c(), file.value.to_bytes()).map_err(refuse)?;
-    }
-    Ok(())
-}
-
-/// `lxc.prlimit.*` where the child has not the right to raise a limit, which is the host's to give.
-fn set_limits(config: &Config<'_>, pid: i32) -> Result<()> {
-    let mut limits = (0u16..).zip(&config.prlimits).filter(|_| !config.isolation.idmap.is_empty());
-    limits.try_for_each(|(index, limit)| {
-        process::set_limit_of(pid, limit.resource, limit.soft, limit.hard)
-            .map_err(|errno| Report::new(Step::Limit, index, errno).describe(config, c"", c""))
-    })
-}
-
-/// Opens the container's namespaces while they are sure to exist, for stop hooks only.
-#[inline(never)] // its paths are for those who have a stop hook
-fn hold_namespaces(life: &mut Life<'_, '_>, config: &Config<'_>, flags: u64) {
-    if config.hooks(HookKind::Stop).next().is_none() {
-        return;
-    }
-    let pid = life.pid.unwrap_or(0);
-    for name in values::namespace_names(flags) {
-        let opened =
-            PathText::format(format_args!("/proc/{pid}/ns/{name}")).map_err(|_| Errno::ENAMETOOLONG).and_then(|path| {
-                crate::sys::fds::open(path.c(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())
-            });
-        if let Ok(fd) = opened {
-            let _ = life.namespaces.push((name, fd));
-        }
-    }
 }
