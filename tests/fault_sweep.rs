@@ -5,6 +5,7 @@
 //! one line and nothing is left. Points that cannot be told from others by strace (the counts of supervisor, child and init
 //! are their own) are left out.
 
+use crate::faults;
 use crate::support::strace::{self, Trace};
 use crate::support::{Ended, Guest, Running, leaks, wait_for};
 use std::collections::BTreeSet;
@@ -143,21 +144,13 @@ const CLASSES: [(&str, &[&str], &[&str]); 6] = [
     ),
 ];
 
+/// That of the sample, with a hook, a limit, and no pauses.
 fn guest(label: &str) -> Guest {
-    Guest::new(label).config(
-        "lxc.console.path =
-        lxc.console.logfile = {dir}/console.log
-        lxc.tty.max = 1
-        lxc.uts.name = inside
-        lxc.mount.auto = proc:mixed sys:ro
-        lxc.mount.entry = tmpfs mnt/made tmpfs create=dir 0 0
-        lxc.cap.drop = mac_admin
-        lxc.hook.pre-start = true
+    faults::guest(label).config(
+        "lxc.hook.pre-start = true
         lxc.prlimit.nofile = 512
-        monopod.protect = 1
         monopod.timeout.stop = 2s
-        monopod.restart.delay = 0ms
-        monopod.reboot.recovery = restart",
+        monopod.restart.delay = 0ms",
     )
 }
 
@@ -217,18 +210,6 @@ fn end<'g>(mut running: Running<'g>, guest: &'g Guest) -> Option<Ended> {
     None
 }
 
-/// What is wrong after a start. With a failing `write` the line that says why may be the one that could not be written.
-fn problems_of_a_start(guest: &Guest, ended: &Ended, expected: &str, call: &str) -> Vec<String> {
-    let mut problems = leaks::after_grace(guest);
-    match ended.code {
-        Some(7) if guest.report().digest() == expected => {}
-        Some(7) => problems.push(format!("a lesser container, stderr:\n{}", ended.stderr)),
-        Some(255) if ended.stderr.lines().filter(|line| !line.contains(": WARN")).count() >= 1 || call == "write" => {}
-        code => problems.push(format!("code {code:?}, stderr:\n{}", ended.stderr)),
-    }
-    problems
-}
-
 /// Each errno at each place of a start that goes through `steps` and ends with 7.
 fn sweep_start(label: &str, steps: &str) {
     if !strace::available(label) {
@@ -245,7 +226,7 @@ fn sweep_start(label: &str, steps: &str) {
                 let injection = format!("{call}:error={error}:when={place}");
                 let ended = end(strace::start_with(&guest, steps, std::slice::from_ref(&injection)), &guest);
                 let problems =
-                    ended.as_ref().map(|ended| problems_of_a_start(&guest, ended, &expected, call)).unwrap_or_default();
+                    ended.as_ref().map(|ended| faults::problems(&guest, ended, &expected, call)).unwrap_or_default();
                 if !problems.is_empty() {
                     guest.clean_up();
                 }
@@ -409,7 +390,7 @@ fn sweep_of_kills_leaves_nothing_that_the_next_start_does_not_clean() {
             }
             forget(&guest);
             let again = guest.run(STEPS);
-            problems.extend(problems_of_a_start(&guest, &again, &expected, ""));
+            problems.extend(faults::problems(&guest, &again, &expected, ""));
             if again.code != Some(7) {
                 problems.push(format!("the next start: {again}"));
             }

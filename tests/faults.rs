@@ -43,7 +43,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 const STEPS: &str = "report , exit 7";
 
-fn guest(label: &str) -> Guest {
+/// A guest with something of everything that a start does.
+pub fn guest(label: &str) -> Guest {
     let guest = Guest::new(label);
     fs::write(guest.dir().join("policy"), "2\ndenylist\nadjtimex errno 1\n").unwrap();
     guest.config(
@@ -71,7 +72,7 @@ fn places(trace: &Trace, call: &str) -> BTreeSet<usize> {
 /// What is wrong after a start that something failed in.
 ///
 /// With a failing `write` the line that says so may be the one that could not be written.
-fn problems(guest: &Guest, ended: &Ended, expected: &str, call: &str) -> Vec<String> {
+pub fn problems(guest: &Guest, ended: &Ended, expected: &str, call: &str) -> Vec<String> {
     let mut problems = leaks::after_grace(guest);
     match ended.code {
         Some(7) if guest.report().digest() == expected => {}
@@ -155,44 +156,6 @@ fn out_of_memory_with_id_maps_is_all_or_nothing() {
         calls.flat_map(|call| places(&trace, call).into_iter().map(move |place| (call, place))).collect();
     let (points, refused) = sweep(&guest, STEPS, &points, &expected);
     assert!(points >= 20 && refused * 2 > points, "{points} points, {refused} refused");
-}
-
-/// The whole matrix: `cargo test -- --ignored every_call`.
-#[test]
-#[ignore = "takes minutes"]
-fn out_of_memory_at_every_call_of_a_start_is_all_or_nothing() {
-    if !strace::available("out_of_memory_at_every_call_of_a_start_is_all_or_nothing") {
-        return;
-    }
-    // Calls that cannot fail, or whose failure by strace would not be one: a descriptor that is not closed stays open.
-    const NEVER: [&str; 15] = [
-        "execve",
-        "exit",
-        "exit_group",
-        "mprotect",
-        "brk",
-        "close",
-        "munmap",
-        "arch_prctl",
-        "set_tid_address",
-        "rt_sigreturn",
-        "rt_sigaction",
-        "rt_sigprocmask",
-        "getpid",
-        "getuid",
-        "umask",
-    ];
-    let guest = guest("enomem_all");
-    let trace = Trace::of(&guest, STEPS);
-    let expected = guest.report().digest();
-    let calls = trace.supervisor.iter().chain(&trace.child).filter_map(|call| call.split('(').next());
-    let names: BTreeSet<_> = calls.filter(|name| !NEVER.contains(name)).collect();
-    let all = |name: &'_ str| {
-        let [supervisor, child, init] = [&trace.supervisor, &trace.child, &trace.init].map(|c| strace::count(c, name));
-        (1..=supervisor.max(child)).filter(move |n| !(child + 1..=child + init).contains(n)).collect::<Vec<_>>()
-    };
-    let points: Vec<_> = names.iter().flat_map(|name| all(name).into_iter().map(|place| (*name, place))).collect();
-    sweep(&guest, STEPS, &points, &expected);
 }
 
 #[test]

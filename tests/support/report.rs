@@ -71,7 +71,7 @@ impl Report {
         for line in self.0.lines() {
             let (key, value) = line.split_once(": ").unwrap_or((line, ""));
             match key {
-                "mount" | "session keyring" => {}
+                "mount" => {}
                 "status" if !kept.iter().any(|name| value.starts_with(name)) => {}
                 "ns" => {
                     let (name, id) = value.split_once(' ').unwrap();
@@ -80,6 +80,13 @@ impl Report {
                         "ns {name} {}",
                         if hosts.to_string_lossy() == id { "the host's" } else { "own" }
                     ));
+                }
+                "session keyring" => {
+                    const GET_KEYRING_ID: i32 = 0;
+                    const SESSION: i32 = -3;
+                    // SAFETY: the call takes numbers only.
+                    let hosts = unsafe { libc::syscall(libc::SYS_keyctl, GET_KEYRING_ID, SESSION, 0) };
+                    lines.push(format!("{key} {}", if hosts.to_string() == value { "the host's" } else { "own" }));
                 }
                 _ => lines.push(line.into()),
             }
