@@ -54,7 +54,7 @@ fn docs_name_tests_that_exist() {
 #[test]
 fn docs_know_every_key() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let table = fs::read_to_string(root.join("src/config/keys.rs")).unwrap();
+    let table = fs::read_to_string(root.join("src/config/keys/table.rs")).unwrap();
     let text = fs::read_to_string(root.join("docs/lxc.md")).unwrap();
     let keys: Vec<&str> = table.split("c\"lxc.").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
     assert!(keys.len() > 80, "only {} keys", keys.len());
