@@ -202,10 +202,13 @@ fn ls_shows_a_supervisor_that_talks_nonsense() {
     let liar = UnixListener::bind_addr(&address).unwrap();
     liar.set_nonblocking(true).unwrap();
     let listed = Running::new(&guest, guest.tool("ls", &["--json"]));
+    // Kept open: who asks late must not find the end of the connection.
+    let mut clients = Vec::new();
     wait_until("its answer", || {
         if let Ok((mut client, _)) = liar.accept() {
             // A state that there is not.
             let _ = client.write_all(&[0, 0, 0, 0, 0, 0, 0, 0, 99, 0, 0, 0, 0, 0, 0, 0]);
+            clients.push(client);
         }
         listed.stdout().ends_with('\n')
     });

@@ -54,7 +54,7 @@ const OLD: &str = "\
     accept4 access arch_prctl bind brk capget capset chdir chroot clock_gettime clock_nanosleep \
     clock_nanosleep_time64 clone close connect dup dup2 dup3 epoll_create1 epoll_ctl epoll_pwait execve exit \
     exit_group faccessat fchdir fchownat fcntl fcntl64 flock fstat fstat64 fstatat64 ftruncate ftruncate64 getdents64 \
-    getgid getgid32 getgroups getgroups32 getpid getppid getsockopt gettid getuid getuid32 ioctl keyctl kill listen lseek lstat lstat64 madvise \
+    geteuid geteuid32 getegid getegid32 getgid getgid32 getgroups getgroups32 getpid getppid getsockopt gettid getuid getuid32 ioctl keyctl kill listen lseek lstat lstat64 madvise \
     mkdir mkdirat mknodat mmap mmap2 mount mprotect munmap nanosleep newfstatat open openat personality pipe2 \
     pivot_root poll ppoll prctl pread64 prlimit64 pwrite64 read readlink readlinkat readv recvfrom recvmsg \
     rt_sigaction rt_sigprocmask sendmsg sendto set_tid_address setgid setgid32 setgroups setgroups32 sethostname \

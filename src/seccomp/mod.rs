@@ -37,6 +37,11 @@ const STEP: &str = "seccomp";
 #[inline(never)] // runs once
 pub fn prepare(config: &Config<'_>) -> Result<Vec<Instruction>> {
     let Some(profile) = config.isolation.seccomp else { return Ok(Vec::new()) };
+    let mut unknown = |line, name: &[u8]| {
+        let (path, name) = (shown(profile.value), Shown(name));
+        log::warn!("{path}:{line}: {name} is no system call that is known here, and has no rule");
+    };
+    let program = program(profile.value, format_args!("{}: ", config.place(profile.at)), &mut unknown)?;
     let nested = config.isolation.seccomp_nesting == Some(true);
     match seccomp::is_confined() {
         Ok(true) if !nested => {
@@ -52,11 +57,6 @@ pub fn prepare(config: &Config<'_>) -> Result<Vec<Instruction>> {
             return Err(Error::os(STEP, errno, what));
         }
     }
-    let mut unknown = |line, name: &[u8]| {
-        let (path, name) = (shown(profile.value), Shown(name));
-        log::warn!("{path}:{line}: {name} is no system call that is known here, and has no rule");
-    };
-    let program = program(profile.value, format_args!("{}: ", config.place(profile.at)), &mut unknown)?;
     if seccomp::hands_over(&program) {
         proxy::check(config, profile)?;
     }

@@ -88,8 +88,8 @@ fn open_one(config: &Config<'_>, share: &Share<'_>, kind: &str) -> core::result:
     }
     match crate::sys::namespace::kind(file.as_fd()) {
         Ok(flag) if flag == share.namespace => {}
-        // Before Linux 4.11 joining it tells.
-        Err(Errno::ENOTTY) => {}
+        // Before Linux 4.11, and under qemu-user, joining it tells.
+        Err(Errno::ENOTTY | Errno::ENOSYS) => {}
         Ok(_) => return Err(Why::Said("that is another kind of namespace")),
         Err(Errno::EINVAL) => return Err(Why::Said("that is no namespace")),
         Err(errno) => return Err(errno.into()),
