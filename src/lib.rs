@@ -6,18 +6,19 @@
 //! 2. `config` reads the LXC config: one table of keys, both vocabularies. It makes no system call but reading files.
 //! 3. `prepare` puts the host side in order: inherited descriptors, daemon, lock, command socket, signals, console.
 //! 4. `hooks` runs pre-start hooks; `cgroup` makes `lxc/NAME` in every hierarchy and applies limits.
-//! 5. `spawn` forks, by the best way that the kernel has (`spawn/birth`). `spawn/child` is the child's half, one step a line;
-//!    `spawn/barrier` the protocol between the halves. `net` makes its network links while the child waits.
-//! 6. `rootfs` is what the child does to the filesystem, up to pivot_root; then it executes init.
+//! 5. `spawn` forks, by the best way that the kernel has (`spawn/birth`), into namespaces of its own and of others
+//!    (`spawn/shares`). `spawn/child` is the child's half, one step a line; `spawn/newborn` what the supervisor does for it while
+//!    it waits: `net` makes its links, `idmap` gives it ids and mounts what it may not; `spawn/barrier` is the protocol between
+//!    the halves.
+//! 6. `rootfs` is what the child does to the filesystem, up to pivot_root; then it takes its label (`lsm`) and its policy, which
+//!    `seccomp` has compiled before, and executes init.
 //! 7. `supervise` is the epoll loop until init has ended; `lifecycle` and `outcome` decide, purely, what that means.
 //! 8. `teardown` cleans up; then the next life begins at 4, or the program ends, or `host_reboot` ends the machine.
 //!
 //! Before all of it, where there is no other init: `pid1` mounts, starts a supervisor process for each container, reaps.
 //!
-//! `idmap` gives a container ids of its own, and mounts for it what it may not mount itself.
-//!
-//! `android` is what only Android guests need, `guard` keeps a guest from hurting the host, `lsm` labels it, `ready` says when it
-//! is ready, `ephemeral` removes it.
+//! `android` is what only Android guests need, `guard` keeps a guest from hurting the host, `ready` says when it is ready,
+//! `ephemeral` removes it at its end.
 //! Beside the sequence: `control` is LXC's command socket, `attach` runs a command inside, `execute` is the init of a container
 //! for one command, `terminal` a user's end of a pty, `check` looks before a start; `logging` is the log, `state` LXC's states,
 //! `sys` all unsafe code, `text`, `limits` and `error` what everything stands on.

@@ -32,6 +32,11 @@ impl Hierarchy<'_> {
     pub fn has(&self, controller: &[u8]) -> bool {
         !self.v2 && self.controllers.to_bytes().split(|b| *b == b',').any(|one| one == controller)
     }
+
+    /// The file by which a process moves itself into a group.
+    pub fn entrance(&self) -> &'static [u8] {
+        if self.v2 { b"/cgroup.procs" } else { b"/tasks" }
+    }
 }
 
 /// The hierarchies of a host.

@@ -222,8 +222,7 @@ fn furnish(hierarchy: &Hierarchy<'_>, groups: &Groups<'_>, member: &mut Member) 
         let file = path(hierarchy, place, file)?;
         open(file.c(), flags | OFlag::O_CLOEXEC, Mode::empty()).map_err(|errno| failed("open", &file, errno))
     };
-    let entrance: &[u8] = if hierarchy.v2 { b"/cgroup.procs" } else { b"/tasks" };
-    member.entrance = Some(open_in(groups.container, entrance, OFlag::O_WRONLY)?);
+    member.entrance = Some(open_in(groups.container, hierarchy.entrance(), OFlag::O_WRONLY)?);
     if hierarchy.v2 {
         let directory = OFlag::O_PATH | OFlag::O_DIRECTORY;
         member.directory = Some(open_in(groups.container, b"", directory)?);

@@ -76,7 +76,7 @@ impl<'t> Monitor<'t> {
             false => Ok(()),
         };
         let entered = entered.and_then(|()| {
-            let whole = place::path(hierarchy, self.place, entrance(hierarchy))?;
+            let whole = place::path(hierarchy, self.place, hierarchy.entrance())?;
             limit::write_file(whole.c(), b"0").map_err(|errno| super::failed("enter", &whole, errno))
         });
         entered.inspect_err(|_| self.remove(hierarchy, made))?;
@@ -99,10 +99,10 @@ impl<'t> Monitor<'t> {
             if hierarchy.has(b"cpuset") {
                 inherit_cpuset(hierarchy, pivot)?;
             }
-            let whole = place::path(hierarchy, pivot, entrance(hierarchy))?;
+            let whole = place::path(hierarchy, pivot, hierarchy.entrance())?;
             return limit::write_file(whole.c(), b"0").map_err(|errno| super::failed("enter", &whole, errno));
         }
-        let parts = [hierarchy.mountpoint.to_bytes(), hierarchy.own.to_bytes(), entrance(hierarchy)];
+        let parts = [hierarchy.mountpoint.to_bytes(), hierarchy.own.to_bytes(), hierarchy.entrance()];
         let back = PathText::join(&parts).map_err(|_| Error::new("cgroup", format_args!("path too long")))?;
         let mut went = limit::write_file(back.c(), b"0");
         if went == Err(Errno::EBUSY) && hierarchy.v2 && self.is_alone(hierarchy) {
@@ -151,10 +151,6 @@ impl Drop for Monitor<'_> {
             }
         }
     }
-}
-
-fn entrance(hierarchy: &Hierarchy<'_>) -> &'static [u8] {
-    if hierarchy.v2 { b"/cgroup.procs" } else { b"/tasks" }
 }
 
 /// What the base hands down.
