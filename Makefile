@@ -8,7 +8,7 @@ SHELL       := /bin/bash
 MAKEFLAGS   += --no-print-directory
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-host test-user test-qemu test-glue test-parity test-systemd asan faults soak fuzz bench test-deps start-all foreign check fmt clippy deny build build-all small install uninstall size size-features check-static toolchain started clean FORCE
+.PHONY: help demo test test-host test-user test-qemu test-glue test-parity test-systemd asan faults soak fuzz bench test-deps start-all foreign check fmt clippy deny features build build-all small install uninstall size size-features check-static toolchain started clean FORCE
 
 # A shell without a login has no ~/.cargo/bin; flags from outside would replace those of targets/.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -41,8 +41,9 @@ build: $(WANTED:%=out/%/monopod) ## the static binaries, out/TRIPLE/monopod (TAR
 
 build-all: $(TARGETS:%=out/%/monopod) $(TARGETS:%=out/%/monopod-small) ## both of them for every target
 
-# What a phone with an old config needs; FEATURES="net seccomp" adds what Waydroid's asks for. Cargo.toml says what each is.
-FEATURES     ?=
+# What a phone with an old config needs, or a board whose init it is; FEATURES="net seccomp" is that of Waydroid, without `pid1`.
+# Cargo.toml says what each is.
+FEATURES     ?= pid1
 FEATURES-ALL := $(shell sed -n 's/^default = \[\(.*\)\]/\1/p' Cargo.toml | tr -d '",')
 small: $(WANTED:%=out/%/monopod-small) ## the same with std rebuilt for size, out/TRIPLE/monopod-small (FEATURES="net idmap")
 
@@ -229,6 +230,10 @@ clippy: $(KEEP)/$(HOST)
 	@cargo clippy --version > /dev/null 2>&1 || rustup component add clippy
 	cargo clippy --locked --all-targets --target $(HOST) -- -D warnings
 
+features: | toolchain ## clippy for each cargo feature alone, and for none
+	@for feature in "" $(FEATURES-ALL); do echo "feature: $${feature:-none}"; \
+	  cargo clippy --quiet --locked --target $(HOST) --no-default-features --features "$$feature" -- -D warnings; done
+
 # The advisories need their database from the network; bans, licences and sources are judged by Cargo.lock alone.
 deny: | toolchain
 	@command -v cargo-deny > /dev/null || test -x .cache/tools/bin/cargo-deny || \
@@ -252,7 +257,7 @@ size-features: ## what each cargo feature costs in the binaries of this machine 
 	all=$$(size $$full WITHOUT ""); none=$$(size $$small FEATURES ""); \
 	for f in $(FEATURES-ALL); do \
 	  echo "| $$f | $$((all - $$(size $$full WITHOUT $$f))) | $$(($$(size $$small FEATURES $$f) - none)) |"; done; \
-	size $$full WITHOUT "" > /dev/null; size $$small FEATURES "" > /dev/null
+	size $$full WITHOUT "" > /dev/null; size $$small FEATURES "$(FEATURES)" > /dev/null
 
 # ---- boards ----
 

@@ -40,6 +40,10 @@ pub const FAILED: i32 = 255;
 /// Exit code when the restart budget is spent.
 pub const GAVE_UP: i32 = 254;
 
+/// A config that asks for what a build lacks is refused.
+const ISOLATION: bool = cfg!(feature = "isolation");
+/// A user's supervisor may have to leave its group, too.
+const MONITOR: bool = cfg!(any(feature = "isolation", feature = "idmap"));
 /// What a caller is told who waits until the container is ready.
 const EARLY: core::fmt::Arguments<'static> = format_args!("the container ended before it was ready");
 
@@ -213,12 +217,10 @@ pub fn init_words<'w>(config: &'w Config<'_>, command: &[&'w CStr]) -> Result<Wo
 }
 
 /// All or nothing: what is asked for and cannot be given is refused by name and line.
-fn refuse_not_built(config: &Config<'_>) -> Result<()> {
+pub fn refuse_not_built(config: &Config<'_>) -> Result<()> {
     match config.not_built.first() {
         None => Ok(()),
-        Some(key) => {
-            Err(Error::new("config", format_args!("{}: {} {}", config.place(key.at), shown(key.key), key.why)))
-        }
+        Some(missing) => Err(Error::new("config", format_args!("{}: {missing}", config.place(missing.at)))),
     }
 }
 
@@ -269,7 +271,9 @@ fn prepare_and_run<'t>(
         android::boot_arguments::remove(state);
     }
     let source = rootfs::source(config, state)?;
-    ephemeral::check(config, &source)?;
+    if ISOLATION {
+        ephemeral::check(config, &source)?;
+    }
     let namespaces = namespaces::plan(config)?;
     #[cfg(feature = "idmap")]
     {
@@ -294,7 +298,7 @@ fn prepare_and_run<'t>(
         return Ok(already_running(config));
     };
     clean_up_after_the_dead(&host, dead, left)?;
-    let monitor = Monitor::enter(config, hierarchies, host.lock(), arena)?;
+    let monitor = if MONITOR { Monitor::enter(config, hierarchies, host.lock(), arena)? } else { None };
     let pidfile = pidfile.map(write_pidfile).transpose()?;
     let boot_arguments = android::boot_arguments::write(config, state)?;
     let mut side = ConsoleSide::open(config, caller.waits())?;
@@ -321,7 +325,7 @@ fn prepare_and_run<'t>(
     crate::arm();
     let result = run_container(&blueprint, &mut side, &mut host, caller);
     // Neither a start that failed nor a guest that does not end is one that has had its day.
-    if config.isolation.ephemeral == Some(true) && result.as_ref().is_ok_and(|code| *code != FAILED) {
+    if ISOLATION && config.isolation.ephemeral == Some(true) && result.as_ref().is_ok_and(|code| *code != FAILED) {
         ephemeral::remove(&mut host);
     }
     drop(pidfile);

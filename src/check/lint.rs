@@ -88,9 +88,8 @@ pub fn judge(config: &Config<'_>, findings: &mut Findings) {
     for path in config.files.iter().filter(|path| config.fstab.is_none_or(|fstab| fstab.value != **path)) {
         file(path.to_bytes(), findings);
     }
-    for key in &config.not_built {
-        let place = config.place(key.at);
-        findings.add(Verdict::Fail, "config", format_args!("{place}: {} {}", shown(key.key), key.why));
+    for missing in &config.not_built {
+        findings.add(Verdict::Fail, "config", format_args!("{}: {missing}", config.place(missing.at)));
     }
     let refusals =
         [spawn::namespaces::plan(config).err(), spawn::shares::open_all(config).err(), crate::lsm::plan(config).err()];

@@ -67,6 +67,9 @@ struct Verb {
 /// The name of LXC's tool for the system's config, which is not what our verb prints.
 const CONFIG: &str = if cfg!(feature = "tools") { "config" } else { "" };
 
+/// Whether `init` is more than a name.
+const PID1: bool = cfg!(feature = "pid1");
+
 const CORE: &[Verb] = &[
     Verb { name: "start", lxc: "start", summary: "start a container", run: start::run },
     Verb { name: "stop", lxc: "stop", summary: "stop, restart or kill it", run: stop::run },
@@ -111,7 +114,7 @@ fn called(args: &[&CStr]) -> Outcome {
         return Ok(crate::execute::init(&[&[program], args].concat(), &environment()));
     }
     let first_is_verb = args.first().is_some_and(|word| verb(word.to_bytes()).is_some());
-    if pid1::is_wanted(name, first_is_verb) {
+    if PID1 && pid1::is_wanted(name, first_is_verb) {
         pid1::run(times_crashed(args));
     }
     if name == b"init" && !first_is_verb {
@@ -134,6 +137,12 @@ fn called(args: &[&CStr]) -> Outcome {
 
 /// `monopod init`
 fn init(call: &Call<'_>) -> Outcome {
+    if !PID1 {
+        return Err(fail(
+            call.program,
+            format_args!("the machine's init needs the cargo feature pid1, which this build does not have"),
+        ));
+    }
     if nix::unistd::getpid().as_raw() == 1 {
         pid1::run(times_crashed(call.args));
     }

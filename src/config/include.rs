@@ -4,7 +4,7 @@ use super::groups::{self, Groups};
 use super::keys::{self, Given, Kind};
 use super::lxcpath::lxc_conf;
 use super::values::Fault;
-use super::{At, COMMAND_LINE, CgroupAccess, Config, NotBuilt, Origin, RootfsKind, lex, mounts};
+use super::{At, COMMAND_LINE, CgroupAccess, Config, Origin, lex, mounts, not_built};
 use crate::error::Error;
 use crate::limits;
 use crate::text::{Arena, PathText, Shown, shown};
@@ -233,9 +233,12 @@ impl<'t> Loader<'_, 't> {
                 log::debug!("config: {}: {} has no effect any more", self.config.place(at), shown(row.name));
                 Ok(())
             }
-            _ => row
-                .set(self.config, &Given { sub, old, value, at, arena: self.arena })
-                .map_err(|fault| self.fault(setting, at, &fault)),
+            _ => {
+                let given = Given { sub, old, value, at, arena: self.arena };
+                row.set(self.config, &given).map_err(|fault| self.fault(setting, at, &fault))?;
+                not_built::note(self.config, row.name, &given);
+                Ok(())
+            }
         }
     }
 
@@ -359,50 +362,6 @@ fn finish<'t>(config: &mut Config<'t>, arena: &Arena<'t>) -> Result<()> {
     }
     let groups = Groups::of(config, pattern.as_deref(), arena).map_err(|_| text_full())?;
     config.groups = groups;
-    not_built(config);
+    not_built::finish(config);
     Ok(())
-}
-
-/// Storage that LXC has a driver for.
-const STORAGE: &str = "names a storage driver that monopod does not make (lvm, zfs, btrfs, rbd, nbd, aufs): mount it in a \
-    pre-start hook, and name the directory";
-#[cfg(not(feature = "net"))]
-const NET: &str = "needs the cargo feature net, which this build does not have";
-#[cfg(not(feature = "seccomp"))]
-const SECCOMP: &str = "needs the cargo feature seccomp, which this build does not have";
-#[cfg(not(feature = "idmap"))]
-const IDMAP: &str = "needs the cargo feature idmap, which this build does not have";
-
-/// Notes what a start must refuse. One note a key is enough.
-fn not_built(config: &mut Config<'_>) {
-    let Config { not_built, rootfs, .. } = config;
-    not_built.clear();
-    let mut note = |key, at, why| {
-        if !not_built.iter().any(|noted| noted.key == key) {
-            // A full list already refuses the start.
-            let _ = not_built.push(NotBuilt { key, at, why });
-        }
-    };
-    if let Some(path) = rootfs.path
-        && rootfs.kind == RootfsKind::Other
-    {
-        note(c"lxc.rootfs.path", path.at, STORAGE);
-    }
-    #[cfg(not(feature = "net"))]
-    for nic in config.nics.iter().filter(|nic| !matches!(nic.kind, super::NicType::None | super::NicType::Empty)) {
-        note(c"lxc.net", nic.at, NET);
-    }
-    #[cfg(not(feature = "seccomp"))]
-    if let Some(profile) = config.isolation.seccomp {
-        note(c"lxc.seccomp.profile", profile.at, SECCOMP);
-    }
-    #[cfg(not(feature = "idmap"))]
-    {
-        config.isolation.idmap.iter().for_each(|map| note(c"lxc.idmap", map.at, IDMAP));
-        if let Some(options) = rootfs.options.filter(|_| rootfs.idmap.is_some()) {
-            note(c"lxc.rootfs.options", options.at, IDMAP);
-        }
-        let mapped = config.mounts.iter().filter(|entry| entry.idmap.is_some());
-        mapped.for_each(|entry| note(c"lxc.mount.entry", entry.at, IDMAP));
-    }
 }

@@ -26,6 +26,7 @@ pub mod list;
 mod lxcpath;
 pub mod mounts;
 mod nics;
+pub mod not_built;
 pub mod own;
 pub mod print;
 pub mod readiness;
@@ -559,17 +560,6 @@ impl Timeouts {
     pub const DEFAULT: Timeouts = Timeouts { hook_ms: 60_000, start_ms: 120_000, stop_ms: 60_000 };
 }
 
-/// A key that is set to something that a start would need and that is not here: a start is refused by name and line.
-#[derive(Clone, Copy, Debug)]
-pub struct NotBuilt<'t> {
-    /// Current name of the key as written by the user (`lxc.seccomp.profile`).
-    pub key: &'t CStr,
-    /// Where it stands.
-    pub at: Origin,
-    /// What an error says behind the key.
-    pub why: &'static str,
-}
-
 /// A key that is only kept: validated and printed again, for whoever asks for it (`lxc.start.*`, `lxc.group`, ...).
 #[derive(Clone, Copy, Debug)]
 pub struct Kept<'t> {
@@ -655,7 +645,7 @@ pub struct Config<'t> {
     /// `lxc.ephemeral` and other keys without effect here.
     pub kept: List<Kept<'t>, { limits::KEPT }>,
     /// What a start must refuse.
-    pub not_built: List<NotBuilt<'t>, { limits::KEPT }>,
+    pub not_built: not_built::Notes,
     /// `monopod.restart.*`
     pub restart: Restart,
     /// `monopod.timeout.*`

@@ -309,7 +309,7 @@ impl Own<'_> {
 
     /// The host is protected.
     pub fn protects(&self) -> bool {
-        self.protect.on.unwrap_or(self.android)
+        cfg!(feature = "guard") && self.protect.on.unwrap_or(self.android)
     }
 
     /// The guest is kept from this.
@@ -327,12 +327,18 @@ impl Own<'_> {
 
     /// The argument of the guest's reboot is wanted: by the preset, or because a rule asks for one.
     pub fn hears_reboots(&self) -> bool {
-        self.android || !self.reboots.is_empty()
+        cfg!(feature = "guard") && (self.android || !self.reboots.is_empty())
+    }
+
+    /// keyctl(2) is answered as by a kernel without keyrings.
+    pub fn hides_keyrings(&self) -> bool {
+        cfg!(feature = "guard") && self.no_keyctl
     }
 
     /// What the conditions of readiness are, if any; the preset has some of its own.
     pub fn readiness(&self) -> Option<&CStr> {
         match self.ready {
+            _ if !cfg!(feature = "ready") => None,
             Some(ready) => (ready.value != c"none").then_some(ready.value),
             None => self.android.then_some(c"coldboot property_service"),
         }
@@ -378,6 +384,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(feature = "guard")]
     fn forbids_only_under_protection_and_what_is_not_allowed() {
         let mut own = Own::new();
         assert!(!own.forbids(Danger::Sysrq) && own.dangerous_capabilities() == 0);

@@ -551,38 +551,75 @@ fn cross_checks_refuse_what_cannot_be_together() {
     defined(&["lxc.cap.drop=chown", "lxc.cap.drop=", "lxc.cap.keep=kill"], |config| assert_eq!(config.caps.drop, 0));
 }
 
+fn noted(defines: &[&str]) -> std::vec::Vec<String> {
+    defined(defines, |config| config.not_built.iter().map(ToString::to_string).collect())
+}
+
 #[test]
-fn not_built_lists_what_a_start_needs() {
-    let noted = |define: &str| {
-        defined(&[define], |config| {
-            config.not_built.iter().map(|n| n.key.to_str().unwrap().to_string()).collect::<std::vec::Vec<_>>()
-        })
-    };
-    for (define, key) in [
-        #[cfg(not(feature = "seccomp"))]
-        ("lxc.seccomp = /x", "lxc.seccomp.profile"),
-        ("lxc.rootfs = lvm:/a", "lxc.rootfs.path"),
-        ("lxc.rootfs.path = zfs:/a", "lxc.rootfs.path"),
-        ("lxc.rootfs = aufs:/a:/b", "lxc.rootfs.path"),
-    ] {
-        assert_eq!(noted(define), [key]);
+fn not_built_is_storage_that_no_build_has() {
+    for define in ["lxc.rootfs = lvm:/a", "lxc.rootfs.path = zfs:/a", "lxc.rootfs = aufs:/a:/b"] {
+        let [note] = &noted(&[define])[..] else { panic!("{define}") };
+        assert!(note.starts_with("lxc.rootfs.path names a storage driver"), "{note}");
     }
-    for define in [
-        "lxc.rootfs = overlay:/a:/b",
-        "lxc.rootfs.path = loop:/a",
-        "lxc.apparmor.profile = unconfined",
-        "lxc.net.0.type = none",
-        "lxc.net.0.type = empty",
-        #[cfg(feature = "net")]
-        "lxc.network.type = veth",
-        "lxc.rootfs = dir:/a",
-        "lxc.ephemeral = 0",
-        "lxc.seccomp.allow_nesting = 0",
-        "lxc.start.auto = 1",
-        "lxc.seccomp.profile =",
+}
+
+#[test]
+fn not_built_is_what_needs_a_feature_that_is_not_there() {
+    for (feature, there, define) in [
+        ("seccomp", cfg!(feature = "seccomp"), "lxc.seccomp.profile = /x"),
+        ("idmap", cfg!(feature = "idmap"), "lxc.idmap = u 0 1 1"),
+        ("idmap", cfg!(feature = "idmap"), "lxc.mount.entry = /a b none bind,idmap=container"),
+        ("net", cfg!(feature = "net"), "lxc.net.0.type = veth"),
+        ("images", cfg!(feature = "images"), "lxc.rootfs.path = overlay:/a:/b"),
+        ("images", cfg!(feature = "images"), "lxc.rootfs.path = loop:/a"),
+        ("images", cfg!(feature = "images"), "lxc.mount.entry = /a b ext4 loop"),
+        ("isolation", cfg!(feature = "isolation"), "lxc.namespace.share.net = other"),
+        ("isolation", cfg!(feature = "isolation"), "lxc.time.offset.boot = 1h"),
+        ("isolation", cfg!(feature = "isolation"), "lxc.time.offset.monotonic = -1s"),
+        ("isolation", cfg!(feature = "isolation"), "lxc.cgroup.dir.monitor = a"),
+        ("isolation", cfg!(feature = "isolation"), "lxc.cgroup.relative = 1"),
+        ("isolation", cfg!(feature = "isolation"), "lxc.ephemeral = 1"),
+        ("guard", cfg!(feature = "guard"), "monopod.protect = 1"),
+        ("guard", cfg!(feature = "guard"), "monopod.keyctl = enosys"),
+        ("guard", cfg!(feature = "guard"), "monopod.reboot.recovery = stop"),
+        ("ready", cfg!(feature = "ready"), "monopod.ready = coldboot"),
     ] {
-        assert!(noted(define).is_empty(), "{define}");
+        let notes = noted(&[define]);
+        let word = format!(" needs the cargo feature {feature}, which this build does not have");
+        assert_eq!(notes.len(), usize::from(!there), "{define}: {notes:?}");
+        assert!(notes.iter().all(|note| define.starts_with(note.strip_suffix(&word).unwrap())), "{define}: {notes:?}");
     }
+}
+
+#[test]
+fn not_built_is_nothing_that_asks_for_nothing() {
+    for defines in [
+        &["lxc.apparmor.profile = unconfined"][..],
+        &["lxc.net.0.type = none"],
+        &["lxc.net.0.type = empty"],
+        &["lxc.rootfs = dir:/a"],
+        &["lxc.ephemeral = 0"],
+        &["lxc.ephemeral = 1", "lxc.ephemeral = 0"],
+        &["lxc.seccomp.allow_nesting = 0"],
+        &["lxc.start.auto = 1"],
+        &["lxc.seccomp.profile ="],
+        &["lxc.namespace.share.net = other", "lxc.namespace.share ="],
+        &["lxc.net.0.type = veth", "lxc.net ="],
+        &["monopod.protect = 0", "monopod.ready = none", "monopod.preset = android"],
+        &["monopod.preset = android", "monopod.preset = none"],
+    ] {
+        assert_eq!(noted(defines), [""; 0], "{defines:?}");
+    }
+}
+
+#[test]
+fn not_built_preset_is_noted_for_what_it_wants_of_itself() {
+    let wanted = [cfg!(feature = "guard"), cfg!(feature = "ready")].iter().filter(|there| !**there).count();
+    assert_eq!(noted(&["monopod.preset = android"]).len(), wanted);
+    assert_eq!(
+        noted(&["monopod.preset = android", "monopod.protect = 0"]).len(),
+        usize::from(!cfg!(feature = "ready"))
+    );
 }
 
 #[test]

@@ -25,7 +25,7 @@ pub struct Wanted {
 impl Wanted {
     /// What the config asks for.
     pub fn of(own: &Own<'_>) -> Wanted {
-        Wanted { reboots: own.hears_reboots(), mounts: masks::wanted(own), no_keyctl: own.no_keyctl }
+        Wanted { reboots: own.hears_reboots(), mounts: masks::wanted(own), no_keyctl: own.hides_keyrings() }
     }
 
     /// There is something to be heard.

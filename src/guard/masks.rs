@@ -240,6 +240,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(feature = "guard")]
     fn wanted_is_what_is_forbidden() {
         let mut own = Own::new();
         assert!(!wanted(&own));

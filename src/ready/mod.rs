@@ -21,6 +21,9 @@ use nix::sys::epoll::EpollFlags;
 use nix::unistd::{getpid, pipe2};
 use std::os::fd::{AsFd, OwnedFd};
 
+/// Without it nothing here is ever asked for: a config that would is refused.
+const BUILT: bool = cfg!(feature = "ready");
+
 mod reader;
 pub mod state_file;
 pub mod wakelock;
@@ -137,6 +140,7 @@ impl<'t> Watch<'t> {
     /// Something came from the watcher or from the hook.
     pub fn heard(&mut self, host: &mut Host<'t>, source: Source) {
         match (source, &mut self.hook, &self.watcher) {
+            _ if !BUILT => {}
             (Source::Hook, Some(hook), _) => hook.read(host),
             (Source::Progress, _, Some(watcher)) => match watcher.count() {
                 None => host.forget(&watcher.progress),
@@ -148,6 +152,9 @@ impl<'t> Watch<'t> {
 
     /// A child has ended: it may be the watcher or the hook.
     pub fn children(&mut self, host: &mut Host<'t>, caller: &mut Caller) {
+        if !BUILT {
+            return;
+        }
         if let Some(hook) = &self.hook
             && let Some(ended) = hook.ended()
         {
@@ -169,6 +176,9 @@ impl<'t> Watch<'t> {
 
     /// A deadline may have passed.
     pub fn late(&mut self, now: u64, host: &mut Host<'t>, caller: &mut Caller) {
+        if !BUILT {
+            return;
+        }
         if let Some(hook) = self.hook.as_ref().filter(|hook| hook.deadline.is_some_and(|at| at <= now)) {
             hook.kill();
             self.end_hook(host, Ended::TooLate);
@@ -184,6 +194,9 @@ impl<'t> Watch<'t> {
 
     /// The life is over.
     pub fn end(&mut self, host: &mut Host<'t>) {
+        if !BUILT {
+            return;
+        }
         if let Some(watcher) = self.watcher.take() {
             watcher.end(host);
         }

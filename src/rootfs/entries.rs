@@ -91,7 +91,7 @@ fn mount_entry(
         let fstype = Some(entry.fstype).filter(|fstype| *fstype != c"auto");
         let target = FdPath::of(&place);
         let place = image::Place { target: target.c(), fstype, flags, data: entry.options.data };
-        let mounted = if entry.image {
+        let mounted = if image::BUILT && entry.image {
             image::mount_file(source, &place).map_err(|failure| failure.step(Step::Mount))
         } else {
             image::mount_device(source, &place).map_err(at(Step::Mount))

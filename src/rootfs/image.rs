@@ -22,6 +22,9 @@ use nix::sys::uio::pread;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+/// Without it only block devices are mounted: a config that names files or layers is refused.
+pub const BUILT: bool = cfg!(feature = "images");
+
 /// Filesystems that Linux and Android partitions have, the frequent ones first.
 const TYPES: [&CStr; 8] = [c"ext4", c"f2fs", c"erofs", c"squashfs", c"btrfs", c"xfs", c"ext3", c"ext2"];
 /// Major number of loop devices (Documentation/admin-guide/devices.txt, which has /dev/loop-control as well).

@@ -91,7 +91,7 @@ pub fn source<'t>(config: &Config<'t>, state_directory: &'t CStr) -> Result<Sour
         driver => match (kind_of(path.value).map_err(refuse)?, driver) {
             (SFlag::S_IFDIR, RootfsKind::Plain | RootfsKind::Dir) => Kind::Directory,
             (SFlag::S_IFBLK, RootfsKind::Plain | RootfsKind::Loop) => Kind::Device,
-            (SFlag::S_IFREG, RootfsKind::Loop) => match image::fault(path.value).map_err(refuse)? {
+            (SFlag::S_IFREG, RootfsKind::Loop) if image::BUILT => match image::fault(path.value).map_err(refuse)? {
                 Some(fault) => return Err(wrong(fault)),
                 None => Kind::Image,
             },
@@ -99,7 +99,7 @@ pub fn source<'t>(config: &Config<'t>, state_directory: &'t CStr) -> Result<Sour
             _ => return Err(refuse(Errno::ENOTDIR)),
         },
     };
-    if kind == Kind::Overlay && overlay::Layers::read(path.value.to_bytes()).is_none() {
+    if image::BUILT && kind == Kind::Overlay && overlay::Layers::read(path.value.to_bytes()).is_none() {
         return Err(wrong("not LOWER[:LOWER...]:UPPER, absolute paths of directories without commas"));
     }
     let mountpoint = match config.rootfs.mount {
@@ -225,7 +225,7 @@ pub fn mount_source(
     let Source { path, mountpoint, kind } = *source;
     let flags = MsFlags::from_bits_truncate(options.flags as _);
     let place = Place { target: mountpoint, fstype: None, flags, data: options.data };
-    let layers = overlay::Layers::read(path.to_bytes()).filter(|_| kind == Kind::Overlay);
+    let layers = overlay::Layers::read(path.to_bytes()).filter(|_| image::BUILT && kind == Kind::Overlay);
     let written = layers.and_then(|layers| PathText::join(&[layers.upper]).ok());
     let written = written.as_ref().map_or(path, PathText::c);
     if matches!(kind, Kind::Directory | Kind::Overlay)
@@ -236,8 +236,12 @@ pub fn mount_source(
     }
     let mounted = match (kind, layers) {
         (Kind::Directory, _) => bind_directory(path, mountpoint, &options).map_err(|errno| (Step::Rootfs, errno)),
-        (Kind::Overlay, Some(layers)) => overlay::mount_layers(&layers, &place).map(|()| Ok(Mounted::AsAsked))?,
-        (Kind::Image, _) => image::mount_file(path, &place).map_err(|failure| failure.step(Step::RootfsDevice)),
+        (Kind::Overlay, Some(layers)) if image::BUILT => {
+            overlay::mount_layers(&layers, &place).map(|()| Ok(Mounted::AsAsked))?
+        }
+        (Kind::Image, _) if image::BUILT => {
+            image::mount_file(path, &place).map_err(|failure| failure.step(Step::RootfsDevice))
+        }
         _ => image::mount_device(path, &place).map_err(|errno| (Step::RootfsDevice, errno)),
     };
     match mounted {

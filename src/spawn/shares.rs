@@ -17,6 +17,9 @@ use nix::sys::stat::{Mode, fstat, stat};
 use nix::unistd::{Gid, Uid, setgid, setuid};
 use std::os::fd::{AsFd, OwnedFd};
 
+/// Without it there are none: a config that would have any is refused.
+const BUILT: bool = cfg!(feature = "isolation");
+
 /// In a report of `Step::Namespace`: the item is a share, not one of `namespaces::NAMES`.
 pub const SHARE: u16 = 0x100;
 
@@ -33,7 +36,7 @@ pub struct Shares {
 #[inline(never)] // its paths are for those who share
 pub fn open_all(config: &Config<'_>) -> Result<Shares> {
     let mut shares = Shares::default();
-    for share in &config.isolation.share {
+    for share in config.isolation.share.iter().filter(|_| BUILT) {
         let kind = values::namespace_names(share.namespace).next().unwrap_or_default();
         let what = format_args!("{}: lxc.namespace.share.{kind} = {}", config.place(share.at), shown(share.of));
         let opened = open_one(config, share, kind).map_err(|why| match why {
@@ -139,7 +142,7 @@ impl Shares {
 
     /// The cgroup namespace: once the process is in its groups, which may lie outside of it.
     pub fn join_cgroup(&self) -> core::result::Result<(), Report> {
-        for (index, (_, file)) in (SHARE..).zip(&self.open).filter(|(_, (kind, _))| *kind == CGROUP) {
+        for (index, (_, file)) in (SHARE..).zip(&self.open).filter(|(_, (kind, _))| BUILT && *kind == CGROUP) {
             setns(file, CloneFlags::CLONE_NEWCGROUP).map_err(|errno| Report::new(Step::Namespace, index, errno))?;
         }
         Ok(())
@@ -156,10 +159,10 @@ fn become_root() -> nix::Result<()> {
 
 /// The share that a report is about.
 pub fn share_of<'c>(item: u16, config: &'c Config<'c>) -> Option<&'c Share<'c>> {
-    config.isolation.share.get(usize::from(item.checked_sub(SHARE)?))
+    config.isolation.share.get(usize::from(item.checked_sub(SHARE)?)).filter(|_| BUILT)
 }
 
 /// What has to be made before the birth can be, by a process of its own.
 pub fn need_a_stage(plan: &Plan, shares: &Shares) -> bool {
-    plan.time || shares.before_birth()
+    BUILT && (plan.time || shares.before_birth())
 }

@@ -10,7 +10,7 @@ use crate::limits;
 use crate::prepare::{lock, reboot_probe};
 use crate::rootfs::{self, Source, dev};
 use crate::spawn::namespaces;
-use crate::start::{hierarchies_for, init_words};
+use crate::start::{hierarchies_for, init_words, refuse_not_built};
 use crate::text::{Arena, shown};
 use argh::{ArgsInfo, FromArgs};
 use core::ffi::CStr;
@@ -83,10 +83,7 @@ fn value(config: &Config<'_>, key: &str) -> String {
 fn explain(config: &Config<'_>, target: &Target<'_>, command: &[&CStr], steps: &mut Steps) -> Result<(), Error> {
     let files: Vec<String> = config.files.iter().map(|file| shown(file).to_string()).collect();
     steps.step(format_args!("read the config: {}", if files.is_empty() { "none".into() } else { files.join(", ") }));
-    if let Some(key) = config.not_built.first() {
-        let place = config.place(key.at);
-        return Err(Error::new("config", format_args!("{place}: {} {}", shown(key.key), key.why)));
-    }
+    refuse_not_built(config)?;
     let words = init_words(config, command)?;
     prepare(config, target, steps)?;
     hooks(config, HookKind::PreStart, "on the host, before anything is made", steps);
@@ -267,7 +264,7 @@ fn confine(config: &Config<'_>, steps: &mut Steps) {
     if isolation.keyring_session != Some(false) {
         steps.step(format_args!("a session keyring of its own"));
     }
-    if config.own.protects() || config.own.hears_reboots() || config.own.no_keyctl {
+    if config.own.protects() || config.own.hears_reboots() || config.own.hides_keyrings() {
         steps.step(format_args!("a seccomp filter for reboots, mounts and keyrings, as far as this kernel has it"));
     }
     let unsafe_reboot = reboot_probe::must_drop_sys_boot();
