@@ -34,6 +34,7 @@ mod faults;
 mod guard;
 mod hooks;
 mod host_untouched;
+mod hostile_rootfs;
 mod identity;
 #[cfg(feature = "idmap")]
 mod idmap;

@@ -209,6 +209,16 @@ pub fn chroot(command: &mut Command, directory: &Path) {
     };
 }
 
+/// Exchanges two paths in one step.
+pub fn exchange(one: &Path, other: &Path) -> io::Result<()> {
+    let [one, other] = [one, other].map(|path| CString::new(path.as_os_str().as_bytes()).unwrap());
+    let here = libc::AT_FDCWD;
+    // SAFETY: the kernel reads two C strings, which live until it returns. (nix and musl lack the call.)
+    let result =
+        unsafe { libc::syscall(libc::SYS_renameat2, here, one.as_ptr(), here, other.as_ptr(), libc::RENAME_EXCHANGE) };
+    check(result as libc::c_int)
+}
+
 /// Puts the command, and all it starts, under a seccomp filter. Call it last: what is set up after it is filtered as well.
 pub fn filter(command: &mut Command, mut program: Vec<libc::sock_filter>) {
     // SAFETY: one system call between fork and exec; the kernel copies the program, which the closure owns.
