@@ -184,3 +184,128 @@ fn race_for_proc_leaves_no_switch_of_the_host_writable() {
         guest.assert_nothing_left();
     }
 }
+
+#[test]
+fn planted_links_and_files_in_dev_are_refused_or_not_used() {
+    // What is planted, and whether a container can still be made as its config wants it.
+    for (plant, runs) in [
+        ("ln -s {canary}/null dev/null", true),
+        ("echo > dev/null", true),
+        ("mknod dev/null c 1 5", true),
+        ("mkdir dev/pts; ln -s {canary}/pts/0 dev/pts/0; ln -s {canary}/ptmx dev/pts/ptmx", true),
+        ("ln -s {canary}/ptmx dev/ptmx", true),
+        ("ln -s {canary}/pts dev/pts", false),
+        ("ln -s ../../canary/pts dev/pts", false),
+        ("ln -s {canary}/console dev/console", false),
+        ("ln -s {canary}/tty1 dev/tty1", false),
+        ("mkdir dev/console", false),
+        ("mkfifo dev/console dev/tty1 dev/ptmx", true),
+        ("ln -s {canary}/full dev/full", true),
+        ("mkfifo dev/full", true),
+        ("mkdir dev/full", false),
+        ("rmdir dev; ln -s {canary} dev", false),
+        ("rmdir dev; ln -s ../canary dev", false),
+        ("rmdir dev; ln -s /proc/self/fd dev", false),
+        ("rmdir dev; ln -s dev dev", false),
+        ("rmdir dev; echo > dev", false),
+        ("rmdir proc; ln -s {canary} proc", false),
+        ("rmdir proc; ln -s /proc proc", false),
+        ("rmdir sys; ln -s {canary} sys", false),
+        ("rmdir sys; mkfifo sys", false),
+    ] {
+        let guest = guest(
+            "planted",
+            "lxc.autodev = 0
+            lxc.console.path =
+            lxc.tty.max = 1
+            lxc.mount.auto = proc:mixed sys:mixed
+            monopod.device.entry = /dev/full mode=0666 uid=1 gid=1",
+        );
+        let canary = Canary::new(&guest);
+        let script = plant.replace("{canary}", canary.path().to_str().unwrap());
+        guest.sandbox.sh(&format!("cd {}; {script}", guest.rootfs().display()));
+        let before = Canary::again(&guest);
+        let ended = guest.run("report , exit 0");
+        assert_eq!(ended.code, Some(if runs { 0 } else { 255 }), "{plant}{ended}");
+        assert!(runs || ended.stderr.lines().count() == 1, "{plant}{ended}");
+        before.assert_untouched(&format!("{plant}{ended}"));
+        if runs {
+            let report = guest.report();
+            assert_eq!(report.entry("dev", "/dev/full"), "c 1:7 666 1:1", "{plant}");
+            assert_eq!(report.all("isatty"), ["0 1", "1 1", "2 1"], "{plant}");
+            assert_eq!(report.mount("/dev/pts").unwrap().fstype, "devpts", "{plant}");
+            assert_eq!(report.mount("/dev/console").unwrap().fstype, "devpts", "{plant}");
+        }
+        guest.assert_nothing_left();
+    }
+}
+
+#[test]
+fn files_of_any_kind_where_others_are_expected_hold_up_nobody() {
+    let kinds = [
+        "mkfifo {}",
+        "mkdir {}",
+        "mknod {} c 5 0",
+        "truncate -s 4T {}",
+        "head -c 100000 /dev/urandom > {}",
+        "ln -s {} {}",
+        "python3 -c \"import socket; socket.socket(socket.AF_UNIX).bind('{}')\"",
+    ];
+    let places = [
+        "system/build.prop",
+        "default.prop",
+        "apex",
+        "dev/socket",
+        "dev/__properties__",
+        "dev/.coldboot_done",
+        "metadata/bootstat/persist.sys.boot.reason",
+        "data/property/persistent_properties",
+        "mnt/target",
+        "image",
+    ];
+    for kind in kinds {
+        let guest = guest(
+            "kinds",
+            "lxc.autodev = 0
+            monopod.android.init = 1
+            monopod.android.clean = 1
+            monopod.reboot.recovery = stop
+            lxc.mount.entry = {dir}/source mnt/target none bind,ro,create=file,optional 0 0
+            lxc.mount.entry = image mnt auto loop,ro,relative,optional 0 0",
+        );
+        for place in places {
+            guest.sandbox.sh(&format!(
+                "cd {}; mkdir -p $(dirname {place}); cd $(dirname {place}); name=$(basename {place}); {}",
+                guest.rootfs().display(),
+                kind.replace("{}", "$name")
+            ));
+        }
+        let ended = guest.run("restart-times 1 , exit 0");
+        assert_eq!(ended.code, Some(0), "{kind}{ended}");
+        let checked = guest.client("check", &[]);
+        assert!(checked.code.is_some(), "{kind}{checked}");
+        guest.assert_nothing_left();
+    }
+}
+
+#[test]
+fn paths_too_long_too_deep_or_with_control_codes_are_refused_or_shown_as_text() {
+    let long = "a/".repeat(2040);
+    let name = "n".repeat(256);
+    let links = |guest: &Guest| {
+        for number in 0..41 {
+            symlink(format!("link{}", number + 1), guest.rootfs().join(format!("mnt/link{number}"))).unwrap();
+        }
+        fs::create_dir(guest.rootfs().join("mnt/link41")).unwrap();
+    };
+    for target in [long.as_str(), name.as_str(), "mnt/link0/x", "mnt/\x1b[2J\x07", "mnt/link41/../../.."] {
+        let guest = Guest::new("odd_paths").config(&format!("lxc.mount.entry = tmpfs {target} tmpfs defaults 0 0"));
+        links(&guest);
+        let ended = guest.run("exit 0");
+        assert_eq!(ended.code, Some(255), "{target}{ended}");
+        assert_eq!(ended.stderr.lines().count(), 1, "{target}{ended}");
+        let said = format!("{}{}", ended.stderr, guest.file("log"));
+        assert!(!said.contains(|c: char| c.is_control() && c != '\n'), "{said:?}");
+        guest.assert_nothing_left();
+    }
+}

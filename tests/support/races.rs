@@ -93,6 +93,12 @@ impl Canary {
         for (name, minor) in [("full", 7), ("zero", 5)] {
             mknod(&tree.join(name), SFlag::S_IFCHR, Mode::S_IRUSR, makedev(1, minor)).unwrap();
         }
+        Canary::again(guest)
+    }
+
+    /// The same tree, as it is by now.
+    pub fn again(guest: &Guest) -> Self {
+        let tree = guest.dir().join("canary");
         let events = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC).unwrap();
         let before = digest(&tree);
         let what = AddWatchFlags::IN_CLOSE_WRITE
