@@ -277,6 +277,23 @@ fn cgroups_made_inside_go_with_the_container() {
 }
 
 #[test]
+fn cgroups_nested_however_deep_go_with_the_container() {
+    let guest = Guest::new("nested");
+    let running = guest.start("signals 1");
+    guest.wait_said("ready");
+    // Deeper than any stack or path would have room for, with something beside it at each of the first levels.
+    for dir in crate::support::leaks::cgroups(&guest) {
+        guest.sandbox.sh(&format!(
+            "cd {}; i=0; while [ $i -lt 600 ]; do mkdir a; [ $i -gt 20 ] || mkdir b b/c; cd a; i=$((i+1)); done",
+            dir.display()
+        ));
+    }
+    running.signal(libc::SIGTERM);
+    assert_eq!(running.wait().code, Some(0));
+    guest.assert_nothing_left();
+}
+
+#[test]
 fn process_put_into_the_cgroup_from_outside_ends_with_the_container() {
     if missing("process_put_into_the_cgroup_from_outside_ends_with_the_container", &["cpu"]) {
         return;

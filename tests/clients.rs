@@ -1,7 +1,10 @@
 //! Those who talk to a running supervisor: our own commands, LXC's tools, and clients that mean harm.
 
-use crate::support::{Guest, Running, binary, is_64_bit, skip, wait_until};
-use std::io::{Read, Write};
+use crate::support::races::rounds;
+use crate::support::{Guest, Running, binary, is_64_bit, sandbox, skip, wait_until};
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+use std::io::{IoSlice, Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixStream};
 use std::time::Duration;
@@ -225,4 +228,112 @@ fn crowd_of_idle_connections_leaves_room_for_others() {
     drop(crowd);
     running.signal(libc::SIGTERM);
     assert_eq!(running.wait().code, Some(1));
+}
+
+#[test]
+fn descriptors_that_clients_send_along_are_closed() {
+    let guest = Guest::new("rights");
+    let running = guest.start("signals 1 , exit 1");
+    guest.wait_said("ready");
+    let fds = || std::fs::read_dir(format!("/proc/{}/fd", running.pid())).unwrap().count();
+    let before = fds();
+    let file = std::fs::File::open("/dev/null").unwrap();
+    let rights = [file.as_raw_fd(); 200];
+    for round in 0..200 {
+        let stream = connect(&guest);
+        let frame = if round % 2 == 0 { request(3, 0) } else { vec![0xff; 24] };
+        let beside = [ControlMessage::ScmRights(&rights)];
+        let _ = sendmsg::<()>(stream.as_raw_fd(), &[IoSlice::new(&frame)], &beside, MsgFlags::MSG_NOSIGNAL, None);
+        // It never has them, not even until it looks.
+        assert!(fds() <= before + 40, "{} descriptors", fds());
+    }
+    assert_eq!(state(&guest), "RUNNING");
+    wait_until("the clients to be gone", || fds() <= before);
+    running.signal(libc::SIGTERM);
+    assert_eq!(running.wait().code, Some(1));
+    guest.assert_nothing_left();
+}
+
+#[test]
+fn client_that_has_said_all_and_only_listens_is_answered() {
+    let guest = Guest::new("half_closed");
+    let running = guest.start("signals 1 , exit 1");
+    guest.wait_said("ready");
+    let mut stream = connect(&guest);
+    stream.write_all(&request(3, 0)).unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    assert_eq!(answer.len(), 8 + size_of::<usize>(), "{answer:?}");
+    // One that does not listen is nobody's problem but its own.
+    for _ in 0..50 {
+        let mut stream = connect(&guest);
+        stream.shutdown(std::net::Shutdown::Read).unwrap();
+        let _ = stream.write_all(&request(3, 0));
+    }
+    assert_eq!(state(&guest), "RUNNING");
+    running.signal(libc::SIGTERM);
+    assert_eq!(running.wait().code, Some(1));
+}
+
+#[test]
+fn client_of_another_user_is_shown_out_unheard() {
+    let guest = Guest::new("other_user");
+    let running = guest.start("signals 1 , exit 1");
+    guest.wait_said("ready");
+    let name = format!("{}/command", guest.dir().display());
+    let heard = sandbox::as_user(54_321, move || {
+        let address = SocketAddr::from_abstract_name(name).unwrap();
+        // State, pid, config, tty, stop: none of it is for others.
+        [3, 4, 7, 0, 2].map(|command| {
+            let mut stream = UnixStream::connect_addr(&address).unwrap();
+            stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+            let _ = stream.write_all(&request(command, 0));
+            // The end of the connection, or its reset where our request lay unread.
+            stream.read(&mut [0; 64]).unwrap_or(0)
+        })
+    });
+    assert_eq!(heard, [0; 5]);
+    assert_eq!(state(&guest), "RUNNING");
+    running.signal(libc::SIGTERM);
+    assert_eq!(running.wait().code, Some(1));
+    guest.assert_nothing_left();
+}
+
+#[test]
+fn frames_of_any_bytes_change_nothing() {
+    let guest = Guest::new("noise");
+    let running = guest.start("signals 1 , exit 1");
+    guest.wait_said("ready");
+    let fds = || std::fs::read_dir(format!("/proc/{}/fd", running.pid())).unwrap().count();
+    let (before, init) = (fds(), guest.init());
+    let mut seed = 7u64;
+    let mut next = move || {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) as u32
+    };
+    for round in 0..rounds(5_000) {
+        let mut stream = connect(&guest);
+        // Half of them look like a request, of any command but STOP (2), with any length.
+        let mut frame: Vec<u8> = (0..next() % 96).map(|_| next() as u8).collect();
+        let command = next() % 24;
+        if round % 2 == 0 && command != 2 {
+            let length = [next() as i32, (next() % 100) as i32, -1, 0][round / 2 % 4];
+            frame = [request(command as i32, length), frame].concat();
+        } else if frame.starts_with(&[2, 0, 0, 0]) {
+            continue;
+        }
+        let _ = stream.write_all(&frame);
+        if round % 1_000 == 0 {
+            assert_eq!(state(&guest), "RUNNING", "after {round}");
+        }
+    }
+    // A frame may have asked for a freeze.
+    guest.client("unfreeze", &[]);
+    assert_eq!(state(&guest), "RUNNING");
+    wait_until("the clients to be gone", || fds() <= before);
+    assert_eq!(guest.init(), init);
+    running.signal(libc::SIGTERM);
+    assert_eq!(running.wait().code, Some(1));
+    guest.assert_nothing_left();
 }

@@ -12,10 +12,17 @@ fn has_word(text: &str, word: &str) -> bool {
     })
 }
 
-/// Where `FILE::TEST` stands: a module of these tests, a source file of the program, or the runs against LXC.
+/// Where `FILE::TEST` stands: a module of these tests, a source file of the program, the runs against LXC, the machines that
+/// boot, the fuzzers.
 fn source(root: &Path, file: &str) -> String {
     let files = match file {
         "parity" => vec!["tests/parity/configs.py".to_owned(), "tests/parity/scripts.py".to_owned()],
+        "qemu" => {
+            let scenarios =
+                fs::read_dir(root.join("tests/qemu/guest")).unwrap().map(|entry| entry.unwrap().file_name());
+            scenarios.map(|name| format!("tests/qemu/guest/{}", name.to_str().unwrap())).collect()
+        }
+        "fuzz" => vec!["fuzz/Cargo.toml".to_owned()],
         source if source.ends_with(".rs") => vec![source.to_owned()],
         module => {
             let module = module.replace("::", "/");
@@ -27,8 +34,14 @@ fn source(root: &Path, file: &str) -> String {
 
 #[test]
 fn docs_name_tests_that_exist() {
+    assert_tests_exist("docs/lxc.md", 200);
+    assert_tests_exist("docs/safety.md", 75);
+}
+
+/// Every row of the tables of a document, of which there are at least so many, names tests, and all of them exist.
+fn assert_tests_exist(document: &str, least: usize) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let text = fs::read_to_string(root.join("docs/lxc.md")).unwrap();
+    let text = fs::read_to_string(root.join(document)).unwrap();
     let (mut rows, mut missing) = (0, BTreeSet::new());
     for line in text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("|--")) {
         let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
@@ -47,8 +60,8 @@ fn docs_name_tests_that_exist() {
             }
         }
     }
-    assert!(rows > 200, "only {rows} rows");
-    assert!(missing.is_empty(), "{missing:#?}");
+    assert!(rows > least, "only {rows} rows in {document}");
+    assert!(missing.is_empty(), "{document}: {missing:#?}");
 }
 
 #[test]

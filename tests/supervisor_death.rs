@@ -1,6 +1,7 @@
 //! SIGKILL for the supervisor: the container goes with it, and the next start finds its place as it always was.
 
-use crate::support::{Guest, Running, leaks, wait_for, wait_until};
+use crate::support::races::rounds;
+use crate::support::{Guest, Running, binary, emulated, leaks, wait_for, wait_until};
 use std::time::Duration;
 
 /// Starts the guest again after a death, and expects the same cgroup paths and a word about the cleaning.
@@ -80,4 +81,90 @@ fn daemon_killed_leaves_a_pidfile_that_stops_nobody() {
     wait_until("the end", || guest.sandbox.processes().is_empty());
     assert!(leaks::cgroups(&guest).is_empty());
     guest.assert_nothing_left();
+}
+
+#[test]
+fn killed_while_it_stops_the_container_recovers() {
+    let guest = Guest::new("death_stop");
+    let running = guest.start("forks 5 , signals 1 , say deaf , forever");
+    guest.wait_said("ready");
+    let stop = Running::new(&guest, guest.tool("stop", &["-t", "60"]));
+    // It waits for an init that does not listen.
+    guest.wait_said("deaf");
+    running.signal(libc::SIGKILL);
+    running.wait();
+    // The end of the connection is all that its client hears.
+    stop.wait();
+    assert!(wait_for(Duration::from_secs(1), || guest.pids().is_empty()), "the container lives on");
+    std::fs::remove_file(guest.rootfs().join("results")).unwrap();
+    starts_again(&guest);
+}
+
+#[test]
+fn killed_at_any_moment_of_many_restarts_recovers() {
+    let guest = Guest::new("death_restarts").config(
+        "lxc.console.path =
+        lxc.mount.auto = proc sys
+        monopod.restart.delay = 0ms
+        monopod.restart.uptime = 0
+        monopod.restart.budget = 1000000",
+    );
+    for round in 0..rounds(12) {
+        let lives = || guest.results().lines().count();
+        let running = guest.start("say life , restart");
+        // A different number of lives each time, and a different moment of the last.
+        wait_until("some lives", || lives() > round % 5);
+        running.signal(libc::SIGKILL);
+        running.wait();
+        assert!(wait_for(Duration::from_secs(1), || guest.pids().is_empty()), "round {round}: it lives on");
+        std::fs::remove_file(guest.rootfs().join("results")).unwrap();
+    }
+    assert_eq!(guest.run("exit 4").code, Some(4));
+    guest.assert_nothing_left();
+}
+
+#[test]
+fn program_replaced_while_it_runs_goes_on_through_restarts_and_stops() {
+    if emulated("program_replaced_while_it_runs_goes_on_through_restarts_and_stops", "the program is the emulator") {
+        return;
+    }
+    let guest = Guest::new("replaced").config("monopod.restart.delay = 0ms\nlxc.console.path =");
+    let copy = guest.dir().join("monopod");
+    std::fs::copy(binary(), &copy).unwrap();
+    let start = guest.start_command("say life , signals 1 , restart-times 1 , exit 6");
+    let mut command = std::process::Command::new(&copy);
+    command.args(start.get_args()).stdin(std::process::Stdio::null());
+    guest.enter(&mut command);
+    let running = Running::new(&guest, command);
+    guest.wait_said("ready");
+    std::fs::write(guest.dir().join("new"), "not a program").unwrap();
+    std::fs::rename(guest.dir().join("new"), &copy).unwrap();
+    running.signal(libc::SIGUSR1);
+    wait_until("the second life", || guest.results().matches("ready").count() == 2);
+    assert_eq!(guest.client("info", &["-s", "-H"]).stdout, "RUNNING\n");
+    running.signal(libc::SIGUSR1);
+    let ended = running.wait();
+    assert_eq!(ended.code, Some(6), "{ended}");
+    guest.assert_nothing_left();
+}
+
+#[test]
+fn state_directory_that_others_could_have_planted_is_refused() {
+    for (plant, refused) in [
+        ("ln -s {dir}/outside /run/monopod", true),
+        ("mkdir -m 777 /run/monopod", true),
+        ("mkdir /run/monopod; chown 1000 /run/monopod", true),
+        ("touch /run/monopod", true),
+        ("mkdir -p -m 700 /run/monopod/{name}; ln -s {dir}/outside/lock /run/monopod/{name}/lock", true),
+        ("mkdir -p -m 700 /run/monopod/{name}; mkfifo /run/monopod/{name}/lock", true),
+        ("mkdir -p -m 700 /run/monopod/{name}; echo nonsense > /run/monopod/{name}/lock", false),
+    ] {
+        let guest = Guest::new("planted_state");
+        let outside = guest.dir().join("outside");
+        std::fs::create_dir(&outside).unwrap();
+        guest.sandbox.sh(&plant.replace("{dir}", guest.dir().to_str().unwrap()).replace("{name}", guest.name()));
+        let ended = guest.run("exit 0");
+        assert_eq!(ended.code, Some(if refused { 255 } else { 0 }), "{plant}{ended}");
+        assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 0, "{plant}{ended}");
+    }
 }

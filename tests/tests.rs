@@ -34,6 +34,8 @@ mod faults;
 mod guard;
 mod hooks;
 mod host_untouched;
+mod hostile_init;
+mod hostile_rootfs;
 mod identity;
 #[cfg(feature = "idmap")]
 mod idmap;
@@ -54,6 +56,7 @@ mod pid1;
 mod ready;
 mod real_inits;
 mod reboot_policy;
+mod resources;
 mod seccomp;
 mod soak;
 mod stop;

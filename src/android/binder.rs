@@ -84,8 +84,9 @@ pub fn provide(site: &Site<'_>, root: &Root, dev: BorrowedFd<'_>) -> core::resul
 fn mount_own(root: &Root, own: &Own<'_>) -> nix::Result<()> {
     let place = root.make_directories(INSIDE)?;
     mount_new(FdPath::of(&place).c())?;
-    // Looked up again, the path means what is mounted there.
-    fill(root.target(INSIDE)?.as_fd(), own)
+    // Looked up again, the path means what is mounted there, unless somebody has exchanged it.
+    let mounted = root.target(INSIDE)?;
+    if is_binderfs(FdPath::of(&mounted).c()) { fill(mounted.as_fd(), own) } else { Err(Errno::ESTALE) }
 }
 
 fn bind_host(root: &Root) -> nix::Result<()> {

@@ -89,17 +89,21 @@ fn host_directory(path: &CStr) {
 fn unmount_below(directory: &OwnedFd) {
     let mut path = [0u8; 1024];
     let Ok(above) = fds::read_link(None, FdPath::of(directory).c(), &mut path) else { return };
+    let Ok(root) = Root::at(directory.as_fd()) else { return };
     let mut count = 0;
     while count < MOST {
         let mut last: Option<Target> = None;
         mountinfo::for_each(&mut |target| {
-            if target.to_bytes().strip_prefix(above).is_some_and(|rest| rest.first() == Some(&b'/')) {
-                last = Target::of(&[target.to_bytes()]).ok();
-            }
+            let below = target.to_bytes().strip_prefix(above).filter(|rest| rest.first() == Some(&b'/'));
+            last = below.and_then(|below| Target::of(&[below]).ok()).or(last.take());
         });
-        let Some(target) = last else { break };
-        if let Err(errno) = umount2(target.c(), MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) {
-            log::warn!("clean: unmount {}: {}", shown(target.c()), errno.desc());
+        let Some(below) = last else { break };
+        // By its path, a guest that lives there could have a link lead us to a mount of the host's.
+        let done = root
+            .target(below.c().to_bytes())
+            .and_then(|mounted| umount2(FdPath::of(&mounted).c(), MntFlags::MNT_DETACH));
+        if let Err(errno) = done {
+            log::warn!("clean: unmount {}{}: {}", crate::text::Shown(above), shown(below.c()), errno.desc());
             break;
         }
         count += 1;

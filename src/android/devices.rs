@@ -5,14 +5,14 @@
 
 use crate::config::values::{Fault, whole32};
 use crate::rootfs::Site;
-use crate::rootfs::beneath::{Name, Root, components, split, trim};
+use crate::rootfs::beneath::{FdPath, Name, Root, bind_in, components, open_in, split, trim};
 use crate::spawn::barrier::{Report, Step};
 use crate::sys::fds::{self, open};
 use crate::text::PathText;
 use core::ffi::CStr;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
-use nix::sys::stat::{FchmodatFlags, Mode, SFlag, fchmodat, fstatat, mknodat};
+use nix::sys::stat::{FchmodatFlags, Mode, SFlag, fchmodat, fstat, fstatat, mknodat};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchownat, unlinkat};
 use std::os::fd::AsFd;
 
@@ -230,34 +230,45 @@ impl Node {
         }
     }
 
+    fn is(&self, found: &libc::stat) -> bool {
+        SFlag::from_bits_truncate(found.st_mode & libc::S_IFMT) == self.kind && found.st_rdev == self.device
+    }
+
     /// Makes it at `path` in the rootfs with the directories above; another node that is there is replaced. Where nodes are
     /// not ours to make, `host` is bound there instead, with the mode that it has.
     pub fn make(&self, root: &Root, path: &[u8], host: &CStr) -> nix::Result<()> {
         let (directory, last) = split(path);
         let parent = root.make_directories(directory)?;
+        let parent = parent.as_fd();
         let name = Name::new(last)?;
-        let (mode, parent_fd) = (Mode::from_bits_truncate(self.mode as _), parent.as_fd());
-        match mknodat(parent_fd, name.c(), self.kind, mode, self.device) {
+        let mode = Mode::from_bits_truncate(self.mode as _);
+        match mknodat(parent, name.c(), self.kind, mode, self.device) {
             Ok(()) => {}
-            Err(Errno::EPERM) => return root.bind_in(parent_fd, directory, last, host),
+            Err(Errno::EPERM) => return bind_in(parent, last, host),
             Err(errno @ (Errno::EEXIST | Errno::EROFS)) => {
-                let there = fstatat(parent_fd, name.c(), AtFlags::AT_SYMLINK_NOFOLLOW).map_err(|_| errno)?;
-                let kind = SFlag::from_bits_truncate(there.st_mode & libc::S_IFMT);
-                if kind == self.kind && there.st_rdev == self.device {
-                    // It may be on a filesystem that cannot be written.
-                    let _ = fchmodat(parent_fd, name.c(), mode, FchmodatFlags::FollowSymlink);
-                } else {
-                    unlinkat(parent_fd, name.c(), UnlinkatFlags::NoRemoveDir)?;
-                    mknodat(parent_fd, name.c(), self.kind, mode, self.device)?;
+                let there = fstatat(parent, name.c(), AtFlags::AT_SYMLINK_NOFOLLOW).map_err(|_| errno)?;
+                if !self.is(&there) {
+                    unlinkat(parent, name.c(), UnlinkatFlags::NoRemoveDir)?;
+                    mknodat(parent, name.c(), self.kind, mode, self.device)?;
                 }
             }
             Err(errno) => return Err(errno),
+        }
+        // Whoever else can write there may have put a link in its place since.
+        let node = open_in(parent, last, OFlag::empty())?;
+        let found = fstat(&node)?;
+        if !self.is(&found) {
+            return Err(Errno::ESTALE);
+        }
+        if found.st_mode & 0o7777 != self.mode {
+            // It may be on a filesystem that cannot be written.
+            let _ = fchmodat(AT_FDCWD, FdPath::of(&node).c(), mode, FchmodatFlags::FollowSymlink);
         }
         if (self.uid, self.gid) == (0, 0) {
             return Ok(());
         }
         let (uid, gid) = (Some(Uid::from_raw(self.uid)), Some(Gid::from_raw(self.gid)));
-        match fchownat(parent_fd, name.c(), uid, gid, AtFlags::AT_SYMLINK_NOFOLLOW) {
+        match fchownat(&node, c"", uid, gid, AtFlags::AT_EMPTY_PATH) {
             Err(Errno::EROFS) => Ok(()),
             other => other,
         }

@@ -1,5 +1,6 @@
 //! Emptying and removing a cgroup directory: kill what is inside, innermost first, bounded in depth and time.
 
+use crate::rootfs::beneath::Name;
 use crate::sys::fds::open;
 use crate::sys::{fds, process};
 use core::ffi::CStr;
@@ -10,7 +11,8 @@ use nix::time::{ClockId, ClockNanosleepFlags, clock_nanosleep};
 use nix::unistd::{UnlinkatFlags, Whence, lseek, read, unlinkat, write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// How deep a guest may nest its cgroups before we give up; the kernel's own default allows far more, no guest does.
+/// How deep the walk goes by calling itself; no guest that means well nests its cgroups deeper. What lies below goes by
+/// `empty_deep`, which needs no stack.
 const DEPTH: usize = 16;
 /// How often the kill and remove round is repeated, with `PAUSE_MS` in between: killed tasks leave a cgroup only when they
 /// have gone through exit. Two seconds in all.
@@ -72,7 +74,7 @@ pub fn kill_tree(path: &CStr, v2: bool) {
 /// Kills the tasks of a directory and removes the directories below it.
 fn empty(directory: BorrowedFd<'_>, v2: bool, depth: usize) -> Result<(), Errno> {
     if depth == 0 {
-        return Err(Errno::ELOOP);
+        return empty_deep(directory, v2);
     }
     kill_tasks(directory, v2);
     fds::for_each_directory(directory, &mut |name| {
@@ -82,6 +84,42 @@ fn empty(directory: BorrowedFd<'_>, v2: bool, depth: usize) -> Result<(), Errno>
         }
         let _ = unlinkat(directory, name, UnlinkatFlags::RemoveDir);
     })
+}
+
+/// The same one directory at a time: always down to the innermost of the first ones, which is removed from the one above it.
+fn empty_deep(top: BorrowedFd<'_>, v2: bool) -> Result<(), Errno> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let mut here = openat(top, c".", flags, Mode::empty())?;
+    let mut depth = 0u32;
+    kill_tasks(here.as_fd(), v2);
+    loop {
+        if let Some(name) = first_below(&here)? {
+            here = openat(&here, name.c(), flags, Mode::empty())?;
+            depth += 1;
+            kill_tasks(here.as_fd(), v2);
+        } else if depth > 0 {
+            here = openat(&here, c"..", flags, Mode::empty())?;
+            depth -= 1;
+            // Nobody is left who could have made another one before it.
+            if let Some(name) = first_below(&here)? {
+                unlinkat(&here, name.c(), UnlinkatFlags::RemoveDir)?;
+            }
+        } else {
+            return Ok(());
+        }
+    }
+}
+
+/// The first directory in a directory.
+fn first_below(directory: &OwnedFd) -> Result<Option<Name>, Errno> {
+    lseek(directory, 0, Whence::SeekSet)?;
+    let mut first = None;
+    fds::for_each_directory(directory.as_fd(), &mut |name| {
+        if first.is_none() {
+            first = Name::new(name.to_bytes()).ok();
+        }
+    })?;
+    Ok(first)
 }
 
 fn kill_tasks(directory: BorrowedFd<'_>, v2: bool) {

@@ -4,6 +4,7 @@
 
 use crate::config::own::{Danger, Own};
 use crate::pid1::mountinfo;
+use crate::rootfs::beneath::{FdPath, Root};
 use crate::spawn::barrier::{Report, Step};
 use crate::sys::fds::open;
 use crate::text::PathText;
@@ -108,6 +109,16 @@ pub fn apply(place: &CStr, root: &[u8], kind: Kind, own: &Own<'_>) -> nix::Resul
         }
     }
     Ok(())
+}
+
+/// Masks what the child has just mounted at `path` of the rootfs; `apply_at_start` sees what else there is.
+pub fn apply_in(rootfs: &Root, path: &[u8], kind: Kind, own: &Own<'_>) -> nix::Result<()> {
+    if !wanted_in(kind, own) {
+        return Ok(());
+    }
+    let (magic, _) = Kind::ALL.iter().find(|(_, one)| *one == kind).ok_or(Errno::ENODEV)?;
+    let place = rootfs.mounted(path, *magic)?;
+    apply(FdPath::of(&place.fd()).c(), b"/", kind, own)
 }
 
 /// Where the mask at `path` is in a mount that shows `root` of the filesystem; empty: it is all of it. None: not in it.

@@ -5,10 +5,12 @@ use super::beneath::{FdPath, Root, mount_on};
 use crate::cgroup::find::Hierarchy;
 use crate::cgroup::place::path_of;
 use crate::config::{AutoCgroup, AutoProc, AutoSys, CgroupAccess};
+use crate::guard::masks::{self, Kind};
 use crate::text::PathText;
 use core::ffi::CStr;
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
+use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, PROC_SUPER_MAGIC, SYSFS_MAGIC, TMPFS_MAGIC};
 
 const QUIET: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV).union(MsFlags::MS_NOEXEC);
 
@@ -31,34 +33,38 @@ fn make_read_only(root: &Root, path: &[u8], keep: MsFlags) -> nix::Result<()> {
 pub fn proc(site: &Site<'_>, root: &Root, form: AutoProc) -> nix::Result<()> {
     let place = root.make_directories(b"proc")?;
     mount_on(&place, Some(c"proc"), Some(c"proc"), QUIET, None)?;
+    masks::apply_in(root, b"proc", Kind::Proc, &site.config.own)?;
     if form == AutoProc::Rw {
         return Ok(());
     }
+    let proc = root.mounted(b"proc", PROC_SUPER_MAGIC)?;
     // A kernel without networking has no /proc/sys/net, one without sysrq no trigger.
     let missing_is_fine = |errno| if errno == Errno::ENOENT { Ok(()) } else { Err(errno) };
     if wants_capability(site, NET_ADMIN) {
-        bind_onto_itself(root, b"proc/sys/net", false).or_else(missing_is_fine)?;
+        bind_onto_itself(&proc, b"sys/net", false).or_else(missing_is_fine)?;
     }
-    bind_onto_itself(root, b"proc/sys", true)?;
-    make_read_only(root, b"proc/sys", QUIET)?;
-    bind_onto_itself(root, b"proc/sysrq-trigger", false)
-        .and_then(|()| make_read_only(root, b"proc/sysrq-trigger", QUIET))
+    bind_onto_itself(&proc, b"sys", true)?;
+    make_read_only(&proc, b"sys", QUIET)?;
+    bind_onto_itself(&proc, b"sysrq-trigger", false)
+        .and_then(|()| make_read_only(&proc, b"sysrq-trigger", QUIET))
         .or_else(missing_is_fine)
 }
 
 /// sysfs; in the mixed form read-only but for /sys/devices/virtual/net.
-pub fn sys(root: &Root, form: AutoSys) -> nix::Result<()> {
+pub fn sys(site: &Site<'_>, root: &Root, form: AutoSys) -> nix::Result<()> {
     let place = root.make_directories(b"sys")?;
     let flags = if form == AutoSys::Ro { QUIET | MsFlags::MS_RDONLY } else { QUIET };
     mount_on(&place, Some(c"sysfs"), Some(c"sysfs"), flags, None)?;
+    masks::apply_in(root, b"sys", Kind::Sysfs, &site.config.own)?;
     if form != AutoSys::Mixed {
         return Ok(());
     }
-    match bind_onto_itself(root, b"sys/devices/virtual/net", false) {
+    let sys = root.mounted(b"sys", SYSFS_MAGIC)?;
+    match bind_onto_itself(&sys, b"devices/virtual/net", false) {
         Ok(()) | Err(Errno::ENOENT) => {}
         Err(errno) => return Err(errno),
     }
-    make_read_only(root, b"sys", QUIET)
+    make_read_only(&sys, b"", QUIET)
 }
 
 /// cgroups. In a cgroup namespace a guest with CAP_SYS_ADMIN mounts them itself, so on a v1 or hybrid host nothing is done
@@ -74,20 +80,21 @@ pub fn cgroup(site: &Site<'_>, root: &Root, form: AutoCgroup) -> nix::Result<()>
         let Some(hierarchy) = site.hierarchies.first() else { return Ok(()) };
         return one_hierarchy(site, root, hierarchy, b"sys/fs/cgroup", form);
     }
-    let size = c"mode=755,size=10240k";
-    mount_on(&place, Some(c"tmpfs"), Some(c"tmpfs"), QUIET, Some(size))?;
+    mount_on(&place, Some(c"tmpfs"), Some(c"tmpfs"), QUIET, Some(SIZE))?;
+    let all = root.mounted(b"sys/fs/cgroup", TMPFS_MAGIC)?;
     for hierarchy in site.hierarchies {
         let name = hierarchy.mountpoint.to_bytes().rsplit(|b| *b == b'/').next().unwrap_or(b"cgroup");
-        let path = PathText::join(&[b"sys/fs/cgroup/", name]).map_err(|_| Errno::ENAMETOOLONG)?;
-        root.make_directories(path.c().to_bytes())?;
-        one_hierarchy(site, root, hierarchy, path.c().to_bytes(), form)?;
+        all.make_directories(name)?;
+        one_hierarchy(site, &all, hierarchy, name, form)?;
     }
     if form.access == CgroupAccess::Rw {
         return Ok(());
     }
-    make_read_only(root, b"sys/fs/cgroup", QUIET)
+    make_read_only(&all, b"", QUIET)
 }
 
+/// Options of the tmpfs that shows the hierarchies.
+const SIZE: &CStr = c"mode=755,size=10240k";
 const NET_ADMIN: u32 = 12;
 const SYS_ADMIN: u32 = 21;
 
@@ -103,7 +110,6 @@ fn one_hierarchy(
     path: &[u8],
     form: AutoCgroup,
 ) -> nix::Result<()> {
-    let read_only = |path: &[u8]| make_read_only(root, path, QUIET);
     if site.cgroup_namespace {
         // The hierarchy's own filesystem shows the container's group as its root.
         let place = root.target(path)?;
@@ -115,24 +121,28 @@ fn one_hierarchy(
         };
     }
     let group = site.config.groups.container.to_bytes();
-    let own = PathText::join(&[path, hierarchy.base.to_bytes(), b"/", group]).map_err(|_| Errno::ENAMETOOLONG)?;
+    let own = PathText::join(&[hierarchy.base.to_bytes(), b"/", group]).map_err(|_| Errno::ENAMETOOLONG)?;
     let own = own.c().to_bytes();
+    let place = root.target(path)?;
     if form.full {
-        let place = root.target(path)?;
         mount_on(&place, Some(hierarchy.mountpoint), None, MsFlags::MS_BIND, None)?;
+        let shown = root.mounted(path, if hierarchy.v2 { CGROUP2_SUPER_MAGIC } else { CGROUP_SUPER_MAGIC })?;
         match form.access {
             CgroupAccess::Rw => return Ok(()),
-            CgroupAccess::Mixed => bind_onto_itself(root, own, false)?,
+            CgroupAccess::Mixed => bind_onto_itself(&shown, own, false)?,
             CgroupAccess::Ro => {}
         }
-        return read_only(path);
+        return make_read_only(&shown, b"", QUIET);
     }
     // Only the container's own group, at the place where it is on the host; the way there is tmpfs.
     let source = path_of(hierarchy, group, b"")?;
-    if hierarchy.v2 && path == b"sys/fs/cgroup" {
-        mount_on(&root.target(path)?, Some(c"tmpfs"), Some(c"tmpfs"), QUIET, Some(c"mode=755,size=10240k"))?;
-    }
-    let place = root.make_directories(own)?;
+    let above = if hierarchy.v2 && path == b"sys/fs/cgroup" {
+        mount_on(&place, Some(c"tmpfs"), Some(c"tmpfs"), QUIET, Some(SIZE))?;
+        root.mounted(path, TMPFS_MAGIC)?
+    } else {
+        Root::on(place)
+    };
+    let place = above.make_directories(own)?;
     mount(Some(source.c()), FdPath::of(&place).c(), None::<&CStr>, MsFlags::MS_BIND, None::<&CStr>)?;
-    if form.access == CgroupAccess::Ro { read_only(own) } else { Ok(()) }
+    if form.access == CgroupAccess::Ro { make_read_only(&above, own, QUIET) } else { Ok(()) }
 }

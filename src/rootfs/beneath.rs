@@ -12,12 +12,16 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::mount::{MsFlags, mount};
 use nix::sys::stat::{Mode, SFlag, fstat, mkdirat, mknodat};
+use nix::sys::statfs::{FsType, TMPFS_MAGIC, fstatfs};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// The mounted rootfs, by descriptor.
 pub struct Root {
     fd: OwnedFd,
 }
+
+/// What a kernel without tmpfs has under that name (linux/magic.h).
+const RAMFS_MAGIC: FsType = FsType(0x8584_58f6_u32 as _);
 
 /// Longest name of one component, with its NUL.
 const NAME: usize = 256;
@@ -34,6 +38,11 @@ impl Root {
     pub fn of(pid: i32) -> nix::Result<Root> {
         let path: PathText = PathText::format(format_args!("/proc/{pid}/root")).map_err(|_| Errno::ENAMETOOLONG)?;
         Root::open(path.c())
+    }
+
+    /// What was opened is looked at as a root of its own.
+    pub fn on(fd: OwnedFd) -> Root {
+        Root { fd }
     }
 
     /// An open directory is the rootfs.
@@ -67,6 +76,15 @@ impl Root {
         self.look_up(path, OFlag::O_PATH)
     }
 
+    /// What has just been mounted at `path`, to be looked at as a root of its own: further mounts there are made by way of it,
+    /// not of the path. ESTALE: somebody who can write the rootfs has put something else there.
+    pub fn mounted(&self, path: &[u8], kind: FsType) -> nix::Result<Root> {
+        let fd = self.target(path)?;
+        let found = fstatfs(&fd)?.filesystem_type();
+        let fits = found == kind || kind == TMPFS_MAGIC && found == RAMFS_MAGIC;
+        if fits { Ok(Root { fd }) } else { Err(Errno::ESTALE) }
+    }
+
     fn walk(&self, path: &[u8], flags: OFlag) -> nix::Result<OwnedFd> {
         let step = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let mut here = openat(&self.fd, c".", step | OFlag::O_DIRECTORY, Mode::empty())?;
@@ -75,7 +93,7 @@ impl Root {
             let name = Name::new(name)?;
             let last = names.peek().is_none();
             let next = openat(&here, name.c(), step, Mode::empty())?;
-            let kind = SFlag::from_bits_truncate(fstat(&next)?.st_mode & libc::S_IFMT);
+            let kind = kind(&next)?;
             if kind == SFlag::S_IFLNK {
                 return Err(Errno::ELOOP);
             }
@@ -113,26 +131,6 @@ impl Root {
         here.ok_or(Errno::ENOENT)
     }
 
-    /// Binds `source` on `name` in the directory `inside`, which is `path` in the rootfs. The file is made if it is missing.
-    ///
-    /// What has just been made here is what we made, so it can be mounted on by path; what was there before may be a trap
-    /// and is looked up.
-    pub fn bind_in(&self, inside: BorrowedFd<'_>, path: &[u8], name: &[u8], source: &CStr) -> nix::Result<()> {
-        let own = Name::new(name)?;
-        match mknodat(inside, own.c(), SFlag::S_IFREG, Mode::empty(), 0) {
-            Ok(()) => {
-                let place = FdPath::inside(&inside, name)?;
-                mount(Some(source), place.c(), None::<&CStr>, MsFlags::MS_BIND, None::<&CStr>)
-            }
-            Err(Errno::EEXIST | Errno::EROFS) => {
-                let whole = PathText::join(&[path, b"/", name]).map_err(|_| Errno::ENAMETOOLONG)?;
-                let place = self.target(whole.c().to_bytes())?;
-                mount_on(&place, Some(source), None, MsFlags::MS_BIND, None)
-            }
-            Err(errno) => Err(errno),
-        }
-    }
-
     /// Makes an empty file at `path` for something to be mounted on, its directory included; what is there already serves.
     pub fn make_file(&self, path: &[u8]) -> nix::Result<()> {
         let (directory, name) = split(path);
@@ -152,6 +150,30 @@ pub fn touch(directory: BorrowedFd<'_>, name: &[u8]) -> nix::Result<()> {
         Ok(()) | Err(Errno::EEXIST) => Ok(()),
         Err(errno) => Err(errno),
     }
+}
+
+/// Binds `source` on `name` in a directory. The file is made if it is missing.
+pub fn bind_in(directory: BorrowedFd<'_>, name: &[u8], source: &CStr) -> nix::Result<()> {
+    match touch(directory, name) {
+        // What is there serves, if anything is.
+        Ok(()) | Err(Errno::EROFS) => {}
+        other => return other,
+    }
+    mount_on(&open_in(directory, name, OFlag::empty())?, Some(source), None, MsFlags::MS_BIND, None)
+}
+
+/// What is called `name` in a directory, with O_PATH: whoever else can write there may have exchanged it a moment ago, so that
+/// everything is done with what was opened. ELOOP: it is a link.
+pub fn open_in(directory: BorrowedFd<'_>, name: &[u8], more: OFlag) -> nix::Result<OwnedFd> {
+    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | more;
+    let found = openat(directory, Name::new(name)?.c(), flags, Mode::empty())?;
+    // With O_DIRECTORY the kernel has refused a link already.
+    if more.is_empty() && kind(&found)? == SFlag::S_IFLNK { Err(Errno::ELOOP) } else { Ok(found) }
+}
+
+/// What kind of file it is.
+pub fn kind(file: &OwnedFd) -> nix::Result<SFlag> {
+    Ok(SFlag::from_bits_truncate(fstat(file)?.st_mode & libc::S_IFMT))
 }
 
 /// One component, with its NUL.

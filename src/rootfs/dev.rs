@@ -1,6 +1,6 @@
 //! `lxc.autodev`: a fresh tmpfs on /dev with the nodes that every userspace expects.
 
-use super::beneath::{Root, mount_on};
+use super::beneath::{Root, bind_in, mount_on};
 use crate::config::Config;
 use crate::spawn::barrier::{Report, Step};
 use crate::text::{Line, PathText};
@@ -32,21 +32,21 @@ pub fn node_names() -> impl Iterator<Item = &'static CStr> {
 }
 
 /// Makes the nodes. Where mknod is not allowed (a user namespace), the host's own are bound instead.
-pub fn populate(root: &Root, dev: BorrowedFd<'_>) -> Result<(), Report> {
+pub fn populate(dev: BorrowedFd<'_>) -> Result<(), Report> {
     (1u16..).zip(NODES).try_for_each(|(item, (name, major, minor))| {
         let mode = Mode::from_bits_truncate(0o666);
         match mknodat(dev, name, SFlag::S_IFCHR, mode, makedev(major as _, minor as _)) {
             Ok(()) | Err(Errno::EEXIST) => Ok(()),
-            Err(Errno::EPERM) => bind_host_node(root, dev, name),
+            Err(Errno::EPERM) => bind_host_node(dev, name),
             Err(errno) => Err(errno),
         }
         .map_err(|errno| Report::new(Step::DeviceNode, item, errno))
     })
 }
 
-fn bind_host_node(root: &Root, dev: BorrowedFd<'_>, name: &CStr) -> nix::Result<()> {
+fn bind_host_node(dev: BorrowedFd<'_>, name: &CStr) -> nix::Result<()> {
     let host = PathText::join(&[b"/dev/", name.to_bytes()]).map_err(|_| Errno::ENAMETOOLONG)?;
-    root.bind_in(dev, b"dev", name.to_bytes(), host.c())
+    bind_in(dev, name.to_bytes(), host.c())
 }
 
 const LINKS: [(&CStr, &CStr); 4] = [

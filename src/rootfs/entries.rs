@@ -5,12 +5,14 @@ use super::handed::{Handed, wants_entry};
 use super::image::{self, Mounted};
 use super::{Site, Source, writable};
 use crate::config::{Create, MountEntry};
+use crate::guard::masks::{self, Kind};
 use crate::logging::trace;
 use crate::spawn::barrier::{Report, Step};
 use crate::sys::mounts::attach_tree;
 use core::ffi::CStr;
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
+use nix::sys::stat::{FileStat, fstat, stat};
 use nix::sys::statvfs::{FsFlags, statvfs};
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -101,15 +103,23 @@ fn mount_entry(
         }
     } else {
         mount_on(&place, Some(source), Some(entry.fstype), flags, entry.options.data).map_err(at(Step::Mount))?;
+        if let Some(kind) = Kind::named(entry.fstype.to_bytes()) {
+            masks::apply_in(root, target, kind, &site.config.own).map_err(at(Step::Mask))?;
+        }
     }
     let more = flags - (MsFlags::MS_BIND | MsFlags::MS_REC);
     if (!bind || more.is_empty()) && entry.options.propagation == 0 {
         return Ok(());
     }
     // The descriptor still means what is covered now; looked up again, the path means the new mount.
-    let mounted = root.target(target).map_err(at(Step::MountTarget))?;
-    let mounted = FdPath::of(&mounted);
+    let found = root.target(target).map_err(at(Step::MountTarget))?;
+    let mounted = FdPath::of(&found);
     if bind && !more.is_empty() {
+        // Somebody who can write the rootfs may have exchanged the targets of two entries: the other would get the flags.
+        let shown = if let Some(tree) = tree { fstat(tree) } else { stat(source) };
+        if shown.map(identity) != fstat(&found).map(identity) {
+            return Err((Step::MountFlags, Errno::ESTALE));
+        }
         // A bind takes its flags only in a second step, which must repeat those that the source already has.
         let kept = inherited(mounted.c());
         let again = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | more | kept;
@@ -121,6 +131,10 @@ fn mount_entry(
             .map_err(at(Step::MountPropagation))?;
     }
     Ok(())
+}
+
+fn identity(file: FileStat) -> (libc::dev_t, libc::ino_t) {
+    (file.st_dev, file.st_ino)
 }
 
 /// Restrictions that a mount has already and a remount must not lift.

@@ -179,7 +179,7 @@ pub fn build(site: &Site<'_>, handed: &Handed) -> core::result::Result<Terminals
     }
     if config.mount_auto.sys != AutoSys::No {
         trace::step("mount sys");
-        auto::sys(&root, config.mount_auto.sys).map_err(fail(Step::AutoSys))?;
+        auto::sys(site, &root, config.mount_auto.sys).map_err(fail(Step::AutoSys))?;
     }
     shmounts::bind(config, &root).map_err(|errno| Report::new(Step::Mount, ROOTFS, errno))?;
     entries::mount_all(site, &root, handed)?;
@@ -196,7 +196,7 @@ pub fn build(site: &Site<'_>, handed: &Handed) -> core::result::Result<Terminals
     // After the mounts and hooks, any of which may have put something on /dev.
     let dev = root.make_directories(b"dev").map_err(fail(Step::AutodevDir))?;
     if config.autodev {
-        dev::populate(&root, dev.as_fd())?;
+        dev::populate(dev.as_fd())?;
     }
     android::devices::make_all(site, &root)?;
     android::binder::provide(site, &root, dev.as_fd())?;

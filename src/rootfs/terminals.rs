@@ -5,7 +5,7 @@
 //! (TIOCGPTPEER), never opened by a name that the rootfs could have planted. The masters go up to the supervisor.
 
 use super::Site;
-use super::beneath::{FdPath, Name, Root, mount_on};
+use super::beneath::{FdPath, Name, Root, bind_in, mount_on, open_in};
 use crate::limits;
 use crate::spawn::barrier::{Report, Step};
 use crate::sys::{fds, pty};
@@ -14,10 +14,11 @@ use core::ffi::CStr;
 use core::fmt::Write;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
-use nix::mount::{MsFlags, mount};
+use nix::mount::MsFlags;
 use nix::sys::stat::{Mode, mkdirat};
+use nix::sys::statfs::{DEVPTS_SUPER_MAGIC, fstatfs};
 use nix::unistd::{UnlinkatFlags, symlinkat, unlinkat};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// The two ends of a pty.
 pub struct Pty {
@@ -40,30 +41,28 @@ pub fn open(site: &Site<'_>, root: &Root, dev: BorrowedFd<'_>) -> Result<Termina
     let config = site.config;
     let fail = |step: Step, item: u16| move |errno: Errno| Report::new(step, item, errno);
     let mut terminals = Terminals { console: None, ttys: heapless::Vec::new() };
-    let own = config.pty_max > 0;
-    if own {
-        mount_devpts(
-            root,
-            dev,
-            config.pty_max.saturating_add(config.tty_max),
-            config.isolation.outside(true, TTY).is_some(),
-        )
-        .map_err(fail(Step::Devpts, 0))?;
-        link_ptmx(root, dev).map_err(fail(Step::Ptmx, 0))?;
-    }
-    let ptmx = if own { Some(dev) } else { None };
+    let own = if config.pty_max > 0 {
+        let most = config.pty_max.saturating_add(config.tty_max);
+        let has_group = config.isolation.outside(true, TTY).is_some();
+        let pts = mount_devpts(dev, most, has_group).map_err(fail(Step::Devpts, 0))?;
+        link_ptmx(dev, &pts).map_err(fail(Step::Ptmx, 0))?;
+        Some(pts)
+    } else {
+        None
+    };
+    let own = own.as_ref();
     let directory = config.tty_dir.filter(|directory| !directory.is_empty()).map(CStr::to_bytes);
     let folder = match directory {
         Some(directory) if site.console || config.tty_max > 0 => {
             let path = inside_dev(directory).map_err(fail(Step::Console, 0))?;
             let fd = root.make_directories(path.c().to_bytes()).map_err(fail(Step::Console, 0))?;
-            Some(Folder { fd, path, name: directory })
+            Some(Folder { fd, name: directory })
         }
         _ => None,
     };
     if site.console {
-        let (master, number) = open_master(ptmx, OFlag::O_NONBLOCK).map_err(fail(Step::OpenPty, 0))?;
-        let slave = open_slave(ptmx, master.as_fd(), number).map_err(fail(Step::OpenPty, 0))?;
+        let (master, number) = open_master(own, OFlag::O_NONBLOCK).map_err(fail(Step::OpenPty, 0))?;
+        let slave = open_slave(own, master.as_fd(), number).map_err(fail(Step::OpenPty, 0))?;
         if config.init.uid != 0 {
             // It may be opened by name as well, not only used as the descriptors that init begins with.
             nix::unistd::fchown(&slave, Some(nix::unistd::Uid::from_raw(config.init.uid)), None)
@@ -71,15 +70,14 @@ pub fn open(site: &Site<'_>, root: &Root, dev: BorrowedFd<'_>) -> Result<Termina
         }
         let source = FdPath::of(&slave);
         if let Some(folder) = &folder {
-            root.bind_in(folder.fd.as_fd(), folder.path.c().to_bytes(), b"console", source.c())
-                .map_err(fail(Step::Console, 0))?;
+            bind_in(folder.fd.as_fd(), b"console", source.c()).map_err(fail(Step::Console, 0))?;
         }
-        root.bind_in(dev, b"dev", b"console", source.c()).map_err(fail(Step::Console, 0))?;
+        bind_in(dev, b"console", source.c()).map_err(fail(Step::Console, 0))?;
         terminals.console = Some(Pty { master, slave });
     }
     for number in 1..=u16::try_from(config.tty_max).unwrap_or(u16::MAX) {
-        let (master, pts) = open_master(ptmx, OFlag::empty()).map_err(fail(Step::OpenPty, number))?;
-        bind_tty(root, dev, number, pts, own, folder.as_ref()).map_err(fail(Step::Tty, number))?;
+        let (master, pts) = open_master(own, OFlag::empty()).map_err(fail(Step::OpenPty, number))?;
+        bind_tty(dev, number, pts, own, folder.as_ref()).map_err(fail(Step::Tty, number))?;
         terminals.ttys.push(master).map_err(|_| Report::new(Step::Tty, number, Errno::E2BIG))?;
     }
     Ok(terminals)
@@ -99,7 +97,6 @@ pub fn open_bare(site: &Site<'_>) -> Result<Terminals, Report> {
 /// `lxc.tty.dir` inside /dev.
 struct Folder<'a> {
     fd: OwnedFd,
-    path: PathText,
     name: &'a [u8],
 }
 
@@ -110,57 +107,57 @@ fn inside_dev(directory: &[u8]) -> nix::Result<PathText> {
 /// The group `tty`, which every distribution has.
 const TTY: u32 = 5;
 
-fn mount_devpts(root: &Root, dev: BorrowedFd<'_>, most: u32, has_group: bool) -> nix::Result<()> {
+/// Mounts our own devpts on pts. Its root directory, in which only the kernel makes files: no name in there can be a trap.
+fn mount_devpts(dev: BorrowedFd<'_>, most: u32, has_group: bool) -> nix::Result<OwnedFd> {
     let mut options = Line::<96>::new();
     // A group that is not mapped is none that the kernel takes.
     let group = if has_group { "gid=5," } else { "" };
     let _ = write!(options, "newinstance,ptmxmode=0666,mode=0620,{group}max={most}\0");
     let options = CStr::from_bytes_until_nul(options.bytes()).unwrap_or(c"newinstance");
-    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
-    // A directory that we have just made is no trap; one that was there is looked up.
     match mkdirat(dev, c"pts", Mode::from_bits_truncate(0o755)) {
-        Ok(()) => {
-            let place = FdPath::inside(&dev, b"pts")?;
-            mount(Some(c"devpts"), place.c(), Some(c"devpts"), flags, Some(options))
-        }
-        Err(Errno::EEXIST | Errno::EROFS) => {
-            let place = root.look_up(b"dev/pts", OFlag::O_PATH | OFlag::O_DIRECTORY)?;
-            mount_on(&place, Some(c"devpts"), Some(c"devpts"), flags, Some(options))
-        }
-        Err(errno) => Err(errno),
+        Ok(()) | Err(Errno::EEXIST | Errno::EROFS) => {}
+        Err(errno) => return Err(errno),
     }
+    let open = || open_in(dev, b"pts", OFlag::O_DIRECTORY);
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
+    mount_on(&open()?, Some(c"devpts"), Some(c"devpts"), flags, Some(options))?;
+    let pts = open()?;
+    // Somebody who can write the rootfs may have put another directory there.
+    if fstatfs(&pts)?.filesystem_type() == DEVPTS_SUPER_MAGIC { Ok(pts) } else { Err(Errno::ESTALE) }
 }
 
 /// /dev/ptmx must be the one of our instance: a file that is there is replaced, and pts/ptmx bound on it. On a read-only
 /// rootfs the file that is there serves.
-fn link_ptmx(root: &Root, dev: BorrowedFd<'_>) -> nix::Result<()> {
-    let own = FdPath::inside(&dev, b"pts/ptmx")?;
+fn link_ptmx(dev: BorrowedFd<'_>, pts: &OwnedFd) -> nix::Result<()> {
     match unlinkat(dev, c"ptmx", UnlinkatFlags::NoRemoveDir) {
         Ok(()) | Err(Errno::ENOENT | Errno::EROFS) => {}
         Err(errno) => return Err(errno),
     }
-    root.bind_in(dev, b"dev", b"ptmx", own.c())
+    bind_in(dev, b"ptmx", FdPath::inside(pts, b"ptmx")?.c())
 }
 
-/// Opens a pty and says its number. `dev`: the container's, with the devpts instance that we have just mounted there, so that
-/// `pts/ptmx` can be nothing else; None: the host's.
-fn open_master(dev: Option<BorrowedFd<'_>>, more: OFlag) -> nix::Result<(OwnedFd, u32)> {
+/// Opens a pty of `own` devpts instance, or the host's, and says its number.
+fn open_master(own: Option<&OwnedFd>, more: OFlag) -> nix::Result<(OwnedFd, u32)> {
     let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC | more;
-    let master = match dev {
-        Some(dev) => openat(dev, c"pts/ptmx", flags, Mode::empty())?,
+    let master = match own {
+        Some(pts) => openat(pts, c"ptmx", flags, Mode::empty())?,
         None => fds::open(c"/dev/ptmx", flags, Mode::empty())?,
     };
     let number = pty::unlock(master.as_fd())?;
     Ok((master, number))
 }
 
-fn open_slave(dev: Option<BorrowedFd<'_>>, master: BorrowedFd<'_>, number: u32) -> nix::Result<OwnedFd> {
+fn open_slave(own: Option<&OwnedFd>, master: BorrowedFd<'_>, number: u32) -> nix::Result<OwnedFd> {
     match pty::open_peer(master) {
         // Before Linux 4.13: by name.
         Err(Errno::ENOTTY | Errno::EINVAL | Errno::ENOSYS) => {
             let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
-            let slave = match dev {
-                Some(dev) => openat(dev, pts_name(number)?.c(), flags, Mode::empty())?,
+            let slave = match own {
+                Some(pts) => {
+                    let mut name = Line::<16>::new();
+                    let _ = write!(name, "{number}");
+                    openat(pts, Name::new(name.bytes())?.c(), flags, Mode::empty())?
+                }
                 None => {
                     let path = PathText::format(format_args!("/dev/pts/{number}")).map_err(|_| Errno::ENAMETOOLONG)?;
                     fds::open(path.c(), flags, Mode::empty())?
@@ -172,29 +169,23 @@ fn open_slave(dev: Option<BorrowedFd<'_>>, master: BorrowedFd<'_>, number: u32) 
     }
 }
 
-/// `pts/N`
-fn pts_name(number: u32) -> nix::Result<Name> {
-    let mut name = Line::<16>::new();
-    let _ = write!(name, "pts/{number}");
-    Name::new(name.bytes())
-}
-
 /// With `lxc.tty.dir` the tty is bound inside it and /dev/ttyN is a link to it; otherwise it is bound on /dev/ttyN.
 fn bind_tty(
-    root: &Root,
     dev: BorrowedFd<'_>,
     number: u16,
     pts: u32,
-    own: bool,
+    own: Option<&OwnedFd>,
     folder: Option<&Folder<'_>>,
 ) -> nix::Result<()> {
     let mut name = Line::<16>::new();
     let _ = write!(name, "tty{number}");
-    let inside = FdPath::inside(&dev, pts_name(pts)?.c().to_bytes())?;
-    let host = PathText::format(format_args!("/dev/pts/{pts}")).map_err(|_| Errno::ENAMETOOLONG)?;
-    let source = if own { inside.c() } else { host.c() };
-    let Some(folder) = folder else { return root.bind_in(dev, b"dev", name.bytes(), source) };
-    root.bind_in(folder.fd.as_fd(), folder.path.c().to_bytes(), name.bytes(), source)?;
+    let slave = match own {
+        Some(directory) => PathText::format(format_args!("/proc/self/fd/{}/{pts}", directory.as_raw_fd())),
+        None => PathText::format(format_args!("/dev/pts/{pts}")),
+    }
+    .map_err(|_| Errno::ENAMETOOLONG)?;
+    let Some(folder) = folder else { return bind_in(dev, name.bytes(), slave.c()) };
+    bind_in(folder.fd.as_fd(), name.bytes(), slave.c())?;
     let link = Name::new(name.bytes())?;
     let to = PathText::join(&[folder.name, b"/", name.bytes()]).map_err(|_| Errno::ENAMETOOLONG)?;
     match symlinkat(to.c(), dev, link.c()) {

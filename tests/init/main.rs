@@ -11,6 +11,7 @@ mod area;
 mod calls;
 mod guard;
 mod host;
+mod hostile;
 mod properties;
 mod ready;
 mod report;
@@ -88,6 +89,9 @@ fn run(verb: &str, args: &[&str]) {
 
         // Mounts, and what they may uncover.
         (verb, args) if guard::STEPS.contains(&verb) => guard::run(verb, args),
+
+        // To the harm of others.
+        (verb, args) if hostile::STEPS.contains(&verb) => hostile::run(verb, args),
 
         // System calls by their numbers: call NUMBER [ARGUMENT...].
         ("call" | "call-32", [_, ..]) => calls::run(verb, args),
@@ -356,6 +360,12 @@ fn eat(bytes: usize) {
         eaten.push(vec![1u8; 1 << 20]);
     }
     say(&format!("ate {}", eaten.len()));
+}
+
+/// A descriptor by its number, open or not.
+fn borrowed(fd: i32) -> std::os::fd::BorrowedFd<'static> {
+    // SAFETY: it is only asked about.
+    unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) }
 }
 
 /// The mode bits of a file, without its type.

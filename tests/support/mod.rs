@@ -16,6 +16,7 @@
 pub mod android;
 pub mod kernel;
 pub mod leaks;
+pub mod races;
 pub mod report;
 pub mod sandbox;
 pub mod strace;

@@ -209,6 +209,34 @@ pub fn chroot(command: &mut Command, directory: &Path) {
     };
 }
 
+/// Does something as another user, on a thread of its own, which is the only one that becomes it.
+pub fn as_user<T: Send + 'static>(uid: u32, act: impl FnOnce() -> T + Send + 'static) -> T {
+    let thread = std::thread::spawn(move || {
+        // SAFETY: the call takes numbers only; made directly, it is about this thread alone.
+        check(unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) } as libc::c_int).unwrap();
+        act()
+    });
+    thread.join().unwrap()
+}
+
+/// How many bytes wait to be read at a terminal.
+pub fn waiting(terminal: &impl AsRawFd) -> i32 {
+    let mut count = 0;
+    // SAFETY: the kernel writes one int.
+    check(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::FIONREAD, &mut count) }).unwrap();
+    count
+}
+
+/// Exchanges two paths in one step.
+pub fn exchange(one: &Path, other: &Path) -> io::Result<()> {
+    let [one, other] = [one, other].map(|path| CString::new(path.as_os_str().as_bytes()).unwrap());
+    let here = libc::AT_FDCWD;
+    // SAFETY: the kernel reads two C strings, which live until it returns. (nix and musl lack the call.)
+    let result =
+        unsafe { libc::syscall(libc::SYS_renameat2, here, one.as_ptr(), here, other.as_ptr(), libc::RENAME_EXCHANGE) };
+    check(result as libc::c_int)
+}
+
 /// Puts the command, and all it starts, under a seccomp filter. Call it last: what is set up after it is filtered as well.
 pub fn filter(command: &mut Command, mut program: Vec<libc::sock_filter>) {
     // SAFETY: one system call between fork and exec; the kernel copies the program, which the closure owns.
