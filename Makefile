@@ -83,7 +83,7 @@ out/%/testinit: FORCE $(KEEP)/%
 # In every build nothing unwinds: src/sys/unwind.rs answers for an unwinder, an empty archive keeps the real one out, and
 # the tables for it are discarded. That alone halves the binary.
 cargo-build = $(if $3,$(rebuild-tools)) mkdir -p .cache/no-unwind; printf '!<arch>\n' > .cache/no-unwind/libunwind.a; \
-  CARGO_TARGET_$(call upper,$1)_RUSTFLAGS="$(strip $(flags.$1) $(flags-$2.$1) $(no-unwind) $(fold) $(if $(filter small,$3),$(small-flags)))" \
+  CARGO_TARGET_$(call upper,$1)_RUSTFLAGS="$(strip $(flags.$1) $(flags-$2.$1) $(no-unwind) $(layout) $(fold) $(if $(filter small,$3),$(small-flags)))" \
   $(if $3,RUSTC_BOOTSTRAP=1 $(env.$1)) cargo build --locked --release --target $1 $(if $4,--example $4) \
   $(if $(filter small,$3),--no-default-features $(if $(FEATURES),--features "$(FEATURES)"),$(if $(WITHOUT),--no-default-features --features "$(filter-out $(WITHOUT),$(FEATURES-ALL))")) \
   $(if $3,$(rebuild-std),--target-dir $(TARGET_DIR)/lean); \
@@ -91,6 +91,8 @@ cargo-build = $(if $3,$(rebuild-tools)) mkdir -p .cache/no-unwind; printf '!<arc
 REBUILT       := $(TARGET_DIR)/rebuilt-std
 no-unwind     := --cfg=unwind_stub -Cforce-unwind-tables=no -Lnative=$(CURDIR)/.cache/no-unwind -Clink-arg=--no-eh-frame-hdr \
   -Clink-arg=$(CURDIR)/targets/no-unwind.ld
+# Nothing relocates a static binary, so nothing would make its table of addresses read-only: it shares the data's page.
+layout        := -Crelro-level=off -Clink-arg=$(CURDIR)/targets/large-last.ld
 # Code that occurs twice is kept once: whole functions by the linker, sequences within them by the compiler.
 fold          := -Clink-arg=--icf=all -Clink-arg=-O2 -Cllvm-args=-enable-machine-outliner=always
 small-flags   := -Zunstable-options -Cpanic=immediate-abort -Zfmt-debug=none -Zlocation-detail=none
@@ -210,7 +212,8 @@ fuzz: | toolchain ## feed every parser with what nobody would write (FUZZ=SECOND
 # BENCH=--quick for a short run; benches/README.md says what is compared. Two C programs are its floor and its init.
 bench: out/$(HOST)/monopod out/$(HOST)/monopod-small ## measure against LXC and bare system calls (root; BENCH=--quick)
 	@targets/need.sh musl-gcc:musl-tools
-	@NEED=optional targets/need.sh lxc-start:lxc bwrap:bubblewrap strace:strace
+	@for peer in lxc-start:lxc bwrap:bubblewrap strace:strace crun:crun runc:runc systemd-nspawn:systemd-container tini:tini \
+	  dumb-init:dumb-init catatonit:catatonit; do NEED=optional targets/need.sh $$peer; done
 	@mkdir -p out/bench
 	@# The floor is as small as a C library lets it be: a large one would flatter everybody else.
 	musl-gcc -static -Os -s -Wall -Wextra -o out/bench/floor benches/floor.c

@@ -18,6 +18,7 @@ struct Stack(core::cell::UnsafeCell<[u8; STACK]>);
 // SAFETY: only the kernel writes to it, when it runs the handler on it; nobody in the program touches it.
 unsafe impl Sync for Stack {}
 
+#[unsafe(link_section = ".bss.large")]
 static SIGNAL_STACK: Stack = Stack(core::cell::UnsafeCell::new([0; STACK]));
 static PROGRAM: AtomicPtr<c_char> = AtomicPtr::new(ptr::null_mut());
 /// How often it has happened: one letter, 'a' the first time, and the NUL behind it.

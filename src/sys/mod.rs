@@ -12,6 +12,8 @@ pub mod caps;
 pub mod clone;
 pub mod crash;
 pub mod fds;
+#[cfg(test)]
+mod heap;
 pub mod loopdev;
 pub mod machine;
 pub mod mapping;

@@ -33,6 +33,7 @@ unsafe impl Sync for Place {}
 
 const _: () = assert!(ERRORS < NONE.get() as usize);
 
+#[unsafe(link_section = ".bss.large")]
 static PLACES: [Place; ERRORS] =
     [const { Place { taken: AtomicBool::new(false), note: UnsafeCell::new(Note::EMPTY) } }; ERRORS];
 
