@@ -237,7 +237,7 @@ impl<'t> Pod<'t> {
         let mut text = [0u8; 128];
         let file = open(path.c(), OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK, Mode::empty()).ok()?;
         let length = nix::unistd::read(&file, &mut text).ok()?;
-        // Boot id, pid, start time.
+        // `supervisor PID`
         let word = crate::config::lex::words(text.get(..length)?).nth(1)?;
         number(word).and_then(|pid| i32::try_from(pid).ok()).filter(|pid| process::is_child(*pid))
     }

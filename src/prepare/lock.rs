@@ -1,19 +1,20 @@
 //! One supervisor per name, and the traces of one that died.
 //!
 //! `<run>/monopod/NAME/lock` is held by flock(2) for as long as the supervisor lives; the kernel lets go of it whatever
-//! happens. Its text says who holds it: boot id, pid and start time of the process, so that a reused pid never looks alive.
-//! A supervisor that ends in order empties it; text in a lock that nobody holds is the trace of a dead one.
+//! happens. Its text says who holds it, and which groups it made beside the usual ones, each with the machine's boot id. A
+//! supervisor that ends in order removes the file; text in a lock that nobody holds is the trace of a dead one.
 
 use crate::error::{Error, Result};
 use crate::limits::BUILT_PATH_BYTES;
 use crate::sys::fds::{self, open};
+use crate::sys::process::first_euid;
 use crate::text::{Arena, Line, PathText, shown};
 use core::ffi::CStr;
 use core::fmt::Write;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
 use nix::sys::stat::{Mode, SFlag, fstat, fstatat};
-use nix::unistd::{AccessFlags, UnlinkatFlags, access, ftruncate, geteuid, mkdir, unlinkat};
+use nix::unistd::{AccessFlags, UnlinkatFlags, access, ftruncate, mkdir, unlinkat};
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -87,8 +88,12 @@ pub fn take<'t>(name: &CStr, arena: &Arena<'t>) -> Result<Taken<'t>> {
         let kept = arena.copy(directory.c().to_bytes());
         let kept = kept.map_err(|_| Error::new("lock", format_args!("out of text memory")))?;
         let lock = Lock { file, directory: kept };
-        let dead = lock.read_dead();
+        let used = stat.st_size > 0;
+        let dead = if used { lock.read_dead() } else { None };
         let left = if dead.is_some() { lock.read_left() } else { Vec::new() };
+        if used {
+            ftruncate(&lock.file, 0).map_err(|errno| failed("write", &path, errno))?;
+        }
         lock.sign().map_err(|errno| failed("write", &path, errno))?;
         return Ok(Taken::Ours { lock, dead, left });
     }
@@ -99,11 +104,11 @@ pub fn take<'t>(name: &CStr, arena: &Arena<'t>) -> Result<Taken<'t>> {
 ///
 /// A user without root has it in the directory that the login made for him, or as LXC in his home's cache.
 pub fn base() -> Result<PathText> {
-    let me = geteuid();
+    let root = first_euid() == 0;
     let given = std::env::var_os("XDG_RUNTIME_DIR").filter(|path| path.as_bytes().starts_with(b"/"));
     let given = given.map(|path| join(&[path.as_bytes(), b"/monopod"])).transpose()?;
     let mut last = Errno::ENOENT;
-    if me.is_root() {
+    if root {
         for run in RUN {
             let name: &[u8] = if run == c"/dev" { b"/.monopod" } else { b"/monopod" };
             match usable(&join(&[run.to_bytes(), name])?)? {
@@ -118,7 +123,7 @@ pub fn base() -> Result<PathText> {
             Err(errno) => last = errno,
         }
     }
-    if let Some(home) = std::env::var_os("HOME").filter(|_| !me.is_root()) {
+    if let Some(home) = std::env::var_os("HOME").filter(|_| !root) {
         let cache = join(&[home.as_bytes(), b"/.cache"])?;
         let _ = mkdir(cache.c(), Mode::from_bits_truncate(0o700));
         match usable(&join(&[cache.c().to_bytes(), b"/monopod"])?)? {
@@ -126,25 +131,31 @@ pub fn base() -> Result<PathText> {
             Err(errno) => last = errno,
         }
     }
-    let tried = if me.is_root() { "/run, /var/run and /dev" } else { "XDG_RUNTIME_DIR and .cache in HOME" };
+    let tried = if root { "/run, /var/run and /dev" } else { "XDG_RUNTIME_DIR and .cache in HOME" };
     Err(Error::os("lock", last, format_args!("no place for state: tried {tried}")))
 }
 
 /// Makes a place for state, if it is none yet. The inner error: there can be none.
 fn usable(path: &PathText) -> Result<nix::Result<PathText>> {
-    match mkdir(path.c(), Mode::from_bits_truncate(0o700)) {
-        Ok(()) | Err(Errno::EEXIST) => {}
-        Err(errno) => return Ok(Err(errno)),
-    }
-    let stat =
-        fstatat(AT_FDCWD, path.c(), AtFlags::AT_SYMLINK_NOFOLLOW).map_err(|errno| failed("stat", path, errno))?;
-    let mine = stat.st_uid == 0 || stat.st_uid == geteuid().as_raw();
+    let look = || fstatat(AT_FDCWD, path.c(), AtFlags::AT_SYMLINK_NOFOLLOW);
+    let found = match look() {
+        Err(Errno::ENOENT) => match mkdir(path.c(), Mode::from_bits_truncate(0o700)) {
+            Ok(()) | Err(Errno::EEXIST) => look(),
+            Err(errno) => return Ok(Err(errno)),
+        },
+        Err(errno @ (Errno::ENOTDIR | Errno::EACCES)) => return Ok(Err(errno)),
+        found => found,
+    };
+    let stat = found.map_err(|errno| failed("stat", path, errno))?;
+    let mine = stat.st_uid == 0 || stat.st_uid == first_euid();
     let writable =
         stat.st_mode & 0o022 != 0 || SFlag::from_bits_truncate(stat.st_mode & libc::S_IFMT) != SFlag::S_IFDIR;
+    if mine && !writable {
+        return Ok(Ok(path.clone()));
+    }
     match access(path.c(), AccessFlags::W_OK) {
         // Root of a user namespace, to whom the host's belongs to nobody.
         Err(errno @ Errno::EACCES) if !mine && !writable => Ok(Err(errno)),
-        _ if mine && !writable => Ok(Ok(path.clone())),
         _ => {
             let path = shown(path.c());
             Err(Error::new("lock", format_args!("{path} can be written by others than its owner root")))
@@ -157,9 +168,8 @@ impl<'t> Lock<'t> {
     fn read_dead(&self) -> Option<i32> {
         let mut text = [0u8; 128];
         let length = nix::sys::uio::pread(self.file.as_fd(), &mut text, 0).ok()?;
-        let mut words = text.get(..length)?.split(|b| b.is_ascii_whitespace());
-        let _boot = words.next()?;
-        crate::text::number(words.next()?).and_then(|pid| i32::try_from(pid).ok())
+        let word = crate::config::lex::words(text.get(..length)?).nth(1)?;
+        crate::text::number(word).and_then(|pid| i32::try_from(pid).ok())
     }
 
     /// The groups that a dead supervisor wrote down.
@@ -167,30 +177,24 @@ impl<'t> Lock<'t> {
         let mut text = vec![0; 32 * 1024];
         let length = nix::sys::uio::pread(self.file.as_fd(), &mut text, 0).unwrap_or(0);
         text.truncate(length);
-        let mut lines = text.split(|byte| *byte == b'\n');
-        let boot = read_word(c"/proc/sys/kernel/random/boot_id", 0);
-        let same_boot = lines.next().is_some_and(|first| first.starts_with(boot.bytes()));
-        lines.filter(|_| same_boot).filter_map(parse_left).collect()
+        let boot = boot_id();
+        text.split(|byte| *byte == b'\n').skip(1).filter_map(|line| parse_left(line, boot.bytes())).collect()
     }
 
     /// Writes down a group that is about to be made; see `Left`.
     pub fn note(&self, whole: bool, parents: u8, path: &CStr) -> nix::Result<()> {
-        let mut line = Line::<{ BUILT_PATH_BYTES + 16 }>::new();
-        let _ = write!(line, "{} {parents} ", if whole { "whole" } else { "empty" });
+        let mut line = Line::<{ BUILT_PATH_BYTES + 64 }>::new();
+        let _ = write!(line, "{} {parents} {} ", if whole { "whole" } else { "empty" }, boot_id());
         line.push(path.to_bytes());
         line.push(b"\n");
         let end = fstat(&self.file)?.st_size;
         nix::sys::uio::pwrite(self.file.as_fd(), line.bytes(), end).map(drop)
     }
 
-    /// Writes who holds the lock: boot id, pid, start time.
-    fn sign(&self) -> core::result::Result<(), Errno> {
-        let mut line = Line::<128>::new();
-        let boot = read_word(c"/proc/sys/kernel/random/boot_id", 0);
-        // Field 22 of /proc/PID/stat; the command name before it (in parentheses) has no blank, it is ours.
-        let started = read_word(c"/proc/self/stat", 21);
-        let _ = writeln!(line, "{boot} {} {started}", nix::unistd::getpid());
-        ftruncate(self.file.as_fd(), 0)?;
+    /// Writes who holds the lock.
+    fn sign(&self) -> nix::Result<()> {
+        let mut line = Line::<32>::new();
+        let _ = writeln!(line, "supervisor {}", nix::unistd::getpid());
         nix::sys::uio::pwrite(self.file.as_fd(), line.bytes(), 0).map(drop)
     }
 
@@ -218,25 +222,22 @@ impl Drop for Lock<'_> {
     }
 }
 
-/// A line of `Lock::note`.
-fn parse_left(line: &[u8]) -> Option<Left> {
-    let mut words = line.splitn(3, |byte| *byte == b' ');
+/// A line of `Lock::note`, if the machine was not booted since: `boot` is its boot id now.
+fn parse_left(line: &[u8], boot: &[u8]) -> Option<Left> {
+    let mut words = line.splitn(4, |byte| *byte == b' ');
     let whole = words.next()? == b"whole";
     let parents = u8::try_from(crate::text::number(words.next()?)?).ok()?;
+    words.next().filter(|then| *then == boot)?;
     let path = words.next().filter(|path| path.starts_with(b"/"))?;
     Some(Left { path: CString::new(path).ok()?, parents, whole })
 }
 
-/// One word of a small file; `-` if it cannot be read.
-fn read_word(path: &CStr, index: usize) -> Line<40> {
-    let mut buffer = [0u8; 512];
-    let mut word = Line::new();
-    let length = open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
-        .and_then(|file| nix::unistd::read(&file, &mut buffer))
-        .unwrap_or(0);
-    let found = buffer.get(..length).unwrap_or(&[]).split(|b| b.is_ascii_whitespace()).nth(index);
-    word.push(found.filter(|word| !word.is_empty()).unwrap_or(b"-"));
-    word
+/// What is another one after each boot of the machine; `-` where it cannot be read.
+fn boot_id() -> Line<40> {
+    let mut id = Line::new();
+    let read = crate::cgroup::limit::read(c"/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    id.push(if read.is_empty() { b"-" } else { &read });
+    id
 }
 
 fn join(parts: &[&[u8]]) -> Result<PathText> {
