@@ -44,9 +44,9 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// Looks.
+    /// Looks; for SELinux only where there are `contexts`.
     #[inline(never)] // its buffer is for those who name labels
-    pub fn look() -> Kernel {
+    pub fn look(contexts: bool) -> Kernel {
         let there = |path: &CStr| access(path, AccessFlags::F_OK).is_ok();
         let begins =
             |path: &CStr, with: &[u8]| crate::cgroup::limit::read(path).is_ok_and(|text| text.starts_with(with));
@@ -55,7 +55,7 @@ impl Kernel {
             apparmor,
             apparmor_mounts: apparmor && there(c"/sys/kernel/security/apparmor/features/mount/mask"),
             confined: apparmor && !begins(c"/proc/self/attr/current", b"unconfined"),
-            selinux: there(c"/sys/fs/selinux"),
+            selinux: contexts && there(c"/sys/fs/selinux"),
         }
     }
 }
@@ -72,10 +72,11 @@ pub struct Labels<'t> {
 /// Reads the config, and looks at the kernel only if it must.
 pub fn plan<'t>(config: &Config<'t>) -> Result<Labels<'t>> {
     let isolation = &config.isolation;
-    if isolation.apparmor.is_none() && isolation.selinux.is_none() && isolation.selinux_keyring.is_none() {
+    let contexts = isolation.selinux.is_some() || isolation.selinux_keyring.is_some();
+    if isolation.apparmor.is_none() && !contexts {
         return Ok(Labels::default());
     }
-    decide(config, Kernel::look())
+    decide(config, Kernel::look(contexts))
 }
 
 /// Decides. Pure.

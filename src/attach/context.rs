@@ -210,7 +210,7 @@ fn label(init: i32, options: &Options<'_>) -> Option<(Module, String)> {
     // AppArmor says the mode behind the name.
     let name = text.split(" (").next().unwrap_or(text);
     let none = name.is_empty() || name == "unconfined" || name.starts_with("kernel");
-    let module = if Kernel::look().apparmor { Module::AppArmor } else { Module::SeLinux };
+    let module = if Kernel::look(false).apparmor { Module::AppArmor } else { Module::SeLinux };
     (!none).then(|| (module, name.to_owned()))
 }
 

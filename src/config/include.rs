@@ -12,14 +12,14 @@ use core::ffi::CStr;
 use core::fmt;
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
+use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::stat::Mode;
 use std::ffi::CString;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// Boxed, because an error is half a kilobyte that every `?` would copy.
@@ -106,6 +106,12 @@ enum Unread {
     TooLarge,
 }
 
+impl From<Errno> for Unread {
+    fn from(errno: Errno) -> Self {
+        Unread::Os(errno)
+    }
+}
+
 impl From<std::io::Error> for Unread {
     fn from(e: std::io::Error) -> Self {
         Unread::Os(e.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
@@ -144,12 +150,22 @@ fn read(path: &Path) -> Result<(Vec<u8>, Identity), Unread> {
         _ => Err(Unread::NotRegular),
     };
     regular(&before)?;
-    let file = fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
-    regular(&file.metadata()?)?;
-    // As large as the file seems to be and a byte more, so that one read takes it and the next sees its end.
-    let size = before.len().min(limits::CONFIG_FILE_BYTES) as usize + 32;
-    let mut text = Vec::with_capacity(size);
-    file.take(limits::CONFIG_FILE_BYTES + 1).read_to_end(&mut text)?;
+    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let file = fs::File::from(openat(AT_FDCWD, path, flags, Mode::empty())?);
+    let now = file.metadata()?;
+    regular(&now)?;
+    // As large as the file is, where it says so: one read takes it.
+    let mut text = Vec::with_capacity(now.len().min(limits::CONFIG_FILE_BYTES) as usize + 32);
+    let mut file = file.take(limits::CONFIG_FILE_BYTES + 1);
+    while text.is_empty() || text.len() as u64 != now.len() {
+        let mut part = [0; 2048];
+        match file.read(&mut part) {
+            Ok(0) => break,
+            Ok(length) => text.extend_from_slice(part.get(..length).unwrap_or_default()),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
     match u64::try_from(text.len()) {
         Ok(0..=limits::CONFIG_FILE_BYTES) => Ok((text, identity)),
         _ => Err(Unread::TooLarge),

@@ -1,6 +1,8 @@
 //! The system's config, and where containers are when nobody says. A user without root has both in his home, as LXC.
 
+use crate::sys::process::first_euid;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 /// `lxc.lxcpath` of the system's config, else LXC's default.
 pub fn default_lxcpath() -> Vec<u8> {
@@ -11,17 +13,20 @@ pub fn default_lxcpath() -> Vec<u8> {
     }
 }
 
-/// The value of a key in the system's config; None if it has none there.
+/// The value of a key in the system's config, which is read once; None if it has none there.
 pub fn lxc_conf(key: &str) -> Option<String> {
-    let file = home(".config/lxc/lxc.conf").unwrap_or("/etc/lxc/lxc.conf".into());
-    let system = std::fs::read_to_string(file).unwrap_or_default();
-    value_of(&system, key).map(String::from)
+    static SYSTEM: OnceLock<String> = OnceLock::new();
+    let system = SYSTEM.get_or_init(|| {
+        let file = home(".config/lxc/lxc.conf").unwrap_or("/etc/lxc/lxc.conf".into());
+        std::fs::read_to_string(file).unwrap_or_default()
+    });
+    value_of(system, key).map(String::from)
 }
 
 /// A path in the home of a user without root; None: we are root.
 fn home(path: &str) -> Option<PathBuf> {
     let home = || std::env::var_os("HOME").map_or("/".into(), PathBuf::from);
-    (!nix::unistd::geteuid().is_root()).then(|| home().join(path))
+    (first_euid() != 0).then(|| home().join(path))
 }
 
 /// The value of the last `KEY = VALUE` line.

@@ -214,5 +214,5 @@ fn program() -> &'static CStr {
 /// Whether this process shall be the machine's init: it is process 1, and is called so or with nothing that is a verb. The
 /// kernel passes words of its command line on as arguments.
 pub fn is_wanted(program: &[u8], first_is_verb: bool) -> bool {
-    nix::unistd::getpid().as_raw() == 1 && (matches!(program, b"init" | b"linuxrc") || !first_is_verb)
+    (matches!(program, b"init" | b"linuxrc") || !first_is_verb) && nix::unistd::getpid().as_raw() == 1
 }

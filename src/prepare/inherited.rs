@@ -18,6 +18,9 @@ const FIRST: i32 = 3;
 /// Makes sure that 0, 1 and 2 are open, on /dev/null where they were closed. Without /dev/null they stay closed, and
 /// nothing of ours may land on them: that case is an init before /dev, which opens its own console later.
 pub fn open_standard() {
+    if fds::standard_are_open() {
+        return;
+    }
     for number in 0..FIRST {
         if fds::is_open(number) {
             continue;

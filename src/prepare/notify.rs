@@ -76,11 +76,10 @@ impl Watchdog {
     /// From the environment, if it is meant for this process (sd_watchdog_enabled(3)).
     pub fn from_environment() -> Option<Watchdog> {
         let value = |name: &str| std::env::var_os(name).and_then(|value| number(value.as_bytes()));
-        let own = nix::unistd::getpid().as_raw() as u64;
-        if value("WATCHDOG_PID").is_some_and(|pid| pid != own) {
+        let period_ms = value("WATCHDOG_USEC")? / 2_000;
+        if value("WATCHDOG_PID").is_some_and(|pid| pid != nix::unistd::getpid().as_raw() as u64) {
             return None;
         }
-        let period_ms = value("WATCHDOG_USEC")? / 2_000;
         (period_ms > 0).then(|| Watchdog { period_ms, next_ms: 0, seen: None, changed_ms: now_ms() })
     }
 

@@ -87,6 +87,40 @@ pub fn take_over(fd: RawFd) -> nix::Result<OwnedFd> {
     Ok(unsafe { adopt(copy as RawFd) })
 }
 
+/// A copy of a descriptor, close-on-exec. As with `open`, the C library would say so twice.
+pub fn copy(fd: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
+    // SAFETY: no memory is passed.
+    let copy = check(unsafe { libc::syscall(libc::SYS_fcntl, fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 3) })?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    Ok(unsafe { adopt(copy as RawFd) })
+}
+
+/// All of a file, whatever size it says it has.
+pub fn read_all(path: &CStr) -> nix::Result<Vec<u8>> {
+    let file = open(path, OFlag::O_RDONLY, Mode::empty())?;
+    let mut text = Vec::new();
+    let mut length = 0;
+    loop {
+        text.resize(length + 4096, 0);
+        match nix::unistd::read(&file, text.get_mut(length..).unwrap_or_default()) {
+            Ok(0) => break,
+            Ok(more) => length += more,
+            Err(nix::errno::Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    text.truncate(length);
+    Ok(text)
+}
+
+/// Whether descriptors 0, 1 and 2 are open, by one system call. False also where that call fails.
+pub fn standard_are_open() -> bool {
+    let mut standard = [0, 1, 2].map(|fd| libc::pollfd { fd, events: 0, revents: 0 });
+    // SAFETY: the array has as many entries as the call is told.
+    let looked = unsafe { libc::poll(standard.as_mut_ptr(), standard.len() as libc::nfds_t, 0) };
+    looked >= 0 && standard.iter().all(|one| one.revents & libc::POLLNVAL == 0)
+}
+
 /// Whether descriptor number `fd` is open.
 pub fn is_open(fd: RawFd) -> bool {
     // SAFETY: no memory is passed.

@@ -28,6 +28,15 @@ pub fn reap_any() -> nix::Result<Option<(i32, Exit)>> {
     wait_with(libc::P_ALL, 0, libc::WEXITED | libc::WNOHANG)
 }
 
+/// Waits until a child has ended, whichever, and reaps it. ECHILD when there is none.
+pub fn wait_any() -> nix::Result<(i32, Exit)> {
+    loop {
+        if let Some(ended) = wait_with(libc::P_ALL, 0, libc::WEXITED)? {
+            return Ok(ended);
+        }
+    }
+}
+
 /// Whether `pid` is a child of ours that was not reaped yet.
 pub fn is_child(pid: i32) -> bool {
     wait_with(libc::P_PID, pid, libc::WEXITED | libc::WNOHANG | libc::WNOWAIT).is_ok()
@@ -77,6 +86,12 @@ pub fn kill(pid: i32, signal: i32) -> nix::Result<()> {
 pub fn runs_with_more_rights_than_its_caller() -> bool {
     // SAFETY: the kernel's auxiliary vector is only read.
     unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
+}
+
+/// The effective user that we were executed as (getauxval(3), AT_EUID). For code that runs before anything changes it.
+pub fn first_euid() -> u32 {
+    // SAFETY: the kernel's auxiliary vector is only read.
+    unsafe { libc::getauxval(libc::AT_EUID) as u32 }
 }
 
 /// A number that is another one at each start of the program; nobody's secret (getauxval(3), AT_RANDOM).
