@@ -5,12 +5,11 @@
 
 use crate::sys::clone::{Fork, fork};
 use crate::sys::process::{self, Exit};
-use crate::sys::{pty, signals};
+use crate::sys::{pty, signals, stack};
 use core::ffi::CStr;
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::sys::signal::{SigmaskHow, sigprocmask};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 /// The name that it is executed by.
 pub const NAME: &CStr = c"init.lxc";
@@ -28,16 +27,21 @@ pub fn init(argv: &[&CStr], environment: &[&CStr]) -> i32 {
         // A rootfs without the directory has no /proc then, as it would have without us.
         let _ = mount(Some(c"proc"), c"/proc", Some(c"proc"), flags, None::<&CStr>);
     }
-    let mask = signals::all();
-    let signals = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&mask), None)
-        .and_then(|()| SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC));
-    let Ok(signals) = signals else { return 1 };
+    // What comes until there is somebody to pass it on to waits.
+    if sigprocmask(SigmaskHow::SIG_SETMASK, Some(&signals::all()), None).is_err() {
+        return 1;
+    }
     let child = match fork() {
         Ok(Fork::Child) => become_command(command, environment),
         Ok(Fork::Parent(pid)) => pid,
         Err(_) => return 1,
     };
-    let code = attend(child, &signals);
+    signals::pass_on_to(child);
+    let _ = signals::unblock_all();
+    stack::trim();
+    stack::give_code_back();
+    let code = attend(child);
+    signals::pass_on_to(0);
     if first {
         farewell();
     }
@@ -57,20 +61,14 @@ fn become_command(command: &[&CStr], environment: &[&CStr]) -> ! {
     process::exit_now(if matches!(errno, Errno::ENOENT | Errno::ENOTDIR) { 127 } else { 126 })
 }
 
-/// Reaps and passes on, until `child` has ended.
-fn attend(child: i32, signals: &SignalFd) -> i32 {
+/// Reaps until `child` has ended. It waits in the one call that reaps: with a descriptor of signals each orphan cost three.
+fn attend(child: i32) -> i32 {
     loop {
-        while let Ok(Some((pid, exit))) = process::reap_any() {
-            match exit {
-                Exit::Code(code) if pid == child => return code,
-                Exit::Signal(signal) if pid == child => return 128 + signal,
-                _ => {}
-            }
-        }
-        if let Ok(Some(signal)) = signals.read_signal()
-            && signal.ssi_signo != libc::SIGCHLD as u32
-        {
-            let _ = process::kill(child, signal.ssi_signo as i32);
+        match process::wait_any() {
+            Ok((pid, Exit::Code(code))) if pid == child => return code,
+            Ok((pid, Exit::Signal(signal))) if pid == child => return 128 + signal,
+            Ok(_) => {}
+            Err(_) => return 1,
         }
     }
 }

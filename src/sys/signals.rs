@@ -1,6 +1,8 @@
 //! Signal masks and dispositions. nix's SigSet knows no realtime signals, and init must not inherit an ignored one.
 
 use super::check;
+use core::sync::atomic::{AtomicI32, Ordering};
+use nix::errno::Errno;
 use nix::sys::signal::SigSet;
 
 /// Highest signal number of the kernel.
@@ -43,6 +45,35 @@ pub fn set_default(signal: i32) {
             size_of::<u64>(),
         )
     };
+}
+
+/// Whom `pass_on` tells; 0: nobody.
+static HEIR: AtomicI32 = AtomicI32::new(0);
+
+/// The handler. A pid that is free again is not another's so soon: it would have to go once around all pids.
+extern "C" fn pass_on(signal: libc::c_int) {
+    let before = Errno::last_raw();
+    let heir = HEIR.load(Ordering::Relaxed);
+    if heir > 0 {
+        // SAFETY: kill(2) is async-signal-safe, and no memory is passed.
+        unsafe { libc::kill(heir, signal) };
+    }
+    Errno::set_raw(before);
+}
+
+/// From now on a signal that is sent to us goes to process `pid` (0: to nobody), but for SIGCHLD, those that nobody can catch
+/// and those by which the kernel says that we are broken.
+pub fn pass_on_to(pid: i32) {
+    const OURS: [i32; 5] = [libc::SIGCHLD, libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE];
+    HEIR.store(pid, Ordering::Relaxed);
+    // SAFETY: all zeroes is a valid sigaction: no flags but what is set below, an empty mask.
+    let mut action: libc::sigaction = unsafe { core::mem::zeroed() };
+    action.sa_sigaction = pass_on as *const () as usize;
+    action.sa_flags = libc::SA_RESTART;
+    for signal in (1..=MAX).filter(|signal| !OURS.contains(signal)) {
+        // SAFETY: the handler only makes an async-signal-safe call. Numbers that cannot be had change nothing.
+        unsafe { libc::sigaction(signal, &action, core::ptr::null_mut()) };
+    }
 }
 
 /// Sets the mask of this thread to nothing blocked, by the kernel's own call: the C library's would leave the two
