@@ -28,7 +28,6 @@ pub fn enter(root: &Root) -> nix::Result<()> {
         other => other?,
     }
     umount2(c".", MntFlags::MNT_DETACH)?;
-    chdir(c"/")?;
     // What the guest mounts is shared among its own namespaces, as under LXC; nothing of it leads to the host, because the
     // mounts were made slaves first.
     mount(None::<&CStr>, c"/", None::<&CStr>, MsFlags::MS_SHARED | MsFlags::MS_REC, None::<&CStr>)

@@ -5,6 +5,7 @@
 use super::barrier::{Report, Step};
 use super::birth::Birth;
 use super::namespaces;
+use super::newborn;
 use super::shares::Shares;
 use crate::android;
 use crate::cgroup::Group;
@@ -147,7 +148,9 @@ fn become_init(plan: &Plan<'_>, barrier: BorrowedFd<'_>) -> Result<Infallible, R
         (0..3).try_for_each(|number| fds::dup_onto(streams.as_fd(), number)).map_err(fail(Step::StandardStreams))?;
     }
     hand_up(barrier, &terminals).map_err(fail(Step::Ready))?;
-    wait_for_go(barrier)?;
+    if newborn::waits(config) {
+        wait_for_go(barrier)?;
+    }
     // Closed by exec, all at once.
     core::mem::forget(terminals);
 

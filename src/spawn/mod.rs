@@ -182,8 +182,10 @@ struct Start {
     hook_output: Option<OwnedFd>,
     hook_lines: Output,
     deadline: Option<u64>,
-    /// The child was told to go on.
+    /// The child goes on.
     gone: bool,
+    /// Look at the barrier before anything else: a client that knows that init runs must not be told that it is being started.
+    may_have_spoken: bool,
 }
 
 /// What the barrier said.
@@ -264,6 +266,7 @@ impl Start {
                     hook_lines: Output::new(HookKind::Mount),
                     deadline,
                     gone: false,
+                    may_have_spoken: false,
                 })
             }
         }
@@ -300,10 +303,13 @@ impl Start {
         if side.wanted {
             attach_console(life, side, host)?;
         }
-        trace::step("let the container's process go on");
-        rights::send(self.barrier.as_fd(), b"g", &[])
-            .map_err(|errno| Error::os("start", errno, format_args!("let the container's process go on")))?;
+        if newborn::waits(config) {
+            trace::step("let the container's process go on");
+            rights::send(self.barrier.as_fd(), b"g", &[])
+                .map_err(|errno| Error::os("start", errno, format_args!("let the container's process go on")))?;
+        }
         self.gone = true;
+        self.may_have_spoken = true;
         while let Heard::Ready = self.hear(life, blueprint, side, host)? {}
         life.group.started();
         host.lent.begin(core::mem::take(&mut life.ttys));
@@ -322,7 +328,11 @@ impl Start {
         host: &mut Host<'_>,
     ) -> Result<Heard> {
         loop {
-            match host.next(self.deadline) {
+            let event = match core::mem::take(&mut self.may_have_spoken) {
+                true => Event::Ready(Source::Barrier),
+                false => host.next(self.deadline),
+            };
+            match event {
                 Event::Ready(Source::Barrier) => {
                     let mut bytes = [0u8; 8];
                     let length = match rights::receive(self.barrier.as_fd(), &mut bytes, &mut life.ttys) {

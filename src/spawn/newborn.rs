@@ -5,6 +5,7 @@
 use super::Heard;
 use super::barrier::{Report, Step};
 use super::{Blueprint, Life, Start};
+use crate::android::crash;
 use crate::config::{Config, HookKind, values};
 use crate::error::{Error, Result};
 #[cfg(feature = "idmap")]
@@ -145,6 +146,14 @@ fn give_groups(life: &Life<'_, '_>, config: &Config<'_>) -> Result<()> {
         [Some(uid), Some(gid)] => life.group.give(uid, gid),
         _ => Ok(()),
     }
+}
+
+/// Whether the child, when it has its filesystem, waits for what the supervisor does then. Where that is nothing it goes on at
+/// once: two wake-ups less on the way to init.
+pub(super) fn waits(config: &Config<'_>) -> bool {
+    let hooked = [HookKind::StartHost, HookKind::Stop].iter().any(|kind| config.hooks(*kind).next().is_some());
+    let limited = !config.prlimits.is_empty() || !config.procs.is_empty() || !config.cgroup.is_empty();
+    hooked || limited || config.own.hears_reboots() || crash::is_wanted(config)
 }
 
 /// `lxc.proc.*`: files of /proc/PID, written for the child while it waits.
