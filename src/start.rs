@@ -11,6 +11,7 @@ use crate::host_reboot;
 use crate::limits;
 use crate::logging;
 use crate::lsm;
+use crate::pid1::mountinfo;
 use crate::prepare::console::ConsoleSide;
 use crate::prepare::daemon::{self, Caller, Side};
 use crate::prepare::host::Host;
@@ -31,7 +32,6 @@ use nix::fcntl::OFlag;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, unlinkat};
-use std::io::{BufRead, BufReader};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 
@@ -56,7 +56,7 @@ pub struct Options<'a> {
     /// `-f`
     pub rcfile: Option<&'a CStr>,
     /// `-s KEY=VALUE`, in order.
-    pub defines: heapless::Vec<&'a [u8], { limits::DEFINES }>,
+    pub defines: &'a [&'a [u8]],
     /// What stands behind `--`: init's command line instead of the config's.
     pub command: &'a [&'a CStr],
     /// What is init, whatever the command line names.
@@ -126,11 +126,11 @@ fn read_and_run(options: &Options<'_>, ready: Option<OwnedFd>, sockets: i32) -> 
     let absolute = |path| absolute(path, &arena);
     let rcfile = options.rcfile.map(absolute).transpose()?;
     let lxcpath = absolute(options.lxcpath)?;
-    let sources = Sources { name: options.name, lxcpath, rcfile, defines: &options.defines };
+    let sources = Sources { name: options.name, lxcpath, rcfile, defines: options.defines };
     let mut config = crate::config::load(&arena, &sources)?;
     rootfs::label::resolve(&mut config, &arena)?;
     #[cfg(feature = "net")]
-    text(crate::net::settle(&mut config, &arena, crate::sys::process::seed()))?;
+    text(crate::net::settle(&mut config, &arena, crate::sys::process::seed))?;
     // Hooks are told of it.
     config.log.level = options.loglevel.or(config.log.level);
     if let Some(path) = options.console {
@@ -149,7 +149,7 @@ fn read_and_run(options: &Options<'_>, ready: Option<OwnedFd>, sockets: i32) -> 
         };
     }
     let config: &'static Config<'static> = Box::leak(config);
-    let argv: &[&CStr] = Box::leak(Box::new(init_command(config, options.command, &arena)?));
+    let argv: &[&CStr] = init_command(config, options.command, &arena)?.leak();
     let chooses_init = android::init::is_ours(config, options.command);
     let program = Program { argv, chooses_init, inside: options.inside, own_streams: options.own_streams, sockets };
     refuse_not_built(config)?;
@@ -180,13 +180,8 @@ pub type Words<'a> = heapless::Vec<&'a CStr, { limits::ARGS }>;
 
 /// The same words, in memory that lives as long as we do.
 #[inline(never)] // its frame would live as long as the container
-pub fn init_command<'t>(config: &Config<'t>, command: &[&CStr], arena: &Arena<'t>) -> Result<Words<'t>> {
-    let mut words = Words::new();
-    for word in init_words(config, command)? {
-        // As many as there were.
-        let _ = words.push(text(arena.copy(word.to_bytes()))?);
-    }
-    Ok(words)
+pub fn init_command<'t>(config: &Config<'t>, command: &[&CStr], arena: &Arena<'t>) -> Result<Vec<&'t CStr>> {
+    init_words(config, command)?.iter().map(|word| text(arena.copy(word.to_bytes()))).collect()
 }
 
 /// The command line's command, else the config's, else /sbin/init.
@@ -252,19 +247,30 @@ fn container<'t>(
     }
 }
 
-fn prepare_and_run<'t>(
+/// What the lives of a container have in common.
+struct Prepared<'t> {
+    blueprint: Blueprint<'t>,
+    side: ConsoleSide<'t>,
+    host: Box<Host<'t>>,
+    monitor: Option<Monitor<'t>>,
+    pidfile: Option<PidFile<'t>>,
+}
+
+/// Makes it. None: the container runs already.
+#[inline(never)] // its frame would live as long as the container
+fn prepare<'t>(
     config: &'t Config<'t>,
     pidfile: Option<&'t CStr>,
     program: Program<'t>,
     arena: &Arena<'t>,
-    caller: &mut Caller,
-) -> Result<i32> {
+    waits: bool,
+) -> Result<Option<Box<Prepared<'t>>>> {
     if config.isolation.monitor_unshare == Some(true) {
         unshare_mounts()?;
     }
     let (lock, dead, left) = match lock::take(config.name, arena)? {
         Taken::Ours { lock, dead, left } => (lock, dead, left),
-        Taken::Busy => return Ok(already_running(config)),
+        Taken::Busy => return Ok(None),
     };
     let state = lock.directory();
     if dead.is_some() {
@@ -294,14 +300,14 @@ fn prepare_and_run<'t>(
     let caller_environment = caller_environment(arena)?;
     let hierarchies: &'t find::Hierarchies<'t> = Box::leak(hierarchies_for(config, arena)?);
     let environment_of_hooks = caller_environment.leak();
-    let Some(mut host) = Host::open(config, lock, hierarchies, environment_of_hooks, source.mountpoint)? else {
-        return Ok(already_running(config));
+    let Some(host) = Host::open(config, lock, hierarchies, environment_of_hooks, source.mountpoint)? else {
+        return Ok(None);
     };
     clean_up_after_the_dead(&host, dead, left)?;
     let monitor = if MONITOR { Monitor::enter(config, hierarchies, host.lock(), arena)? } else { None };
     let pidfile = pidfile.map(write_pidfile).transpose()?;
     let boot_arguments = android::boot_arguments::write(config, state)?;
-    let mut side = ConsoleSide::open(config, caller.waits())?;
+    let side = ConsoleSide::open(config, waits)?;
     // In a pid namespace that is shared a reboot would be the other container's.
     let drop_sys_boot = !namespaces.has_pid() || reboot_probe::must_drop_sys_boot();
     // A kernel before 3.17 has no such files.
@@ -322,18 +328,41 @@ fn prepare_and_run<'t>(
         policy,
     };
     crate::guard::warn(config);
+    Ok(Some(Box::new(Prepared { blueprint, side, host, monitor, pidfile })))
+}
+
+fn prepare_and_run<'t>(
+    config: &'t Config<'t>,
+    pidfile: Option<&'t CStr>,
+    program: Program<'t>,
+    arena: &Arena<'t>,
+    caller: &mut Caller,
+) -> Result<i32> {
+    let Some(mut prepared) = prepare(config, pidfile, program, arena, caller.waits())? else {
+        return Ok(already_running(config));
+    };
+    prepared.host.reserve();
     crate::arm();
-    let result = run_container(&blueprint, &mut side, &mut host, caller);
+    let Prepared { blueprint, side, host, .. } = &mut *prepared;
+    let result = run_container(blueprint, side, host, caller);
     // Neither a start that failed nor a guest that does not end is one that has had its day.
     if ISOLATION && config.isolation.ephemeral == Some(true) && result.as_ref().is_ok_and(|code| *code != FAILED) {
-        ephemeral::remove(&mut host);
+        ephemeral::remove(host);
     }
-    drop(pidfile);
-    drop(side);
-    drop(blueprint);
-    drop(monitor);
-    host.leave();
+    prepared.end();
     result
+}
+
+impl Prepared<'_> {
+    /// Takes down what no life has: in this order, the lock last.
+    fn end(self: Box<Self>) {
+        let Prepared { blueprint, side, host, monitor, pidfile } = *self;
+        drop(pidfile);
+        drop(side);
+        drop(blueprint);
+        drop(monitor);
+        host.leave();
+    }
 }
 
 /// `lxc.monitor.unshare`: what hooks of the host mount is seen by us and the container alone, and ends with us.
@@ -352,13 +381,8 @@ fn run_container<'t>(
 ) -> Result<i32> {
     let mut lives = 0u32;
     loop {
-        let mut life = Life::new(host.hierarchies, host.config.groups, lives > 0);
-        let result = spawn::spawn(&mut life, blueprint, side, host).map(|()| {
-            lives = lives.saturating_add(1);
-            supervise::run(&mut life, side, host, caller)
-        });
-        let outcome = result.as_ref().ok().copied();
-        let next = match teardown::teardown(life, result, side, host) {
+        let (outcome, next) = one_life(blueprint, side, host, caller, &mut lives);
+        let next = match next {
             Ok(next) => next,
             Err(error) => match teardown::after_failed_start(host, lives) {
                 Next::Leave { code: FAILED } => return Err(error),
@@ -401,6 +425,23 @@ fn run_container<'t>(
         }
         host.asked = Asked::Nothing;
     }
+}
+
+/// From the first pre-start hook to the last post-stop one: how init ended, if there was one, and what follows.
+#[inline(never)] // the loop's frame below it is small
+fn one_life<'t>(
+    blueprint: &Blueprint<'t>,
+    side: &mut ConsoleSide<'t>,
+    host: &mut Host<'t>,
+    caller: &mut Caller,
+    lives: &mut u32,
+) -> (Option<Outcome>, Result<Next>) {
+    let mut life = Life::new(host.hierarchies, host.config.groups, *lives > 0);
+    let result = spawn::spawn(&mut life, blueprint, side, host).map(|()| {
+        *lives = lives.saturating_add(1);
+        supervise::run(&mut life, side, host, caller, *lives == 1)
+    });
+    (result.as_ref().ok().copied(), teardown::teardown(&mut life, result, side, host))
 }
 
 /// The last word to a service manager, and our exit code.
@@ -496,17 +537,20 @@ fn caller_environment<'t>(arena: &Arena<'t>) -> Result<Vec<&'t CStr>> {
 #[inline(never)] // its frame would live as long as the container
 pub fn find_hierarchies<'t>(arena: &Arena<'t>) -> Result<Box<find::Hierarchies<'t>>> {
     let mut found = Box::new(find::Hierarchies::new());
+    let mut taken = Ok(());
     // Without /proc there are no cgroups to be found; a config that needs them is refused where it asks for them.
-    let Ok(table) = std::fs::File::open("/proc/self/mountinfo") else { return Ok(found) };
-    for line in BufReader::with_capacity(4096, table).split(b'\n').map_while(std::io::Result::ok) {
-        find::take_line(&line, &mut found, arena).map_err(|problem| match problem {
-            find::Problem::TooMany => Error::new(
-                "cgroup",
-                format_args!("this host has more than {} cgroup hierarchies mounted", limits::HIERARCHIES),
-            ),
-            find::Problem::Full => Error::new("cgroup", format_args!("out of text memory ({})", limits::TEXT_BYTES)),
-        })?;
-    }
+    mountinfo::for_each_line(&mut |line| {
+        if taken.is_ok() {
+            taken = find::take_line(line, &mut found, arena);
+        }
+    });
+    taken.map_err(|problem| match problem {
+        find::Problem::TooMany => Error::new(
+            "cgroup",
+            format_args!("this host has more than {} cgroup hierarchies mounted", limits::HIERARCHIES),
+        ),
+        find::Problem::Full => Error::new("cgroup", format_args!("out of text memory ({})", limits::TEXT_BYTES)),
+    })?;
     cgroup::usable(&mut found);
     Ok(found)
 }

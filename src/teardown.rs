@@ -23,12 +23,11 @@ use std::os::fd::AsRawFd;
 /// Cleans up after a life and says what follows.
 #[inline(never)] // its frame would live as long as the container
 pub fn teardown(
-    life: Life<'_, '_>,
+    life: &mut Life<'_, '_>,
     result: Result<Outcome, Error>,
     side: &mut ConsoleSide<'_>,
     host: &mut Host<'_>,
 ) -> Result<Next, Error> {
-    let mut life = life;
     if let Ok(outcome) = &result {
         host.tell(News::Exit(outcome.wait_status()));
     }
@@ -37,7 +36,7 @@ pub fn teardown(
     life.proxy.end();
     host.set_state(if result.is_ok() { State::Stopping } else { State::Aborting });
     if let Some(pid) = life.pid.take() {
-        put_down(pid, &mut life, side, host);
+        put_down(pid, life, side, host);
     }
     if !host.owns_pids() {
         life.group.kill();
@@ -58,19 +57,19 @@ pub fn teardown(
     let restart = result.as_ref().is_ok_and(|outcome| host.lifecycle.wants_restart(*outcome, host.asked, rule));
     let target = Some(if restart { "reboot" } else { "stop" });
     if result.is_ok()
-        && let Err(error) = stop_hooks(&life, Moment { target, argument, ..Moment::default() }, host)
+        && let Err(error) = stop_hooks(life, Moment { target, argument, ..Moment::default() }, host)
     {
         log::warn!("{error}");
     }
     // What crashed again and again would do so in the next life, however long that takes.
     let uptime_ms = (!life.crashed).then(|| life.uptime_ms());
-    let Life { group, ttys, namespaces, others, borrowed, .. } = life;
-    drop((ttys, namespaces));
+    life.ttys.clear();
+    life.namespaces.clear();
     #[cfg(feature = "idmap")]
-    if borrowed {
+    if life.borrowed {
         match crate::idmap::borrow::fork(host) {
             Ok(None) => {
-                group.remove();
+                life.group.remove();
                 process::exit_now(0)
             }
             Ok(Some(pid)) if !crate::idmap::trees::wait(pid) => crate::idmap::trees::end(pid),
@@ -78,9 +77,8 @@ pub fn teardown(
             Err(error) => log::warn!("{error}"),
         }
     }
-    let _ = borrowed;
-    group.remove();
-    others.remove_new(host.hierarchies);
+    life.group.remove();
+    life.others.remove_new(host.hierarchies);
     host.set_state(State::Stopped);
     let post_stop = hooks::run_on_host(host, HookKind::PostStop, &Moment { target, argument, ..Moment::default() });
     let outcome = match result {

@@ -64,7 +64,7 @@ impl Before {
     }
 
     /// Removes what is new and empty.
-    pub fn remove_new(self, hierarchies: &Hierarchies<'_>) {
+    pub fn remove_new(&self, hierarchies: &Hierarchies<'_>) {
         let mut removed = 0;
         for (before, hierarchy) in self.0.iter().zip(hierarchies) {
             each_group(hierarchy.mountpoint, &mut |root, name| {

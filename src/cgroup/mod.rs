@@ -16,13 +16,14 @@ use crate::error::{Error, Result};
 use crate::limits;
 use crate::prepare::lock::{Left, Lock};
 use crate::sys::fds::open;
+use crate::sys::process::first_euid;
 use crate::text::{PathText, shown};
 use core::ffi::CStr;
 use find::{Hierarchies, Hierarchy};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::{Mode, stat};
-use nix::unistd::{geteuid, write};
+use nix::unistd::write;
 use place::{Whose, path};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -39,7 +40,7 @@ pub mod remove;
 
 /// Checks that each hierarchy is really visible and drops the ones that another mount hides.
 pub fn usable(found: &mut Hierarchies<'_>) {
-    let me = geteuid().as_raw();
+    let me = first_euid();
     found.retain_mut(|hierarchy| {
         stat(hierarchy.mountpoint).is_ok_and(|stat| {
             hierarchy.foreign = stat.st_uid != me;
@@ -190,7 +191,7 @@ impl<'h, 't> Group<'h, 't> {
     }
 
     /// Kills what is left inside and removes the directories. What cannot be removed is logged, not forgotten in silence.
-    pub fn remove(self) {
+    pub fn remove(&mut self) {
         for (index, hierarchy) in self.hierarchies.iter().enumerate() {
             let made = match self.members.get(index) {
                 Some(Some(member)) => member.made,

@@ -2,6 +2,7 @@
 
 use super::prepass::Operands;
 use super::{Call, Outcome, Word, fail, parse, word};
+use crate::limits;
 use crate::start::{self, Options};
 use crate::text::{Shown, shown};
 use argh::{ArgsInfo, FromArgs};
@@ -56,20 +57,21 @@ pub fn run(call: &Call<'_>) -> Outcome {
     let Some(daemon) = daemon(call.stock, args.daemon, args.foreground) else {
         return Err(fail(call.program, format_args!("--daemon and --foreground exclude each other")));
     };
-    let mut defines = heapless::Vec::new();
+    let mut defines = Vec::new();
     for define in args.define.iter().map(|define| define.to_bytes()).chain(shares.iter().map(String::as_bytes)) {
         if !define.contains(&b'=') {
             return Err(fail(call.program, format_args!("-s {}: not KEY=VALUE", Shown(define))));
         }
-        if defines.push(define).is_err() {
-            return Err(fail(call.program, format_args!("more than {} times -s", defines.capacity())));
-        }
+        defines.push(define);
+    }
+    if defines.len() > limits::DEFINES {
+        return Err(fail(call.program, format_args!("more than {} times -s", limits::DEFINES)));
     }
     let code = start::run(Options {
         name: target.name,
         lxcpath: target.lxcpath,
         rcfile: target.rcfile,
-        defines,
+        defines: &defines,
         command: &line.operands,
         inside: None,
         own_streams: false,

@@ -11,15 +11,17 @@ use super::proto::{self, Frame, Header, News, Wanted};
 use crate::cgroup::devices::InForce;
 use crate::limits;
 use crate::state::State;
+use crate::sys::fds;
 use crate::sys::socket::{self, Beside};
 use core::ffi::CStr;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
-use nix::sys::socket::{Backlog, getsockopt, listen, sockopt};
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, getsockopt, listen, socket, sockopt,
+};
 use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
 
 /// Top byte of every epoll token that belongs to the server.
 pub const TOKEN: u64 = 0x01 << 56;
@@ -80,7 +82,7 @@ pub struct Server {
     /// A descriptor to give up when none is left, so that a connection can still be accepted and closed: left in the
     /// backlog, it would wake the supervisor for ever.
     spare: Option<OwnedFd>,
-    /// Room for `CLIENTS` from the start; a slot's memory is touched only when it is first needed.
+    /// Room for `CLIENTS` once `reserve` was called; a slot's memory is touched only when it is first needed.
     clients: Vec<Option<Client>>,
     /// The first `STATE_WAITERS` for waiters, the others only for clients of STOP.
     waiters: [Option<Waiter>; limits::STATE_WAITERS + limits::STOP_WAITERS],
@@ -115,25 +117,32 @@ impl Server {
     /// Takes the container's address. The socket is close-on-exec and non-blocking.
     pub fn bind(lxcpath: &CStr, name: &CStr) -> Result<Server, BindError> {
         let address = proto::address(lxcpath.to_bytes(), name.to_bytes());
-        let bind = || -> io::Result<(UnixListener, OwnedFd)> {
-            let listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&address)?)?;
-            listener.set_nonblocking(true)?;
-            // std makes the queue as long as the system allows: 4,096 strangers would be answered before whoever comes next.
+        // Not std's, which makes the queue as long as the system allows: 4,096 strangers would be answered before whoever comes
+        // next.
+        let bound = || -> nix::Result<(OwnedFd, OwnedFd)> {
+            let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+            let listener = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+            bind(listener.as_raw_fd(), &UnixAddr::new_abstract(&address)?)?;
             listen(&listener, Backlog::new(limits::BACKLOG)?)?;
-            let spare = listener.as_fd().try_clone_to_owned()?;
+            let spare = fds::copy(listener.as_fd())?;
             Ok((listener, spare))
         };
-        let (listener, spare) = bind().map_err(|error| match errno(&error) {
+        let (listener, spare) = bound().map_err(|errno| match errno {
             Errno::EADDRINUSE => BindError::AlreadyRunning,
             other => BindError::Os(other),
         })?;
         Ok(Server {
-            listener,
+            listener: listener.into(),
             spare: Some(spare),
-            clients: Vec::with_capacity(limits::CLIENTS),
+            clients: Vec::new(),
             waiters: [const { None }; limits::STATE_WAITERS + limits::STOP_WAITERS],
             generation: 0,
         })
+    }
+
+    /// Makes room for the clients: the last thing that is allocated, so that the untouched slots part nothing else.
+    pub fn reserve(&mut self) {
+        self.clients.reserve_exact(limits::CLIENTS);
     }
 
     /// Adds the listening socket to `epoll`.
@@ -230,7 +239,7 @@ impl Server {
                     Errno::EMFILE | Errno::ENFILE => {
                         self.spare = None;
                         drop(self.listener.accept());
-                        self.spare = self.listener.as_fd().try_clone_to_owned().ok();
+                        self.spare = fds::copy(self.listener.as_fd()).ok();
                     }
                     Errno::EINTR | Errno::ECONNABORTED => {}
                     _ => return None,

@@ -239,6 +239,11 @@ impl<'t> Host<'t> {
         Ok(Some(host))
     }
 
+    /// The last allocation.
+    pub fn reserve(&mut self) {
+        self.server.reserve();
+    }
+
     /// Has `next` report `fd`. Level-triggered.
     pub fn watch(&self, fd: &impl AsFd, source: Source, events: EpollFlags) -> nix::Result<()> {
         self.epoll.add(fd, EpollEvent::new(events, source.token()))
@@ -295,6 +300,7 @@ impl<'t> Host<'t> {
         }
     }
 
+    #[inline(never)] // its frame is for those who are asked, not for all who wait
     fn ask_server(&mut self, token: u64) -> Option<Event> {
         let status = self.status();
         let facts = Facts {

@@ -27,11 +27,13 @@ pub mod stop;
 pub mod stuck;
 
 /// Supervises until init has ended, and reaps it. `caller` waits until the container runs or, if that is asked for, is ready.
+/// `first`: no life was before.
 pub fn run<'t>(
     life: &mut Life<'_, 't>,
     side: &mut ConsoleSide<'_>,
     host: &mut Host<'t>,
     caller: &mut Caller,
+    first: bool,
 ) -> Outcome {
     let Some(pid) = life.pid else { return Outcome::Exit(0) };
     let mut ready = Watch::begin(host, pid, caller);
@@ -43,6 +45,8 @@ pub fn run<'t>(
     }
     // init may have ended while the start still read the barrier, and its SIGCHLD be gone.
     let mut look = true;
+    // Once: a restart goes through the same code again.
+    let mut fresh = first;
     loop {
         let mut look_again_at = None;
         if look {
@@ -68,6 +72,9 @@ pub fn run<'t>(
         }
         let patience = life.console.as_ref().and_then(|console| console.deadline(host));
         let deadlines = [patience, stop.deadline(), look_again_at, ready.deadline()];
+        if core::mem::take(&mut fresh) {
+            crate::sys::stack::give_code_back();
+        }
         match host.next(deadlines.into_iter().flatten().min()) {
             Event::Child => {
                 look = true;

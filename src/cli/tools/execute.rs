@@ -74,7 +74,7 @@ pub fn run(call: &Call<'_>) -> Outcome {
         name: target.name,
         lxcpath: target.lxcpath,
         rcfile: target.rcfile,
-        defines,
+        defines: &defines,
         command: &command,
         inside: Some(execute::init),
         own_streams: !args.daemon,

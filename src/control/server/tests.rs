@@ -7,6 +7,8 @@ use crate::control::client::{Container, Failure, Watched};
 use crate::control::proto::{Command, StopMode, StopOrder};
 use nix::sys::epoll::{EpollCreateFlags, EpollTimeout};
 use std::io::Write;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
