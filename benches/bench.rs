@@ -6,8 +6,9 @@
 //! 3. `latency`: interleaved rounds, each start after a pause (`parts` are what is timed, `life` runs one container, `stamps` are the clocks)
 //! 4. `footprint`: idle memory, descriptors, wake-ups, sizes; `trace`: system calls and files opened
 //! 5. `console`: what init writes to /dev/console, relayed to a file; `held`: many containers at once;
-//!    `crowd`: many clients at the command socket
-//! 6. `machine` and `report`: what it ran on and the tables in Markdown; `goals`: one sentence for each goal
+//!    `crowd`: many clients at the command socket; `reap`: orphans left to process 1
+//! 6. `machine` and `report`: what it ran on and the tables in Markdown; `goals`: one sentence for each goal; `peers`: one for
+//!    each row that somebody else has as well
 //!
 //! Nothing here asserts a time: a machine's milliseconds are its own, only ratios of one run are worth comparing.
 
@@ -19,9 +20,12 @@ mod held;
 mod latency;
 mod life;
 mod machine;
+mod oci;
 mod options;
 mod parts;
+mod peers;
 mod place;
+mod reap;
 mod report;
 mod stamps;
 mod subject;
@@ -65,8 +69,12 @@ fn run(options: &options::Options) -> Result<(), String> {
         crowd::measure(&place, &mut results, options.questions);
     }
 
+    let reapers = if options.orphans > 0 { reap::measure(&place, options.orphans) } else { Vec::new() };
+
     println!("{machine}\n");
     report::print(&results, options);
-    goals::print(&results, place.further_hierarchies());
+    report::reapers(&reapers, options.orphans);
+    peers::print(&results, &reapers);
+    goals::print(&results, &reapers, place.further_hierarchies());
     place.left_behind(&results)
 }

@@ -22,7 +22,7 @@ const PASSES: usize = 3;
 /// Interleaved passes of each supervisor.
 pub fn measure(place: &Place, rows: &mut [Row], bytes: u64) {
     for _ in 0..PASSES {
-        for row in rows.iter_mut().filter(|row| row.subject.is_supervisor()) {
+        for row in rows.iter_mut().filter(|row| row.subject.relays()) {
             match parts::spew(place, &row.subject, bytes) {
                 Ok((time, cpu, arrived)) => {
                     let rate = bytes as f64 / time / 1e3;

@@ -1,5 +1,6 @@
 /*
  * floor NAME ROOTFS INIT [ARGUMENT...]
+ * floor - INIT [ARGUMENT...]   as process 1: runs one program and reaps whatever else ends, nothing more
  *
  * The least that has to be done for one container, by bare system calls: what every figure of the bench is divided by.
  * It makes the cgroup lxc/NAME in the cpu hierarchy, five ptys, and a child in its own mount, pid, uts and ipc
@@ -174,10 +175,28 @@ static siginfo_t one_life(const char *name, const char *rootfs, char **init)
 	return end;
 }
 
+static int reaper(char **program)
+{
+	pid_t child = fork(), ended;
+	int status = 0;
+
+	need(child, "fork");
+	if (child == 0) {
+		execve(program[0], program, environ);
+		need(-1, program[0]);
+	}
+	do
+		need(ended = wait(&status), "wait");
+	while (ended != child);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
 int main(int argc, char **argv)
 {
 	siginfo_t end;
 
+	if (argc > 2 && !strcmp(argv[1], "-"))
+		return reaper(argv + 2);
 	if (argc < 4) {
 		dprintf(2, "usage: floor NAME ROOTFS INIT [ARGUMENT...]\n");
 		return 2;

@@ -83,8 +83,13 @@ fn field(path: &str, key: &str) -> u64 {
 
 /// The figures of a supervisor's memory and descriptors now.
 pub fn memory(life: &Life) -> Footprint {
+    of(&processes(life))
+}
+
+/// The same of some processes.
+pub fn of(processes: &[i32]) -> Footprint {
     let mut sum = Footprint::default();
-    for pid in processes(life) {
+    for pid in processes {
         let rollup = format!("/proc/{pid}/smaps_rollup");
         sum.rss += field(&rollup, "Rss:");
         sum.pss += field(&rollup, "Pss:");
@@ -105,7 +110,7 @@ pub fn pss(life: &Life) -> u64 {
 }
 
 /// The size of an executable and of all that ldd says it loads, in bytes.
-fn sizes(program: &Path) -> (u64, u64) {
+pub fn sizes(program: &Path) -> (u64, u64) {
     let size = |path: &str| fs::metadata(path).map_or(0, |m| m.len());
     let output = Command::new("ldd").arg(program).stderr(Stdio::null()).output();
     let text = output.map(|o| String::from_utf8_lossy(&o.stdout).into_owned()).unwrap_or_default();

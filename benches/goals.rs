@@ -1,6 +1,7 @@
 //! The goals, one sentence each: what was measured, which landing it reaches, what is missing.
 
 use crate::place::View;
+use crate::reap::Reaper;
 use crate::report::{Metric, Row, floor};
 use crate::subject::{Build, Kind};
 use crate::trace::Calls;
@@ -12,6 +13,8 @@ struct Others<'a> {
     /// monopod's default build with all hierarchies, and how many these are beside `cpu`.
     everywhere: Option<&'a Row>,
     further: usize,
+    /// monopod as process 1 for one command, over the floor; the default build only.
+    reaping: Option<f64>,
 }
 
 /// How a goal's figure is made of the subject's row and others.
@@ -82,6 +85,7 @@ const GOALS: &[Goal] = &[
     count("console CPU", "x lxc-start's", |r, o| Some(r.console?.cpu / o.lxc?.console?.cpu), 1.0, 1.0),
     count("PSS each, many held", " kB", |r, _| r.held.map(|h| h.pss as f64), 60.0, 35.0),
     count("start with many held", "x the first starts", |r, _| r.held.map(|h| h.slowdown), 1.3, 1.1),
+    ratio("CPU to reap orphans", |r, o| o.reaping.filter(|_| r.subject.build == Some(Build::Default)), 1.15, 1.0),
     count("hangs of inits that exit at once", "", |r, _| r.exits.map(|(_, hangs, _)| hangs as f64), 0.0, 0.0),
     count("cgroups left by them", "", |r, _| r.exits.map(|(_, _, left)| left as f64), 0.0, 0.0),
 ];
@@ -102,11 +106,13 @@ fn verdict(value: f64, mark: f64, goal: &Goal) -> String {
 }
 
 /// Prints one sentence for each goal and build.
-pub fn print(rows: &[Row], further: usize) {
+pub fn print(rows: &[Row], reapers: &[Reaper], further: usize) {
     let Some(floor) = floor(rows) else { return };
     let lxc = rows.iter().find(|row| row.subject.kind == Kind::Lxc);
     let everywhere = rows.iter().find(|row| row.subject.kind == Kind::Monopod && row.subject.view == View::AsFound);
-    let others = Others { floor, lxc, everywhere, further };
+    let reaping = reapers.first().zip(reapers.iter().find(|one| one.label.starts_with("monopod")));
+    let reaping = reaping.map(|(floor, own)| own.median() / floor.median());
+    let others = Others { floor, lxc, everywhere, further, reaping };
     println!("## Goals\n");
     if !rows.iter().any(|row| row.subject.build.is_some()) {
         println!("monopod was not measured.");

@@ -20,10 +20,10 @@ pub struct Held {
     pub pss: u64,
 }
 
-/// Starts `count` containers of each subject back to back and ends them again. All hierarchies are left out: the
-/// question is whether starts get slower, not what a hierarchy costs.
+/// Starts `count` containers of each subject back to back and ends them again. All hierarchies are left out
+/// where that is possible: the question is whether starts get slower, not what a hierarchy costs.
 pub fn measure(place: &Place, rows: &mut [Row], count: usize) {
-    for row in rows.iter_mut().filter(|row| row.subject.view == crate::place::View::CpuOnly) {
+    for row in rows.iter_mut().filter(|row| row.subject.is_held()) {
         eprint!("\rbench: holding {count} of {:<30}", row.subject.label);
         let mut held = Vec::new();
         match hold(place, &row.subject, count, &mut held) {

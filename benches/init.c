@@ -8,6 +8,8 @@
  * init hold            waits for SIGKILL
  * init restart         first life: a pause that lets the kernel cool down, then reboot(2); second life: as hold
  * init spew BYTES      writes BYTES to /dev/console in lines of 80, as a log is, then ends
+ * init orphans COUNT   leaves COUNT processes to process 1, one after the other, then waits for SIGKILL; for this mode, which
+ *                      runs in no container, STAMPS names the file
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -16,6 +18,7 @@
 #include <string.h>
 #include <sys/reboot.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -61,13 +64,30 @@ static void spew(long long bytes)
 	}
 }
 
+/* Each has a parent that ends at once. */
+static void orphans(long long count)
+{
+	pid_t parent;
+
+	for (; count > 0; count--) {
+		parent = fork();
+		if (parent == 0) {
+			fork();
+			_exit(0);
+		}
+		if (parent < 0 || waitpid(parent, 0, 0) != parent)
+			_exit(102);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	uint64_t first = now(CLOCK_MONOTONIC);
 	const char *mode = argc > 1 ? argv[1] : "exit";
 	struct timespec cool = { 0, 120000000 };
 	struct stat before = { 0 };
-	int file = open("/stamps", O_WRONLY | O_APPEND);
+	const char *path = getenv("STAMPS");
+	int file = open(path ? path : "/stamps", O_WRONLY | O_APPEND);
 
 	fstat(file, &before);
 	stamp(file, FIRST, first);
@@ -77,9 +97,13 @@ int main(int argc, char **argv)
 		nanosleep(&cool, 0);
 	if (!strcmp(mode, "spew") && argc > 2)
 		spew(atoll(argv[2]));
+	if (!strcmp(mode, "orphans") && argc > 2)
+		orphans(atoll(argv[2]));
 	stamp(file, CPU, now(CLOCK_PROCESS_CPUTIME_ID));
 	stamp(file, LAST, now(CLOCK_MONOTONIC));
 	if (!strcmp(mode, "restart"))
 		reboot(RB_AUTOBOOT);
+	if (!strcmp(mode, "orphans"))
+		hold();
 	return 0;
 }

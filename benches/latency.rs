@@ -33,7 +33,7 @@ fn one(place: &Place, row: &mut Row) {
     }
     match parts::restart_and_kill(place, &row.subject) {
         Ok([restart, kill]) => {
-            if row.subject.is_supervisor() {
+            if row.subject.restarts() {
                 row.sample(Metric::Restart, restart);
             }
             row.sample(Metric::Kill, kill);

@@ -105,9 +105,7 @@ impl Life {
 
     /// The supervisor's children on the host; the container's init is one.
     pub fn children(&self) -> Vec<i32> {
-        let pid = self.child.id();
-        let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-        list.split_whitespace().filter_map(|word| word.parse().ok()).collect()
+        children_of(self.pid())
     }
 
     /// Init's pid on the host: the child in another pid namespace.
@@ -167,6 +165,13 @@ impl Life {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The children of all threads of a process.
+pub fn children_of(pid: i32) -> Vec<i32> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let lists = threads.map(|thread| fs::read_to_string(thread.path().join("children")).unwrap_or_default());
+    lists.flat_map(|list| list.split_whitespace().filter_map(|word| word.parse().ok()).collect::<Vec<_>>()).collect()
 }
 
 /// What went wrong, with the subject's own last word on it.

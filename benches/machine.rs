@@ -13,17 +13,33 @@ fn first_line(program: &str, argument: &str) -> Option<String> {
         .map(str::to_owned)
 }
 
+/// The peers' names, and the programs that say their versions.
+const PEERS: [(&str, &str); 8] = [
+    ("lxc", "lxc-start"),
+    ("crun", "crun"),
+    ("runc", "runc"),
+    ("systemd", "systemd-nspawn"),
+    ("bubblewrap", "bwrap"),
+    ("tini", "tini"),
+    ("dumb-init", "dumb-init"),
+    ("catatonit", "catatonit"),
+];
+
 /// One sentence: kernel, processors, load when the run began, the peers' versions.
 pub fn sentence() -> String {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let processors = std::thread::available_parallelism().map_or(0, usize::from);
     let load = read("/proc/loadavg");
-    let lxc = first_line("lxc-start", "--version").map_or("no lxc".to_owned(), |version| format!("lxc {version}"));
+    let named = |name: &str, version: Option<String>| {
+        version.map_or(format!("no {name}"), |line| if line.contains(name) { line } else { format!("{name} {line}") })
+    };
+    let peers: Vec<String> =
+        PEERS.iter().map(|(name, program)| named(name, first_line(program, "--version"))).collect();
     format!(
-        "Linux {} on {}, {processors} processors, load {} at the beginning; {lxc}, {}.",
+        "Linux {} on {}, {processors} processors, load {} at the beginning; {}.",
         read("/proc/sys/kernel/osrelease").trim(),
         std::env::consts::ARCH,
         load.split_whitespace().next().unwrap_or("unknown"),
-        first_line("bwrap", "--version").unwrap_or("no bubblewrap".to_owned()),
+        peers.join(", "),
     )
 }

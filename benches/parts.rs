@@ -3,7 +3,7 @@
 use crate::life::{COOL, Mode, begin, begin_cold, complaint, run};
 use crate::place::Place;
 use crate::stamps::{children_cpu, ms, now, stamps};
-use crate::subject::{Kind, Subject};
+use crate::subject::Subject;
 use std::fs::{self, File};
 use std::process::Stdio;
 use std::time::Duration;
@@ -25,7 +25,7 @@ pub fn exit_at_once(place: &Place, subject: &Subject) -> Result<[f64; 4], String
 /// A reboot asked for by init, then SIGKILL to init: restart and kill-to-gone, each in ms. Restart is 0 for a tool that
 /// has none.
 pub fn restart_and_kill(place: &Place, subject: &Subject) -> Result<[f64; 2], String> {
-    let (mode, lives) = if subject.is_supervisor() { (Mode::Restart, 2) } else { (Mode::Hold, 1) };
+    let (mode, lives) = if subject.restarts() { (Mode::Restart, 2) } else { (Mode::Hold, 1) };
     let mut life = begin_cold(place, subject, mode)?;
     life.lives(place, lives)?;
     std::thread::sleep(COOL);
@@ -58,7 +58,7 @@ pub fn spew(place: &Place, subject: &Subject, bytes: u64) -> Result<(f64, f64, u
     let path = place.file("console");
     let file = File::create(&path).map_err(|e| format!("{}: {e}", path.display()))?;
     let before = children_cpu();
-    let stdout = if subject.kind == Kind::Floor { file.into() } else { Stdio::null() };
+    let stdout = if subject.relays_to_stdout() { file.into() } else { Stdio::null() };
     let mut life = begin(place, subject, subject.name(), Mode::Spew(bytes), stdout, Duration::ZERO)?;
     life.gone()?;
     let stamps = stamps(place);

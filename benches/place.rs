@@ -76,7 +76,8 @@ impl Place {
             fs::read(&init).map_err(|e| format!("read {init}: {e} (musl-gcc -static benches/init.c makes it)"))?;
         new_namespace()?;
         mounted(Some("bench"), "/run", Some("tmpfs"), MsFlags::empty())?;
-        for folder in ["rootfs/dev", "rootfs/proc", "rootfs/sys", "cpu"] {
+        // Without /usr nspawn takes it for no operating system.
+        for folder in ["rootfs/dev", "rootfs/proc", "rootfs/sys", "rootfs/usr", "cpu"] {
             directory(&format!("{WORK}/{folder}"))?;
         }
         let program = format!("{WORK}/rootfs/init");
@@ -138,7 +139,13 @@ impl Place {
     }
 
     fn groups_of(&self, name: &str) -> Vec<PathBuf> {
-        let places = [format!("lxc/{name}"), format!("lxc.payload.{name}"), format!("lxc.monitor.{name}")];
+        let places = [
+            format!("lxc/{name}"),
+            format!("lxc.payload.{name}"),
+            format!("lxc.monitor.{name}"),
+            name.to_owned(),
+            format!("machine.slice/{name}"),
+        ];
         self.hierarchies().flat_map(|h| places.iter().map(move |p| h.join(p)).collect::<Vec<_>>()).collect()
     }
 

@@ -6,6 +6,7 @@ use crate::footprint::Footprint;
 use crate::held::Held;
 use crate::options::Options;
 use crate::place::Place;
+use crate::reap::Reaper;
 use crate::subject::Subject;
 use crate::trace::Calls;
 
@@ -234,6 +235,36 @@ pub fn print(rows: &[Row], options: &Options) {
         for (failure, times) in &row.failures {
             println!("{}, {failure} ({times} times).\n", row.subject.label);
         }
+    }
+}
+
+/// Prints the table of processes 1.
+pub fn reapers(reapers: &[Reaper], count: usize) {
+    let Some(floor) = reapers.first() else { return };
+    println!("## Process 1 for one command\n");
+    println!(
+        "CPU to reap {count} orphans (median and range of three passes), and what it holds behind them; the floor is a loop \
+         around wait(2).\n"
+    );
+    println!("| tool | CPU | RSS kB | private dirty kB | file + libraries kB |\n|---|---|---|---|---|");
+    for reaper in reapers {
+        let times = sorted(reaper.cpu.iter().copied());
+        let own = &reaper.footprint;
+        let (Some(low), Some(high)) = (times.first(), times.last()) else { continue };
+        println!(
+            "| {} | **{:.2}x** ({:.1} ms, {low:.1}..{high:.1}) | {} | {} | {} + {} |",
+            reaper.label,
+            reaper.median() / floor.median(),
+            reaper.median(),
+            own.rss,
+            own.dirty,
+            own.file.div_ceil(1000),
+            own.libraries.div_ceil(1000),
+        );
+    }
+    println!();
+    for (label, reason) in reapers.iter().filter_map(|reaper| Some((reaper.label, reaper.failure.as_ref()?))) {
+        println!("{label}, reaping: {reason}.\n");
     }
 }
 

@@ -1,6 +1,7 @@
 //! The tools that are compared, and the command lines by which each does the same work.
 
 use crate::life::Mode;
+use crate::oci;
 use crate::parts;
 use crate::place::{Place, View};
 use std::path::{Path, PathBuf};
@@ -17,6 +18,10 @@ pub enum Kind {
     Lxc,
     /// Debian's bubblewrap: no cgroup, no ptys, no restart, no console.
     Bwrap,
+    /// Debian's crun or runc: by a bundle; no ttys, no restart, no console but their caller's.
+    Oci,
+    /// Debian's systemd-nspawn: no ttys.
+    Nspawn,
 }
 
 /// A tool in a view of the hierarchies.
@@ -59,9 +64,24 @@ impl Subject {
         self.kind == Kind::Floor && self.view == View::CpuOnly
     }
 
-    /// Whether it starts the container again when init asks for a reboot, and relays a console.
-    pub fn is_supervisor(&self) -> bool {
-        self.kind != Kind::Bwrap
+    /// Whether it starts the container again when init asks for a reboot.
+    pub fn restarts(&self) -> bool {
+        matches!(self.kind, Kind::Floor | Kind::Monopod | Kind::Lxc | Kind::Nspawn)
+    }
+
+    /// Whether it relays the container's console, a pty, to a file.
+    pub fn relays(&self) -> bool {
+        self.restarts()
+    }
+
+    /// Whether it relays the console to its own output, not to a file that it opens.
+    pub fn relays_to_stdout(&self) -> bool {
+        matches!(self.kind, Kind::Floor | Kind::Nspawn)
+    }
+
+    /// Whether many of it are held at once: nspawn locks the directory, and what sees all hierarchies is measured elsewhere.
+    pub fn is_held(&self) -> bool {
+        self.view == View::CpuOnly || self.kind == Kind::Oci
     }
 
     /// The command that starts a container of this `name` and stays until it is gone.
@@ -75,6 +95,14 @@ impl Subject {
                 command.arg("--bind").arg(place.rootfs()).args(["/", "--dev", "/dev", "--proc", "/proc"]);
                 command.args(["--ro-bind", "/sys", "/sys", "--unshare-pid", "--unshare-uts", "--unshare-ipc"]);
                 command.args(["--hostname", "bench", "--as-pid-1", "--"]);
+            }
+            Kind::Oci => {
+                command.args(["run", "--bundle"]).arg(oci::bundle(place, mode)).arg(name);
+                return command;
+            }
+            Kind::Nspawn => {
+                command.args(["--quiet", "--register=no", "--keep-unit", "--console=read-only", "--machine"]).arg(name);
+                command.arg("--directory").arg(place.rootfs());
             }
             Kind::Monopod | Kind::Lxc => {
                 let config = if matches!(mode, Mode::Spew(_)) { "config.console" } else { "config" };
@@ -110,9 +138,13 @@ impl Subject {
     pub fn stop(&self, place: &Place, init: i32) -> Command {
         let mut command;
         match self.kind {
-            Kind::Floor | Kind::Bwrap => {
+            Kind::Floor | Kind::Bwrap | Kind::Nspawn => {
                 command = Command::new("/bin/kill");
                 command.args(["-9", &init.to_string()]);
+            }
+            Kind::Oci => {
+                command = Command::new(&self.program);
+                command.args(["kill", &self.name, "KILL"]);
             }
             Kind::Monopod => {
                 command = Command::new(&self.program);
@@ -127,12 +159,14 @@ impl Subject {
     }
 }
 
-fn installed(program: &str) -> Option<PathBuf> {
+/// Where a program of the system's is.
+pub fn installed(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
 }
 
-fn built(variable: &str, otherwise: &str) -> Option<PathBuf> {
+/// A program that was built, by the variable that names it or its usual place.
+pub fn built(variable: &str, otherwise: &str) -> Option<PathBuf> {
     Path::new(&std::env::var_os(variable).unwrap_or(otherwise.into())).canonicalize().ok()
 }
 
@@ -151,12 +185,16 @@ pub fn present() -> Result<Vec<Subject>, String> {
         ("lxc-start", Kind::Lxc, lxc.clone(), View::CpuOnly, None),
         ("lxc-start, all hierarchies", Kind::Lxc, lxc, View::AsFound, None),
         ("bwrap (no cgroup, no ptys)", Kind::Bwrap, installed("bwrap"), View::CpuOnly, None),
+        ("crun (no ptys)", Kind::Oci, installed("crun"), View::CpuOnly, None),
+        // It wants the devices hierarchy.
+        ("runc (no ptys), all hierarchies", Kind::Oci, installed("runc"), View::AsFound, None),
+        ("nspawn, all hierarchies", Kind::Nspawn, installed("systemd-nspawn"), View::AsFound, None),
     ];
     let mut subjects = Vec::new();
     for (label, kind, program, view, build) in wanted {
         match program {
             Some(program) => subjects.push(Subject::new(label, kind, program, view, build)),
-            None => eprintln!("bench: {label} is not here: left out"),
+            None => eprintln!("bench: skipped: {label}, it is not here"),
         }
     }
     Ok(subjects)
@@ -167,7 +205,7 @@ pub fn keep_working(place: &Place, subjects: &mut Vec<Subject>) {
     subjects.retain(|subject| {
         let worked = parts::exit_at_once(place, subject).map(drop);
         if let Err(reason) = &worked {
-            eprintln!("bench: {} does not start a container here: {reason}: left out", subject.label);
+            eprintln!("bench: skipped: {}, it does not start a container here: {reason}", subject.label);
             place.sweep(subject.name());
         }
         worked.is_ok()
