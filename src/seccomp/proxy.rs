@@ -77,24 +77,34 @@ fn reach(config: &Config<'_>) -> nix::Result<OwnedFd> {
     Ok(proxy)
 }
 
+fn failed(config: &Config<'_>) -> impl Fn(Errno) -> Error {
+    let proxy = config.isolation.seccomp_proxy.map_or(c"?", |proxy| proxy.value);
+    move |errno| Error::os("seccomp", errno, format_args!("lxc.seccomp.notify.proxy = {}", shown(proxy)))
+}
+
 /// The process that asks.
 #[derive(Default)]
 pub struct Proxy {
+    reached: Option<OwnedFd>,
     pid: Option<i32>,
 }
 
 impl Proxy {
-    /// Begins with the container whose listener this is; without a proxy it does not start.
+    /// Reaches the proxy while init waits: without one it must not run.
+    #[inline(never)] // for those who have one
+    pub fn reach(&mut self, config: &Config<'_>) -> Result<()> {
+        self.reached = Some(reach(config).map_err(failed(config))?);
+        Ok(())
+    }
+
+    /// Begins with the container whose listener this is.
     #[inline(never)] // for those who have one
     pub fn begin(&mut self, listener: &OwnedFd, init: i32, config: &Config<'_>) -> Result<()> {
-        let failed = |errno| {
-            let proxy = config.isolation.seccomp_proxy.map_or(c"?", |proxy| proxy.value);
-            Error::os("seccomp", errno, format_args!("lxc.seccomp.notify.proxy = {}", shown(proxy)))
-        };
-        let sizes = seccomp::sizes().map_err(failed)?;
-        let proxy = reach(config).map_err(failed)?;
+        let failed = failed(config);
+        let sizes = seccomp::sizes().map_err(&failed)?;
+        let proxy = self.reached.take().ok_or(Errno::ENOTCONN).map_err(&failed)?;
         let supervisor = nix::unistd::getpid().as_raw();
-        match fork().map_err(failed)? {
+        match fork().map_err(&failed)? {
             Fork::Child => {
                 Clerk { listener: listener.as_fd(), config, ids: [supervisor, init], sizes }.work(Some(proxy))
             }

@@ -8,6 +8,7 @@ use super::{Blueprint, Life, Start};
 use crate::android::crash;
 use crate::config::{Config, HookKind, values};
 use crate::error::{Error, Result};
+use crate::guard::filter::Wanted;
 #[cfg(feature = "idmap")]
 use crate::logging::trace;
 use crate::prepare::console::ConsoleSide;
@@ -153,7 +154,8 @@ fn give_groups(life: &Life<'_, '_>, config: &Config<'_>) -> Result<()> {
 pub(super) fn waits(config: &Config<'_>) -> bool {
     let hooked = [HookKind::StartHost, HookKind::Stop].iter().any(|kind| config.hooks(*kind).next().is_some());
     let limited = !config.prlimits.is_empty() || !config.procs.is_empty() || !config.cgroup.is_empty();
-    hooked || limited || config.own.hears_reboots() || crash::is_wanted(config)
+    let filtered = config.isolation.seccomp.is_some() || Wanted::of(&config.own).listens();
+    hooked || limited || filtered || config.own.hears_reboots() || crash::is_wanted(config)
 }
 
 /// `lxc.proc.*`: files of /proc/PID, written for the child while it waits.
