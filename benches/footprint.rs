@@ -3,7 +3,8 @@
 use crate::life::{self, Life, Mode};
 use crate::place::Place;
 use crate::report::Row;
-use std::fs;
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -36,7 +37,7 @@ pub struct Footprint {
 
 /// Measures each subject alone, then all of them together for wake-ups.
 pub fn measure(place: &Place, rows: &mut [Row]) {
-    nix::unistd::sync(); // pages of a file just built count as private dirty until they are written
+    rows.iter().for_each(|row| as_after_a_boot(&row.subject.program));
     let mut held: Vec<(usize, Life, u64)> = Vec::new();
     for (at, row) in rows.iter_mut().enumerate() {
         let begun = life::begin_cold(place, &row.subject, Mode::Hold).and_then(|mut life| {
@@ -65,6 +66,17 @@ pub fn measure(place: &Place, rows: &mut [Row]) {
                 row.failed(place, "hold", "did not end");
             }
         }
+    }
+}
+
+/// Has a program come from the disk, as on a device. Of a file that was just built the pages count as private dirty until they
+/// are written, and lie in the page cache in pieces so large that the first touch maps all of the program.
+pub fn as_after_a_boot(program: &Path) {
+    nix::unistd::sync();
+    let advice = PosixFadviseAdvice::POSIX_FADV_DONTNEED;
+    let dropped = File::open(program).is_ok_and(|file| posix_fadvise(&file, 0, 0, advice).is_ok());
+    if !dropped {
+        eprintln!("bench: {} stays in the page cache as it is", program.display());
     }
 }
 

@@ -1,7 +1,7 @@
 //! Process 1 for one command: the CPU that it needs to reap orphans, and what it holds. Each runs in a pid namespace of its own,
 //! in no container; init leaves processes to it one by one, and all but init itself must be gone before it is looked at.
 
-use crate::footprint::{Footprint, of, sizes};
+use crate::footprint::{Footprint, as_after_a_boot, of, sizes};
 use crate::life::children_of;
 use crate::place::Place;
 use crate::report::median;
@@ -67,6 +67,7 @@ fn present() -> Vec<Reaper> {
 /// Has each reap `count` orphans, several times.
 pub fn measure(place: &Place, count: usize) -> Vec<Reaper> {
     let mut reapers = present();
+    reapers.iter().for_each(|reaper| as_after_a_boot(&reaper.program));
     for _ in 0..PASSES {
         for reaper in reapers.iter_mut().filter(|reaper| reaper.failure.is_none()) {
             eprint!("\rbench: {count} orphans for {:<30}", reaper.label);
