@@ -184,14 +184,18 @@ test-systemd: out/aarch64-unknown-linux-musl/monopod ## boot Debian with systemd
 	@$(AS_ROOT) tests/qemu/systemd.sh arm64 .cache/qemu/arm64/systemd.ext4
 	@CI=$(CI) tests/qemu/run.py arm64-systemd
 
-# The flag is not stable yet. What is executed inside a container must be static, which this build is not; the supervisor gives
-# unused stack back, so the sanitizer's own stacks are off.
+# The flag is not stable yet. What is executed inside a container must be static, which this build is not: those tests say that
+# they are skipped. The sanitizer's options are in the binary, because inside a container it has no environment: the supervisor
+# gives unused stack back, so the sanitizer's own stacks are off; what a process holds at its end is no leak; and the tests judge
+# the core limit.
+ASAN_OPTIONS = detect_leaks=0:detect_stack_use_after_return=0:disable_coredump=0
 asan: test-deps ## the tests of this machine under AddressSanitizer
-	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address cargo build --locked --target $(MACHINE)-unknown-linux-gnu --target-dir $(TARGET_DIR)/asan
-	ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=0 \
-	  MONOPOD_BIN=$(TARGET_DIR)/asan/$(MACHINE)-unknown-linux-gnu/debug/monopod \
-	  $(if $(AS_ROOT),CARGO_TARGET_$(call upper,$(HOST))_RUNNER="$(AS_ROOT)") cargo test --locked --target $(HOST) --test tests -- \
-	  --skip execute --skip setuid --skip younger --skip soak
+	@mkdir -p .cache/asan
+	@echo 'const char *__asan_default_options(void) { return "$(ASAN_OPTIONS)"; }' | cc -c -x c -o .cache/asan/options.o -
+	RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address -Clink-arg=$(CURDIR)/.cache/asan/options.o" \
+	  cargo build --locked --target $(MACHINE)-unknown-linux-gnu --target-dir $(TARGET_DIR)/asan
+	MONOPOD_PATIENCE=4 MONOPOD_BIN=$(TARGET_DIR)/asan/$(MACHINE)-unknown-linux-gnu/debug/monopod \
+	  $(if $(AS_ROOT),CARGO_TARGET_$(call upper,$(HOST))_RUNNER="$(AS_ROOT)") cargo test --locked --target $(HOST) --test tests
 
 faults: test-deps out/$(HOST)/monopod ## every system call of start, restart, stop and attach fails in every way, or its process dies (an hour)
 	MONOPOD_BIN=$(CURDIR)/out/$(HOST)/monopod \

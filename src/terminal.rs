@@ -105,6 +105,33 @@ impl Pipe {
     }
 }
 
+/// The way out that a user types: a key, then `q`. The key twice is the key once.
+#[derive(Default)]
+pub struct Escape {
+    /// The key; None: there is no way out.
+    pub key: Option<u8>,
+    /// It was the last byte, and is held back.
+    held: bool,
+}
+
+impl Escape {
+    /// Takes one byte and gives `pass` what goes to the other side; true: it was the way out.
+    pub fn typed(&mut self, byte: u8, pass: &mut dyn FnMut(u8)) -> bool {
+        match (self.key, self.held) {
+            (Some(key), false) if byte == key => {
+                self.held = true;
+                return false;
+            }
+            (Some(_), true) if byte == b'q' => return true,
+            (Some(key), true) if byte != key => pass(key),
+            _ => {}
+        }
+        self.held = false;
+        pass(byte);
+        false
+    }
+}
+
 /// Bytes between a terminal and a pty's master.
 pub struct Relay<'a> {
     far: Option<OwnedFd>,
@@ -114,9 +141,7 @@ pub struct Relay<'a> {
     lifeline: Option<BorrowedFd<'a>>,
     /// The end of input is the end of all.
     ends_with_input: bool,
-    /// The key that leads out, and whether it was the last one.
-    escape: Option<u8>,
-    escaping: bool,
+    escape: Escape,
     up: Pipe,
     down: Pipe,
     log: Option<OwnedFd>,
@@ -131,8 +156,7 @@ impl<'a> Relay<'a> {
             output,
             lifeline: None,
             ends_with_input: false,
-            escape: None,
-            escaping: false,
+            escape: Escape::default(),
             up: Pipe::default(),
             down: Pipe::default(),
             log: None,
@@ -141,7 +165,7 @@ impl<'a> Relay<'a> {
 
     /// The key before `q` that leads out (Ctrl-a is 1); twice it goes to the other side, once.
     pub fn escape(&mut self, key: u8) {
-        self.escape = Some(key);
+        self.escape.key = Some(key);
     }
 
     /// Ends when this connection does: a pty that nobody has opened inside reports no hang-up.
@@ -287,20 +311,13 @@ impl<'a> Relay<'a> {
         };
         let mut end = None;
         for byte in chunk.get(..length).unwrap_or_default() {
-            match (self.escape, self.escaping) {
-                (Some(key), false) if *byte == key => {
-                    self.escaping = true;
-                    continue;
-                }
-                (Some(_), true) if *byte == b'q' => {
-                    end = Some(End::Escaped);
-                    break;
-                }
-                (Some(key), true) if *byte != key => drop(self.up.bytes.push(key)),
-                _ => {}
+            let mut pass = |byte| {
+                let _ = self.up.bytes.push(byte);
+            };
+            if self.escape.typed(*byte, &mut pass) {
+                end = Some(End::Escaped);
+                break;
             }
-            self.escaping = false;
-            let _ = self.up.bytes.push(*byte);
         }
         if let Some(far) = &self.far {
             self.up.flush(far.as_fd());
@@ -341,4 +358,25 @@ enum Received {
 /// Signals that end a program.
 pub fn ends_us(signal: i32) -> bool {
     matches!(signal, libc::SIGTERM | libc::SIGHUP | libc::SIGINT | libc::SIGQUIT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn passed(key: Option<u8>, typed: &[u8]) -> (Vec<u8>, bool) {
+        let mut escape = Escape { key, held: false };
+        let mut passed = Vec::new();
+        let out = typed.iter().any(|byte| escape.typed(*byte, &mut |byte| passed.push(byte)));
+        (passed, out)
+    }
+
+    #[test]
+    fn escape_key_then_q_leads_out_and_nothing_else_is_lost() {
+        assert_eq!(passed(Some(1), b"ab\x01qz"), (b"ab".to_vec(), true));
+        assert_eq!(passed(Some(1), b"\x01\x01q"), (b"\x01q".to_vec(), false));
+        assert_eq!(passed(Some(1), b"\x01x\x01q"), (b"\x01x".to_vec(), true));
+        assert_eq!(passed(Some(b'q'), b"qq"), (b"".to_vec(), true));
+        assert_eq!(passed(None, b"\x01q"), (b"\x01q".to_vec(), false));
+    }
 }

@@ -27,6 +27,15 @@ fn frames() -> Vec<Vec<u8>> {
     vec![half, body, request(3, -1), request(3, i32::MAX), request(999, 0), request(7, 8192), vec![0xff; 64], noise]
 }
 
+/// Ends the senders of garbage, also when the test fails: who waits for their threads would wait for ever.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
+}
+
 /// 1,000 silent clients; then 10,000 that come and go, while three threads send garbage.
 fn crowd(address: &SocketAddr, mut meanwhile: impl FnMut()) {
     let silent: Vec<_> = (0..SILENT).filter_map(|_| connect(address)).collect();
@@ -49,12 +58,12 @@ fn crowd(address: &SocketAddr, mut meanwhile: impl FnMut()) {
                 }
             });
         }
+        let _over = Over(&over);
         let connects = scope.spawn(|| (0..CONNECTS).filter_map(|_| connect(address)).count());
         while !connects.is_finished() {
             meanwhile();
         }
         meanwhile();
-        over.store(true, Relaxed);
         assert_eq!(connects.join().unwrap(), CONNECTS);
     });
     drop(silent);

@@ -1,6 +1,6 @@
 //! `execute`: a container for one command, under a small init of ours.
 
-use crate::support::{Guest, Running, wait_until};
+use crate::support::{Guest, NO_LOADER, Running, dynamic, wait_until};
 
 /// Runs `words` by `execute`.
 fn execute<'g>(guest: &'g Guest, options: &[&str], words: &[&str]) -> Running<'g> {
@@ -12,6 +12,9 @@ fn execute<'g>(guest: &'g Guest, options: &[&str], words: &[&str]) -> Running<'g
 #[test]
 fn exit_code_of_execute_is_the_commands() {
     let test = "exit_code_of_execute_is_the_commands";
+    if dynamic(test, NO_LOADER) {
+        return;
+    }
     let guest = Guest::new("execute_codes");
     if !guest.busybox(test) {
         return;
@@ -36,6 +39,9 @@ fn exit_code_of_execute_is_the_commands() {
 #[test]
 fn streams_of_the_command_are_ours() {
     let test = "streams_of_the_command_are_ours";
+    if dynamic(test, NO_LOADER) {
+        return;
+    }
     let guest =
         Guest::new("execute_streams").config("lxc.console.path =\nlxc.mount.auto = proc:mixed\nlxc.log.level = ERROR");
     if !guest.busybox(test) {
@@ -57,6 +63,9 @@ fn streams_of_the_command_are_ours() {
 #[test]
 fn init_of_execute_reaps_orphans_and_passes_signals_on() {
     let test = "init_of_execute_reaps_orphans_and_passes_signals_on";
+    if dynamic(test, NO_LOADER) {
+        return;
+    }
     let guest = Guest::new("execute_signals").config("lxc.mount.auto = proc:mixed");
     if !guest.busybox(test) {
         return;
@@ -77,6 +86,9 @@ fn init_of_execute_reaps_orphans_and_passes_signals_on() {
 #[test]
 fn command_and_ids_come_from_the_line_or_the_config() {
     let test = "command_and_ids_come_from_the_line_or_the_config";
+    if dynamic(test, NO_LOADER) {
+        return;
+    }
     let guest = Guest::new("execute_config").config("lxc.execute.cmd = /bin/busybox id");
     if !guest.busybox(test) {
         return;
@@ -99,6 +111,9 @@ fn container_without_a_rootfs_or_a_config_executes_on_the_hosts_files() {
 
 #[test]
 fn execute_runs_one_command_and_ends_as_it() {
+    if dynamic("execute_runs_one_command_and_ends_as_it", NO_LOADER) {
+        return;
+    }
     let guest = Guest::new("execute");
     guest.install("exit 99");
     let execute = |command: &[&str]| guest.client("execute", &[&["--"], command].concat());
@@ -119,6 +134,9 @@ fn execute_runs_one_command_and_ends_as_it() {
 
 #[test]
 fn execute_reaps_orphans_and_passes_signals_on() {
+    if dynamic("execute_reaps_orphans_and_passes_signals_on", NO_LOADER) {
+        return;
+    }
     let guest = Guest::new("execute_init").config("lxc.mount.auto = proc:mixed");
     guest.install("exit 99");
     let command = guest.tool("execute", &["--", "/init", "orphans", "200", ",", "signals", "1", ",", "exit", "3"]);

@@ -2,7 +2,7 @@
 
 use crate::support::kernel::Kernel;
 use crate::support::strace::{self, Trace};
-use crate::support::{Guest, Running, emulated, sandbox, skip, wait_until};
+use crate::support::{Guest, NO_LOADER, Running, dynamic, emulated, sandbox, skip, wait_until};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -471,6 +471,9 @@ fn host_is_protected_from_mapped_root_as_from_any() {
 
 #[test]
 fn command_is_init_of_mapped_root() {
+    if dynamic("command_is_init_of_mapped_root", NO_LOADER) {
+        return;
+    }
     if cannot("command_is_init_of_mapped_root") {
         return;
     }

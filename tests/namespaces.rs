@@ -1,6 +1,6 @@
 //! Namespaces of somebody else, shifted clocks, and what a container is without a pid namespace of its own.
 
-use crate::support::{Guest, Report, Running, emulated, strace, wait_until};
+use crate::support::{Guest, NO_LOADER, Report, Running, dynamic, emulated, strace, wait_until};
 use std::fs;
 use std::process::{Command, Stdio};
 
@@ -79,6 +79,9 @@ fn shared_namespaces_are_those_of_a_container_a_pid_or_a_file() {
 
 #[test]
 fn options_of_start_and_execute_share_and_attach_follows() {
+    if dynamic("options_of_start_and_execute_share_and_attach_follows", NO_LOADER) {
+        return;
+    }
     if emulated("options_of_start_and_execute_share_and_attach_follows", NO_CLONE) {
         return;
     }
@@ -315,6 +318,9 @@ fn failures_on_the_way_to_a_shared_namespace_leave_nothing() {
 
 #[test]
 fn containers_nest() {
+    if dynamic("containers_nest", NO_LOADER) {
+        return;
+    }
     if emulated("containers_nest", NO_CLONE) {
         return;
     }

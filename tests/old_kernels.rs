@@ -5,7 +5,7 @@ use crate::supervisor_death::kill_with_its_container;
 use crate::support::kernel::{self, Is, Kernel, LAST_OF_3_10};
 use crate::support::report::Report;
 use crate::support::strace;
-use crate::support::{Guest, Running, binary, sandbox, skip, wait_until};
+use crate::support::{Guest, Running, binary, dynamic, sandbox, skip, wait_until};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -176,6 +176,9 @@ fn machine_with_v2_alone_is_entered_by_name() {
 /// been missed above.
 #[test]
 fn calls_younger_than_linux_3_10_are_known() {
+    if dynamic("calls_younger_than_linux_3_10_are_known", "its loader makes calls of its own") {
+        return;
+    }
     if !strace::available("calls_younger_than_linux_3_10_are_known") {
         return;
     }

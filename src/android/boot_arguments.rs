@@ -99,7 +99,7 @@ fn goes(text: &[u8], own: &Own<'_>) -> bool {
 }
 
 /// The host's words, which have their blanks in quotes, then the config's.
-fn cmdline(host: &[u8], own: &Own<'_>) -> Vec<u8> {
+pub fn cmdline(host: &[u8], own: &Own<'_>) -> Vec<u8> {
     let mut line = Vec::new();
     let mut add = |parts: &[&[u8]]| {
         if !line.is_empty() {
@@ -123,7 +123,7 @@ fn cmdline(host: &[u8], own: &Own<'_>) -> Vec<u8> {
 }
 
 /// The host's lines, one a key. The config's own are on the command line.
-fn bootconfig(host: &[u8], own: &Own<'_>) -> Vec<u8> {
+pub fn bootconfig(host: &[u8], own: &Own<'_>) -> Vec<u8> {
     host.split_inclusive(|byte| *byte == b'\n').filter(|line| !goes(line, own)).flatten().copied().collect()
 }
 

@@ -76,7 +76,7 @@ impl Found {
     }
 
     /// Takes one record, `PRIORITY,SEQUENCE,TIME,FLAGS;TEXT` (Documentation/ABI/testing/dev-kmsg).
-    fn take(&mut self, record: &[u8]) {
+    pub fn take(&mut self, record: &[u8]) {
         let Some(text) = message(record) else { return };
         let Some(words) = text.strip_prefix(b"init: ") else {
             if text.starts_with(b"libprocessgroup: ") {

@@ -23,7 +23,7 @@ use nix::unistd::pipe2;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 
-mod context;
+pub mod context;
 mod enter;
 mod program;
 

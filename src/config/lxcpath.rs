@@ -30,7 +30,7 @@ fn home(path: &str) -> Option<PathBuf> {
 }
 
 /// The value of the last `KEY = VALUE` line.
-fn value_of<'a>(system: &'a str, wanted: &str) -> Option<&'a str> {
+pub fn value_of<'a>(system: &'a str, wanted: &str) -> Option<&'a str> {
     let pairs = system.lines().filter_map(|line| line.split_once('='));
     let mut values = pairs.filter(|(key, _)| key.trim_ascii() == wanted).map(|(_, value)| value.trim_ascii());
     values.rfind(|value| !value.is_empty())

@@ -23,7 +23,7 @@ pub mod isolation;
 pub mod keys;
 pub mod lex;
 pub mod list;
-mod lxcpath;
+pub mod lxcpath;
 pub mod mounts;
 mod nics;
 pub mod not_built;

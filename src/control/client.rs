@@ -19,6 +19,9 @@ const POLL: Duration = Duration::from_millis(250);
 /// The longest body that is taken from a supervisor.
 const BODY_MAX: usize = 1 << 20;
 
+/// How often a question for the state is asked whose connection is closed.
+const TRIES: usize = 16;
+
 /// Why a question has no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
@@ -89,11 +92,13 @@ impl Container<'_> {
         self.ask_on(self.connect()?.as_fd(), command, 0, body)
     }
 
-    /// The state; STOPPED if nobody has the address.
+    /// The state; STOPPED if nobody has the address, or nobody who talks to us.
     pub fn state(&self) -> Result<State, Failure> {
-        let answer = match self.ask(Command::GetState, &[]) {
-            Err(Failure::NotRunning | Failure::Closed) => return Ok(State::Stopped),
-            other => other?,
+        // A supervisor in a crowd closes the connection of who is slow; one that went away has no address any more.
+        let mut answers = (0..TRIES).map(|_| self.ask(Command::GetState, &[]));
+        let answer = match answers.find(|answer| !matches!(answer, Err(Failure::Closed))) {
+            None | Some(Err(Failure::NotRunning)) => return Ok(State::Stopped),
+            Some(other) => other?,
         };
         State::from_wire(answer.data as i32).ok_or(Failure::Garbled)
     }
@@ -287,7 +292,14 @@ impl Container<'_> {
         peer.uid() == 0 || peer.uid() == nix::unistd::geteuid().as_raw() || owner() == Ok(peer.uid())
     }
 
-    fn ask_on(&self, socket: BorrowedFd<'_>, command: Command, data: usize, body: &[u8]) -> Result<Answer, Failure> {
+    /// Asks on a connection that is there already: one order, one answer, whatever the other end makes of it.
+    pub fn ask_on(
+        &self,
+        socket: BorrowedFd<'_>,
+        command: Command,
+        data: usize,
+        body: &[u8],
+    ) -> Result<Answer, Failure> {
         let deadline = Some(Instant::now() + ANSWER);
         send_request(socket, command, data, body)?;
         let (header, fd) = receive_header(socket, deadline)?;

@@ -122,7 +122,7 @@ pub fn apply_in(rootfs: &Root, path: &[u8], kind: Kind, own: &Own<'_>) -> nix::R
 }
 
 /// Where the mask at `path` is in a mount that shows `root` of the filesystem; empty: it is all of it. None: not in it.
-fn below<'a>(root: &[u8], path: &'a [u8]) -> Option<&'a [u8]> {
+pub fn below<'a>(root: &[u8], path: &'a [u8]) -> Option<&'a [u8]> {
     let root = root.strip_prefix(b"/").unwrap_or(root);
     let under = |whole: &[u8], part: &[u8]| whole.starts_with(part) && whole.get(part.len()) == Some(&b'/');
     if root.is_empty() {
@@ -203,7 +203,7 @@ pub fn apply_all(table: &OwnedFd, own: &Own<'_>) -> nix::Result<()> {
 }
 
 /// A line's filesystem, root and mount point, if it is one of ours.
-fn mounted(line: &[u8]) -> Option<(Kind, &[u8], &[u8])> {
+pub fn mounted(line: &[u8]) -> Option<(Kind, &[u8], &[u8])> {
     let end = memchr::memmem::find(line, b" - ")?;
     let kind = Kind::named(line.get(end + 3..)?.split(|byte| *byte == b' ').next()?)?;
     let mut fields = line.split(|byte| *byte == b' ');

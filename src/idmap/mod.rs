@@ -19,7 +19,7 @@ use nix::unistd::{Gid, Uid, setgid, setuid};
 use std::os::fd::BorrowedFd;
 
 pub mod borrow;
-mod subid;
+pub mod subid;
 pub mod trees;
 pub mod write;
 

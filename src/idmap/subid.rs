@@ -20,7 +20,7 @@ pub fn grants(file: &CStr, name: &Name, own: u32, map: &IdMap) -> bool {
 }
 
 /// Whether one line, `USER:FIRST:COUNT`, is the user's and has all ids of the map.
-fn grant(line: &[u8], name: &[u8], own: u32, map: &IdMap) -> bool {
+pub fn grant(line: &[u8], name: &[u8], own: u32, map: &IdMap) -> bool {
     let mut fields = line.split(|byte| *byte == b':');
     let (Some(user), Some(first), Some(count)) =
         (fields.next(), fields.next().and_then(number), fields.next().and_then(number))

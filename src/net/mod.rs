@@ -20,12 +20,12 @@ use core::ffi::CStr;
 use nix::errno::Errno;
 use std::os::fd::OwnedFd;
 
-mod address;
+pub mod address;
 mod ask;
 mod inside;
 mod kinds;
 mod make;
-mod message;
+pub mod message;
 mod outside;
 mod settle;
 mod undo;

@@ -149,6 +149,8 @@ impl<'t> Settings<'t> {
     /// kernel-parameters.rst). Words of others are passed over.
     pub fn take_command_line(&mut self, text: &[u8], arena: &Arena<'t>) -> Result<()> {
         let place = format_args!("{WORDS}");
+        // It is a C string, whatever the file makes of it.
+        let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
         for word in kernel_words(text) {
             let Ok(pair) = lex::pair(word.bytes()) else { continue };
             if pair.key.starts_with(PREFIX) {
@@ -393,6 +395,14 @@ mod tests {
         with("", "lxc.init.cmd=\"/bin/sh -i\" monopod.restart.when=never androidboot.x=1", |result, settings| {
             result.unwrap();
             assert_eq!(settings.defines, [c"lxc.init.cmd=/bin/sh -i", c"monopod.restart.when=never"]);
+        });
+    }
+
+    #[test]
+    fn command_line_ends_at_a_nul() {
+        with("", "monopod.init.containers=a\0b monopod.init.cgroup=nonsense", |result, settings| {
+            result.unwrap();
+            assert_eq!(settings.containers, [c"a"]);
         });
     }
 

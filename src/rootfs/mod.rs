@@ -29,7 +29,7 @@ pub mod auto;
 pub mod beneath;
 pub mod dev;
 pub mod entries;
-mod format;
+pub mod format;
 pub mod handed;
 pub mod image;
 pub mod label;

@@ -61,20 +61,32 @@ impl Netlink {
             if sender.is_none_or(|sender| sender.pid() != 0) {
                 continue;
             }
-            let mut rest = buffer.get(..length).ok_or(Errno::EMSGSIZE)?;
-            while !rest.is_empty() {
-                let message = Message::first(rest).ok_or(Errno::EBADMSG)?;
-                rest = rest.get(message.whole..).unwrap_or(&[]);
-                match i32::from(message.kind) {
-                    _ if message.sequence != self.sequence => {}
-                    libc::NLMSG_ERROR => return errno(message.body),
-                    libc::NLMSG_DONE => return Ok(()),
-                    _ => each(message.kind, message.body),
-                }
+            let answer = buffer.get(..length).ok_or(Errno::EMSGSIZE)?;
+            if take(answer, self.sequence, each)? {
+                return Ok(());
             }
         }
         Err(Errno::ETIMEDOUT)
     }
+}
+
+/// Gives the messages in `bytes` that answer request number `sequence` to `each`; true: the last one was among them.
+///
+/// # Errors
+/// The errno of NLMSG_ERROR; EBADMSG for what is no message.
+pub fn take(bytes: &[u8], sequence: u32, each: &mut dyn FnMut(u16, &[u8])) -> nix::Result<bool> {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let message = Message::first(rest).ok_or(Errno::EBADMSG)?;
+        rest = rest.get(message.whole..).unwrap_or(&[]);
+        match i32::from(message.kind) {
+            _ if message.sequence != sequence => {}
+            libc::NLMSG_ERROR => return errno(message.body).map(|()| true),
+            libc::NLMSG_DONE => return Ok(true),
+            _ => each(message.kind, message.body),
+        }
+    }
+    Ok(false)
 }
 
 /// One message of an answer.
@@ -104,5 +116,51 @@ fn errno(body: &[u8]) -> nix::Result<()> {
         Some(0) => Ok(()),
         Some(number) => Err(Errno::from_raw(number.saturating_neg())),
         None => Err(Errno::EBADMSG),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(kind: i32, sequence: u32, body: &[u8]) -> Vec<u8> {
+        let mut bytes = (16 + body.len() as u32).to_ne_bytes().to_vec();
+        bytes.extend((kind as u16).to_ne_bytes());
+        bytes.extend([0; 2]);
+        bytes.extend(sequence.to_ne_bytes());
+        bytes.extend([0; 4]);
+        bytes.extend(body);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes
+    }
+
+    #[test]
+    fn take_answers_of_other_requests_are_passed_over_and_the_last_one_ends() {
+        let mut bytes = message(16, 7, b"old");
+        bytes.extend(message(16, 8, b"ours"));
+        let mut seen = Vec::new();
+        let mut each = |kind: u16, body: &[u8]| seen.push((kind, body.to_vec()));
+        assert_eq!(take(&bytes, 8, &mut each), Ok(false));
+        bytes.extend(message(libc::NLMSG_ERROR, 8, &0_i32.to_ne_bytes()));
+        bytes.extend(message(16, 8, b"never looked at"));
+        assert_eq!(take(&bytes, 8, &mut each), Ok(true));
+        assert_eq!(seen, [(16, b"ours".to_vec()), (16, b"ours".to_vec())]);
+        let refused = message(libc::NLMSG_ERROR, 8, &(-libc::EPERM).to_ne_bytes());
+        assert_eq!(take(&refused, 8, &mut |_, _| {}), Err(Errno::EPERM));
+        assert_eq!(take(&message(libc::NLMSG_DONE, 8, b""), 8, &mut |_, _| {}), Ok(true));
+    }
+
+    #[test]
+    fn take_messages_cut_short_or_of_no_length_are_refused() {
+        let whole = message(16, 8, b"body");
+        for end in 1..whole.len() {
+            assert_eq!(take(&whole[..end], 8, &mut |_, _| {}), Err(Errno::EBADMSG), "{end}");
+        }
+        for length in [0_u32, 15, u32::MAX] {
+            let mut bytes = whole.clone();
+            bytes[..4].copy_from_slice(&length.to_ne_bytes());
+            assert_eq!(take(&bytes, 8, &mut |_, _| {}), Err(Errno::EBADMSG), "{length}");
+        }
+        assert_eq!(take(&message(libc::NLMSG_ERROR, 8, b"ab"), 8, &mut |_, _| {}), Err(Errno::EBADMSG));
     }
 }

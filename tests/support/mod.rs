@@ -10,7 +10,7 @@
 //!
 //! Environment: `MONOPOD_BIN` is the binary under test (default: cargo's). Set it to the path of LXC's own `lxc-start` to
 //! see what LXC does in the same scenario. `MONOPOD_TESTINIT` is the guests' init, `MONOPOD_AUDIT_BIN` a binary built with
-//! `--features alloc-audit`. `MONOPOD_RUNNER` is what runs a binary of another machine (`qemu-arm-static`); the guests stay
+//! `--features alloc-audit`, `MONOPOD_PATIENCE` how many times longer than usual is waited. `MONOPOD_RUNNER` is what runs a binary of another machine (`qemu-arm-static`); the guests stay
 //! this machine's. With `CI` set, a skip for something that can be installed is a failure.
 
 pub mod android;
@@ -45,7 +45,7 @@ pub fn wait_until(what: &str, mut ready: impl FnMut() -> bool) {
 
 /// Polls until `ready` or until `limit` has passed; true = ready.
 pub fn wait_for(limit: Duration, mut ready: impl FnMut() -> bool) -> bool {
-    let deadline = Instant::now() + limit;
+    let deadline = Instant::now() + limit * patience();
     loop {
         if ready() {
             return true;
@@ -55,6 +55,11 @@ pub fn wait_for(limit: Duration, mut ready: impl FnMut() -> bool) -> bool {
         }
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// How much longer than usual everything may take: `MONOPOD_PATIENCE`, for a binary that is watched by a sanitizer.
+pub fn patience() -> u32 {
+    std::env::var("MONOPOD_PATIENCE").ok().and_then(|times| times.parse().ok()).unwrap_or(1)
 }
 
 /// A test that cannot run here says so where nobody can miss it, and fails where it should have been able to run.
@@ -84,6 +89,20 @@ pub fn emulated(test: &str, reason: &str) -> bool {
         skip(test, &format!("under MONOPOD_RUNNER: {reason}"), false);
     }
     emulated
+}
+
+/// Why a binary that is not static cannot be an init.
+pub const NO_LOADER: &str = "the guest has no loader for it";
+
+/// Whether the binary under test needs a loader and libraries, as one under a sanitizer does, where `reason` says why it must not;
+/// the skip is said, with the reason.
+#[must_use]
+pub fn dynamic(test: &str, reason: &str) -> bool {
+    let dynamic = !is_static(&binary());
+    if dynamic {
+        skip(test, &format!("the binary under test is not static: {reason}"), false);
+    }
+    dynamic
 }
 
 /// A command of the binary under test.

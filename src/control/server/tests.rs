@@ -312,3 +312,29 @@ fn stale_event_reaches_no_later_client() {
     let fresh = token(CLIENT, 0, generation);
     assert_eq!(handle(&mut server, fresh, 0), Some(Order::Kill));
 }
+
+#[test]
+fn state_of_a_supervisor_that_turns_us_away_is_asked_again() {
+    let address = proto::address(b"/tmp/monopod-test", b"turns_away");
+    let listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&address).unwrap()).unwrap();
+    let container = Container { lxcpath: c"/tmp/monopod-test", name: c"turns_away" };
+    std::thread::scope(|scope| {
+        let asked = scope.spawn(|| container.state());
+        for _ in 0..3 {
+            drop(listener.accept().unwrap());
+        }
+        let mut stream = listener.accept().unwrap().0;
+        let answer = Header { number: 0, length: 0, data: State::Frozen as usize };
+        stream.write_all(&answer.to_bytes()).unwrap();
+        assert_eq!(asked.join().unwrap(), Ok(State::Frozen));
+        // One that never answers us is none to us.
+        let asked = scope.spawn(|| container.state());
+        while !asked.is_finished() {
+            drop(UnixStream::connect_addr(&SocketAddr::from_abstract_name(&address).unwrap()));
+            drop(listener.accept().unwrap());
+        }
+        assert_eq!(asked.join().unwrap(), Ok(State::Stopped));
+    });
+    drop(listener);
+    assert_eq!(container.state(), Ok(State::Stopped));
+}
