@@ -7,6 +7,7 @@
 use crate::error::{Error, Result};
 use crate::limits::BUILT_PATH_BYTES;
 use crate::sys::fds::{self, open};
+use crate::sys::heap;
 use crate::text::{Arena, Line, PathText, shown};
 use core::ffi::CStr;
 use core::fmt::Write;
@@ -57,6 +58,7 @@ pub struct Left {
 pub fn take<'t>(name: &CStr, arena: &Arena<'t>) -> Result<Taken<'t>> {
     let base = base()?;
     let directory = join(&[base.c().to_bytes(), b"/", name.to_bytes()])?;
+    let spare = CString::new(join(&[directory.c().to_bytes(), b"/lock"])?.c().to_bytes()).unwrap_or_default();
     // The holder removes the directory when it ends, maybe between our mkdir and our open: then once more.
     let mut last = Errno::EAGAIN;
     for _ in 0..8 {
@@ -80,10 +82,15 @@ pub fn take<'t>(name: &CStr, arena: &Arena<'t>) -> Result<Taken<'t>> {
                 continue;
             }
         }
-        let stat = fstat(&file).map_err(|errno| failed("stat", &path, errno))?;
-        if stat.st_nlink == 0 {
-            continue;
+        match fstat(&file) {
+            Ok(stat) if stat.st_nlink > 0 => {}
+            Ok(_) => continue,
+            Err(errno) => {
+                last = errno;
+                continue;
+            }
         }
+        heap::remove_when_exhausted(spare);
         let kept = arena.copy(directory.c().to_bytes());
         let kept = kept.map_err(|_| Error::new("lock", format_args!("out of text memory")))?;
         let lock = Lock { file, directory: kept };

@@ -12,6 +12,7 @@ pub mod caps;
 pub mod clone;
 pub mod crash;
 pub mod fds;
+pub mod heap;
 pub mod loopdev;
 pub mod machine;
 pub mod mapping;
