@@ -27,6 +27,7 @@ use crate::teardown;
 use crate::text::{Arena, Full, Line, Shown, shown};
 use core::ffi::CStr;
 use core::fmt::Write;
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::Mode;
@@ -301,7 +302,15 @@ fn prepare_and_run<'t>(
     // In a pid namespace that is shared a reboot would be the other container's.
     let drop_sys_boot = !namespaces.has_pid() || reboot_probe::must_drop_sys_boot();
     // A kernel before 3.17 has no such files.
-    let image = inside.and_then(|_| memfd::own_binary().inspect_err(|_| log::debug!("no sealed copy of us")).ok());
+    let image = match inside.map(|_| memfd::own_binary()) {
+        None => None,
+        Some(Ok(image)) => Some(image),
+        Some(Err(Errno::ENOSYS)) => {
+            log::debug!("no sealed copy of us");
+            None
+        }
+        Some(Err(errno)) => return Err(Error::os("start", errno, format_args!("make a sealed copy of our binary"))),
+    };
     let blueprint = Blueprint {
         source,
         namespaces,
@@ -492,10 +501,15 @@ fn caller_environment<'t>(arena: &Arena<'t>) -> Result<Vec<&'t CStr>> {
 #[inline(never)] // its frame would live as long as the container
 pub fn find_hierarchies<'t>(arena: &Arena<'t>) -> Result<Box<find::Hierarchies<'t>>> {
     let mut found = Box::new(find::Hierarchies::new());
-    // Without /proc there are no cgroups to be found; a config that needs them is refused where it asks for them.
-    let Ok(table) = std::fs::File::open("/proc/self/mountinfo") else { return Ok(found) };
-    for line in BufReader::with_capacity(4096, table).split(b'\n').map_while(std::io::Result::ok) {
-        find::take_line(&line, &mut found, arena).map_err(|problem| match problem {
+    let failed = |errno| Error::os("cgroup", errno, format_args!("look for the hierarchies"));
+    let unread = |error: std::io::Error| failed(Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)));
+    let table = match std::fs::File::open("/proc/self/mountinfo") {
+        // Without /proc there are no cgroups to be found; a config that needs them is refused where it asks for them.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(found),
+        table => table.map_err(unread)?,
+    };
+    for line in BufReader::with_capacity(4096, table).split(b'\n') {
+        find::take_line(&line.map_err(unread)?, &mut found, arena).map_err(|problem| match problem {
             find::Problem::TooMany => Error::new(
                 "cgroup",
                 format_args!("this host has more than {} cgroup hierarchies mounted", limits::HIERARCHIES),
@@ -503,7 +517,7 @@ pub fn find_hierarchies<'t>(arena: &Arena<'t>) -> Result<Box<find::Hierarchies<'
             find::Problem::Full => Error::new("cgroup", format_args!("out of text memory ({})", limits::TEXT_BYTES)),
         })?;
     }
-    cgroup::usable(&mut found);
+    cgroup::usable(&mut found).map_err(failed)?;
     Ok(found)
 }
 

@@ -301,10 +301,18 @@ impl Start {
             attach_console(life, side, host)?;
         }
         trace::step("let the container's process go on");
-        rights::send(self.barrier.as_fd(), b"g", &[])
-            .map_err(|errno| Error::os("start", errno, format_args!("let the container's process go on")))?;
-        self.gone = true;
+        self.gone = match rights::send(self.barrier.as_fd(), b"g", &[]) {
+            Ok(()) => true,
+            // It ended already; what it said before says why.
+            Err(Errno::EPIPE) => false,
+            Err(errno) => {
+                return Err(Error::os("start", errno, format_args!("let the container's process go on")));
+            }
+        };
         while let Heard::Ready = self.hear(life, blueprint, side, host)? {}
+        if !self.gone {
+            return Err(self.died(life));
+        }
         life.group.started();
         host.lent.begin(core::mem::take(&mut life.ttys));
         life.began_ms = Some(now_ms());
