@@ -2,7 +2,7 @@
 //! Hands argv to the library, nothing else.
 
 #[cfg(not(feature = "alloc-audit"))]
-use monopod::limits;
+use monopod::{FAILED, limits};
 
 #[path = "sys/entry.rs"]
 mod entry;
