@@ -29,6 +29,7 @@ mod docs;
 mod ephemeral;
 mod execute;
 mod explain;
+#[cfg(feature = "seccomp")]
 mod fault_sweep;
 mod faults;
 mod guard;

@@ -32,18 +32,18 @@ pub fn remove_tree(path: &CStr, v2: bool) -> Result<(), Errno> {
         // The usual case is one rmdir: init has ended, and with it everything in its pid namespace.
         match rmdir(path) {
             Ok(()) => return Ok(()),
-            Err(errno @ (Errno::ENOENT | Errno::ENOTDIR | Errno::EROFS | Errno::EACCES | Errno::EPERM)) => {
-                return Err(errno);
-            }
+            Err(errno @ (Errno::ENOENT | Errno::ENOTDIR)) => return Err(errno),
+            // Said twice, it is meant.
+            Err(errno @ (Errno::EROFS | Errno::EACCES | Errno::EPERM)) if last == errno => return Err(errno),
             // Not empty, or a shortage that may pass.
             Err(errno) => last = errno,
         }
         if round > 0 {
             pause();
         }
-        let directory = open(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
-        if let Err(errno) = empty(directory.as_fd(), v2, DEPTH) {
-            last = errno;
+        // A directory that cannot be opened now may be in the next round.
+        if let Ok(directory) = open(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()) {
+            let _ = empty(directory.as_fd(), v2, DEPTH);
         }
     }
     Err(last)

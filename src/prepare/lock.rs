@@ -81,9 +81,13 @@ pub fn take<'t>(name: &CStr, arena: &Arena<'t>) -> Result<Taken<'t>> {
                 continue;
             }
         }
-        let stat = fstat(&file).map_err(|errno| failed("stat", &path, errno))?;
-        if stat.st_nlink == 0 {
-            continue;
+        match fstat(&file) {
+            Ok(stat) if stat.st_nlink > 0 => {}
+            Ok(_) => continue,
+            Err(errno) => {
+                last = errno;
+                continue;
+            }
         }
         let kept = arena.copy(directory.c().to_bytes());
         let kept = kept.map_err(|_| Error::new("lock", format_args!("out of text memory")))?;

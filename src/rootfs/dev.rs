@@ -56,12 +56,12 @@ const LINKS: [(&CStr, &CStr); 4] = [
     (c"/proc/self/fd/2", c"stderr"),
 ];
 
-/// /dev/fd and its three companions. On a rootfs that cannot be written they are left out, as LXC does.
-pub fn link_standard(dev: BorrowedFd<'_>) -> nix::Result<()> {
+/// /dev/fd and its three companions. In a /dev of the rootfs's, which may be read-only, they are left out, as LXC does.
+pub fn link_standard(dev: BorrowedFd<'_>, ours: bool) -> nix::Result<()> {
     for (target, name) in LINKS {
         match symlinkat(target, dev, name) {
             Ok(()) | Err(Errno::EEXIST) => {}
-            Err(Errno::EROFS) => return Ok(()),
+            Err(Errno::EROFS) if !ours => return Ok(()),
             Err(errno) => return Err(errno),
         }
     }

@@ -202,7 +202,7 @@ pub fn build(site: &Site<'_>, handed: &Handed) -> core::result::Result<Terminals
     android::binder::provide(site, &root, dev.as_fd())?;
     trace::step("mount devpts, open console and ttys");
     let terminals = terminals::open(site, &root, dev.as_fd())?;
-    dev::link_standard(dev.as_fd()).map_err(fail(Step::DevLink))?;
+    dev::link_standard(dev.as_fd(), config.autodev).map_err(fail(Step::DevLink))?;
     trace::step("pivot_root");
     pivot::enter(&root).map_err(fail(Step::Pivot))?;
     shmounts::settle(config, &root).map_err(|errno| Report::new(Step::MountPropagation, ROOTFS, errno))?;

@@ -340,8 +340,9 @@ impl Start {
                 Event::Ready(Source::Barrier) => {
                     let mut bytes = [0u8; 8];
                     let length = match rights::receive(self.barrier.as_fd(), &mut bytes, &mut life.ttys) {
-                        Ok(0) | Err(Errno::ECONNRESET) => return Ok(Heard::Executed),
-                        Err(Errno::EAGAIN) => continue,
+                        Ok(0) => return Ok(Heard::Executed),
+                        // Reset: it ended without having read what we sent it, maybe with a report, which comes next.
+                        Err(Errno::EAGAIN | Errno::ECONNRESET) => continue,
                         Ok(length) => length,
                         Err(errno) => return Err(Error::os("start", errno, format_args!("read the barrier"))),
                     };

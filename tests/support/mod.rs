@@ -14,6 +14,8 @@
 //! this machine's. With `CI` set, a skip for something that can be installed is a failure.
 
 pub mod android;
+#[cfg(feature = "seccomp")]
+pub mod injector;
 pub mod kernel;
 pub mod leaks;
 pub mod races;
@@ -27,7 +29,7 @@ use sandbox::{Sandbox, kill};
 use std::fmt;
 use std::fs;
 use std::io::{Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -435,14 +437,21 @@ impl Guest {
 
     /// The sandbox' mounts, ptys and run files, and the loop devices on files of the guest: one line each.
     pub fn sandbox_state(&self) -> String {
-        let state = self.sandbox.sh("
-            sed -E 's/^[0-9]+ [0-9]+/mount/' /proc/self/mountinfo
-            ls /dev/pts | sed 's/^/pty /'
-            find /run -xdev -not -type d -not -path '/run/lxc/*' | sed 's/^/run file /'
-            losetup -a
-        ");
-        let ours = |line: &&str| !line.starts_with("/dev/loop") || line.contains(&*self.lxcpath.to_string_lossy());
-        state.lines().filter(ours).collect::<Vec<_>>().join("\n")
+        let mut lines = self.sandbox.look(|| {
+            let mounts = fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
+            let mut lines: Vec<String> =
+                mounts.lines().map(|line| format!("mount {}", line.splitn(3, ' ').nth(2).unwrap_or(""))).collect();
+            lines.extend(names("/dev/pts").into_iter().map(|name| format!("pty {name}")));
+            let device = fs::metadata("/run").unwrap().dev();
+            run_files(Path::new("/run"), device, &mut lines);
+            lines
+        });
+        let ours = self.lxcpath.to_string_lossy();
+        for name in names("/sys/block").into_iter().filter(|name| name.starts_with("loop")) {
+            let file = fs::read_to_string(format!("/sys/block/{name}/loop/backing_file")).unwrap_or_default();
+            lines.extend(file.contains(&*ours).then(|| format!("/dev/{name}: {}", file.trim_end())));
+        }
+        lines.join("\n")
     }
 
     /// The same before the first start.
@@ -469,6 +478,24 @@ impl Drop for Guest {
     fn drop(&mut self) {
         self.clean_up();
         let _ = fs::remove_dir_all(&self.lxcpath);
+    }
+}
+
+/// Names in a directory; none while it is not there.
+fn names(directory: &str) -> Vec<String> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
+/// A line for each file that is on this filesystem and no directory. What LXC keeps there is its own.
+fn run_files(directory: &Path, device: u64, lines: &mut Vec<String>) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let (path, Ok(data)) = (entry.path(), entry.metadata()) else { continue };
+        match data.is_dir() {
+            true if data.dev() == device && path != Path::new("/run/lxc") => run_files(&path, device, lines),
+            true => {}
+            false => lines.push(format!("run file {}", path.display())),
+        }
     }
 }
 

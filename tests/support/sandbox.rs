@@ -19,7 +19,7 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// A new namespace. Only children of the test process enter it, never the test process itself.
+    /// A new namespace. Only children and threads of the test process enter it, never all of it.
     pub fn new() -> Self {
         assert!(nix::unistd::geteuid().is_root(), "these tests start containers: run them as root");
         let sandbox = Sandbox { namespace: made("mnt", libc::CLONE_NEWNS), network: None };
@@ -76,6 +76,19 @@ impl Sandbox {
         let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success(), "script failed:\n{script}\n{text}");
         text
+    }
+
+    /// Looks at something inside, on a thread of its own, which is the only one that enters.
+    pub fn look<T: Send>(&self, look: impl FnOnce() -> T + Send) -> T {
+        let namespace = self.namespace.as_raw_fd();
+        let look = move || {
+            // SAFETY: the calls take numbers and a descriptor that outlives them.
+            check(unsafe { libc::unshare(libc::CLONE_FS) }).unwrap();
+            // SAFETY: as above.
+            check(unsafe { libc::setns(namespace, libc::CLONE_NEWNS) }).unwrap();
+            look()
+        };
+        std::thread::scope(|scope| scope.spawn(look).join().unwrap())
     }
 
     /// Pids of the processes inside: supervisor, hooks, what hooks left. (A container has a namespace of its own.)
