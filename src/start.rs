@@ -28,6 +28,7 @@ use crate::teardown;
 use crate::text::{Arena, Full, Line, Shown, shown};
 use core::ffi::CStr;
 use core::fmt::Write;
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::Mode;
@@ -311,7 +312,15 @@ fn prepare<'t>(
     // In a pid namespace that is shared a reboot would be the other container's.
     let drop_sys_boot = !namespaces.has_pid() || reboot_probe::must_drop_sys_boot();
     // A kernel before 3.17 has no such files.
-    let image = inside.and_then(|_| memfd::own_binary().inspect_err(|_| log::debug!("no sealed copy of us")).ok());
+    let image = match inside.map(|_| memfd::own_binary()) {
+        None => None,
+        Some(Ok(image)) => Some(image),
+        Some(Err(Errno::ENOSYS)) => {
+            log::debug!("no sealed copy of us");
+            None
+        }
+        Some(Err(errno)) => return Err(Error::os("start", errno, format_args!("make a sealed copy of our binary"))),
+    };
     let blueprint = Blueprint {
         source,
         namespaces,
@@ -538,8 +547,7 @@ fn caller_environment<'t>(arena: &Arena<'t>) -> Result<Vec<&'t CStr>> {
 pub fn find_hierarchies<'t>(arena: &Arena<'t>) -> Result<Box<find::Hierarchies<'t>>> {
     let mut found = Box::new(find::Hierarchies::new());
     let mut taken = Ok(());
-    // Without /proc there are no cgroups to be found; a config that needs them is refused where it asks for them.
-    mountinfo::for_each_line(&mut |line| {
+    let read = mountinfo::for_each_line(&mut |line| {
         if taken.is_ok() {
             taken = find::take_line(line, &mut found, arena);
         }
@@ -551,7 +559,11 @@ pub fn find_hierarchies<'t>(arena: &Arena<'t>) -> Result<Box<find::Hierarchies<'
         ),
         find::Problem::Full => Error::new("cgroup", format_args!("out of text memory ({})", limits::TEXT_BYTES)),
     })?;
-    cgroup::usable(&mut found);
+    match read.and_then(|()| cgroup::usable(&mut found)) {
+        // Without /proc there are no cgroups to be found; a config that needs them is refused where it asks for them.
+        Ok(()) | Err(Errno::ENOENT) => {}
+        Err(errno) => return Err(Error::os("cgroup", errno, format_args!("look for the hierarchies"))),
+    }
     Ok(found)
 }
 

@@ -1,6 +1,8 @@
 //! System calls that fail, and processes that die, in the middle of a start: either the container runs, whole, or there is
 //! one line that says why not, and nothing is left.
 
+#[cfg(feature = "seccomp")]
+use crate::support::injector::{self, Call, Fault, Injected};
 use crate::support::strace::{self, Trace};
 use crate::support::{Ended, Guest, leaks, sandbox, wait_for, wait_until};
 use std::collections::BTreeSet;
@@ -268,4 +270,144 @@ fn supervisor_killed_while_its_child_dawdles_takes_it_along() {
         assert_eq!(again.code, Some(3), "{call}{again}");
         guest.assert_nothing_left();
     }
+}
+
+/// A start with `errno` for the first call that `which` chooses.
+#[cfg(feature = "seccomp")]
+fn with_fault(guest: &Guest, which: impl Fn(&Call) -> bool, errno: i32) -> Ended {
+    let calm = Injected::start(guest, guest.start_command(STEPS), &[], true);
+    let ended = calm.wait(PATIENCE).unwrap();
+    assert_eq!(ended.code, Some(7), "{ended}");
+    let call = calm.calls().into_iter().find(which).unwrap();
+    fs::remove_file(guest.rootfs().join("report")).unwrap();
+    let injected = Injected::start(guest, guest.start_command(STEPS), &[(call, Fault::Errno(errno))], false);
+    let ended = injected.wait(PATIENCE).unwrap();
+    assert_eq!(injected.hit(), 1, "{ended}");
+    ended
+}
+
+#[cfg(feature = "seccomp")]
+#[track_caller]
+fn assert_refused(guest: &Guest, ended: &Ended, why: &str) {
+    assert_eq!(ended.code, Some(255), "{ended}");
+    assert_eq!(ended.stderr.lines().count(), 1, "{ended}");
+    assert!(ended.stderr.contains(why), "{ended}");
+    guest.assert_nothing_left();
+}
+
+#[cfg(feature = "seccomp")]
+#[test]
+fn child_that_fails_on_its_last_steps_says_why() {
+    if !injector::available("child_that_fails_on_its_last_steps_says_why") {
+        return;
+    }
+    // It ends without having read the word to go on, which resets the connection that its report is in.
+    let guest = guest("unread");
+    let go = |call: &Call| call.process > 0 && call.name == "recvfrom" && call.nth == 2;
+    let ended = with_fault(&guest, go, libc::ENOMEM);
+    assert_refused(&guest, &ended, "Out of memory");
+}
+
+#[cfg(feature = "seccomp")]
+#[test]
+fn links_that_cannot_be_made_in_our_own_dev_refuse_the_start() {
+    if !injector::available("links_that_cannot_be_made_in_our_own_dev_refuse_the_start") {
+        return;
+    }
+    let guest = guest("dev_links");
+    let ended = with_fault(&guest, |call| call.name == "symlinkat" && call.object == "stdin", libc::EROFS);
+    assert_refused(&guest, &ended, "make the links of /dev");
+}
+
+#[cfg(feature = "seccomp")]
+#[test]
+fn exhausted_heap_refuses_the_start_and_leaves_nothing() {
+    if !injector::available("exhausted_heap_refuses_the_start_and_leaves_nothing") {
+        return;
+    }
+    let guest = guest("heap");
+    let mut refused = 0;
+    // The last ones are made while the lock is held.
+    for nth in 1.. {
+        let calm = Injected::start(&guest, guest.start_command(STEPS), &[], true);
+        calm.wait(PATIENCE).unwrap();
+        let mut calls = calm.calls().into_iter();
+        let Some(call) = calls.find(|call| call.process == 0 && call.name == "mmap" && call.nth == nth) else { break };
+        let fault = [(call, Fault::Errno(libc::ENOMEM))];
+        let ended = Injected::start(&guest, guest.start_command(STEPS), &fault, false).wait(PATIENCE).unwrap();
+        if ended.code != Some(7) {
+            assert_refused(&guest, &ended, "monopod: ");
+            refused += usize::from(ended.stderr == "monopod: out of memory\n");
+        }
+    }
+    assert!(refused >= 5, "{refused}");
+}
+
+#[cfg(feature = "seccomp")]
+#[test]
+fn cgroup_hierarchy_that_cannot_be_looked_at_is_not_passed_over() {
+    if !injector::available("cgroup_hierarchy_that_cannot_be_looked_at_is_not_passed_over") {
+        return;
+    }
+    let guest = guest("hierarchy");
+    let hierarchy = |call: &Call| call.name == "stat" && call.object.starts_with("/sys/fs/cgroup");
+    let ended = with_fault(&guest, hierarchy, libc::ENOMEM);
+    assert_refused(&guest, &ended, "cgroup");
+}
+
+#[cfg(feature = "seccomp")]
+#[test]
+fn cgroup_that_is_not_removed_at_once_is_removed_later() {
+    if !injector::available("cgroup_that_is_not_removed_at_once_is_removed_later") {
+        return;
+    }
+    let guest = guest("rmdir");
+    let own = |call: &Call| call.name == "unlinkat" && call.object.ends_with(guest.name());
+    let ended = with_fault(&guest, own, libc::EACCES);
+    assert_eq!(ended.code, Some(7), "{ended}");
+    guest.assert_nothing_left();
+}
+
+/// Whatever of init's confinement cannot be read refuses the attach: the command must not run with less.
+#[cfg(feature = "seccomp")]
+#[test]
+fn attach_that_cannot_read_what_init_is_like_is_refused() {
+    if !injector::available("attach_that_cannot_read_what_init_is_like_is_refused") {
+        return;
+    }
+    let guest = guest("attach_blind");
+    let running = guest.start("signals 1 , exit 7");
+    guest.wait_said("ready");
+    let attach = |faults: &[(Call, Fault)]| {
+        let injected = Injected::start(&guest, guest.tool("attach", &["--", "/init", "print", "in"]), faults, true);
+        (injected.wait(PATIENCE).unwrap(), injected.calls())
+    };
+    let (ended, calls) = attach(&[]);
+    assert_eq!(ended.stdout, "in\n", "{ended}");
+    let facts: [(&str, &str); 7] = [
+        ("readlink", "/ns/net"),
+        ("readlink", "/ns/ipc"),
+        ("open", "/cgroup"),
+        ("open", "/mountinfo"),
+        ("stat", "/sys/fs/cgroup/"),
+        ("prlimit64", ""),
+        ("memfd_create", ""),
+    ];
+    for (name, object) in facts {
+        let call = calls.iter().rfind(|call| call.process == 0 && call.name == name && call.object.contains(object));
+        let call = call.unwrap_or_else(|| panic!("{name} {object}"));
+        let (ended, _) = attach(&[(call.clone(), Fault::Errno(libc::ENOMEM))]);
+        assert_eq!(ended.code, Some(1), "{name} {object}{ended}");
+        assert_eq!(ended.stderr.lines().count(), 1, "{name} {object}{ended}");
+        assert_eq!(ended.stdout, "", "{name} {object}{ended}");
+    }
+    // The last of what it asks the supervisor for is the policy, after the state, init and the environment.
+    let asked: Vec<_> = calls.iter().filter(|call| call.process == 0 && call.name == "connect").collect();
+    for call in asked {
+        let (ended, _) = attach(&[(call.clone(), Fault::Errno(libc::ENOMEM))]);
+        assert!(ended.code == Some(1) && ended.stdout.is_empty(), "{call:?}{ended}");
+    }
+    guest.client("stop", &[]);
+    assert_eq!(running.wait().code, Some(0));
+    guest.assert_nothing_left();
 }

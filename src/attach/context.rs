@@ -15,8 +15,10 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sched::CloneFlags;
 use nix::sys::stat::Mode;
+use nix::unistd::geteuid;
 #[cfg(feature = "seccomp")]
 use std::ffi::CString;
+use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 
 /// A limit: the kernel's number of the resource, soft, hard.
@@ -91,11 +93,14 @@ pub fn read(options: &Options<'_>) -> Result<Context, Failed> {
         cgroups: if options.elevated.cgroup { Vec::new() } else { cgroups(init)? },
         bounding: bounding.ok_or_else(|| no(format!("/proc/{init}/status has no CapBnd")))?,
         no_new_privs: field("NoNewPrivs:") == Some("1"),
-        personality: options.personality.or_else(|| personality(init)),
-        limits: (0..LIMITS).filter_map(|resource| limit(init, resource)).collect(),
+        personality: match options.personality {
+            None => personality(init)?,
+            given => given,
+        },
+        limits: limits_of(init)?,
         policy,
         owner: owner(init, options.uid.unwrap_or(0)),
-        label: if options.elevated.label { None } else { label(init, options) },
+        label: if options.elevated.label { None } else { label(init, options)? },
     };
     // Whoever has its pid now would have been looked at.
     match options.container.init_pid() {
@@ -107,14 +112,26 @@ pub fn read(options: &Options<'_>) -> Result<Context, Failed> {
 /// What of a policy init was started under. As with LXC, who leaves out labels or the mount namespace does without.
 #[cfg(feature = "seccomp")]
 fn policy(options: &Options<'_>) -> Result<Vec<Instruction>, Failed> {
-    let item = |key| options.container.config_item(key).ok().flatten().unwrap_or_default();
+    let item = |key| match options.container.config_item(key) {
+        Ok(value) => Ok(value.unwrap_or_default()),
+        // It does not know the key.
+        Err(Failure::Refused(_)) => Ok(Vec::new()),
+        Err(failure) => Err(Failed { why: format!("ask for the seccomp policy: {failure}"), code: 1 }),
+    };
     let mounts = options.namespaces.is_none_or(|wanted| wanted & libc::CLONE_NEWNS as u64 != 0);
-    let path = CString::new(item(c"lxc.seccomp.profile")).unwrap_or_default();
+    let path = CString::new(item(c"lxc.seccomp.profile")?).unwrap_or_default();
     if options.elevated.label || !mounts || path.is_empty() {
         return Ok(Vec::new());
     }
-    if seccomp::is_confined() != Ok(false) && item(c"lxc.seccomp.allow_nesting") != b"1" {
-        return Ok(Vec::new());
+    match seccomp::is_confined() {
+        Ok(false) => {}
+        // EINVAL: the kernel has no policies.
+        Ok(true) | Err(Errno::EINVAL) => {
+            if item(c"lxc.seccomp.allow_nesting")? != b"1" {
+                return Ok(Vec::new());
+            }
+        }
+        Err(errno) => return Err(failed("look for a seccomp policy of our own")(errno)),
     }
     // The start has told them.
     let mut unknown = |_: u32, _: &[u8]| {};
@@ -130,20 +147,18 @@ fn policy(_: &Options<'_>) -> Result<Vec<Instruction>, Failed> {
 fn namespaces(init: i32, options: &Options<'_>) -> Result<Vec<(CloneFlags, OwnedFd)>, Failed> {
     let mut found = Vec::new();
     for (name, flag) in NAMESPACES {
-        let path = |who: &str| format!("/proc/{who}/ns/{name}");
+        let (own, theirs) = (format!("/proc/self/ns/{name}"), format!("/proc/{init}/ns/{name}"));
         let wanted = options.namespaces.is_none_or(|wanted| wanted & flag.bits() as u64 != 0);
-        let (Ok(own), Ok(theirs)) = (std::fs::read_link(path("self")), std::fs::read_link(path(&init.to_string())))
-        else {
-            continue;
+        let own = match std::fs::read_link(own) {
+            // This kernel does not have it.
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            own => own.map_err(unreadable("our namespaces"))?,
         };
-        if wanted && own != theirs {
-            found.push((
-                flag,
-                open(&path(&init.to_string()), OFlag::O_RDONLY).map_err(failed("open init's namespaces"))?,
-            ));
+        if wanted && own != std::fs::read_link(&theirs).map_err(unreadable("init's namespaces"))? {
+            found.push((flag, open(&theirs, OFlag::O_RDONLY).map_err(failed("open init's namespaces"))?));
         }
     }
-    if nix::unistd::geteuid().is_root() && found.first().is_some_and(|(flag, _)| *flag == CloneFlags::CLONE_NEWUSER) {
+    if geteuid().is_root() && found.first().is_some_and(|(flag, _)| *flag == CloneFlags::CLONE_NEWUSER) {
         found.rotate_left(1);
     }
     Ok(found)
@@ -166,8 +181,13 @@ fn cgroups(init: i32) -> Result<Vec<OwnedFd>, Failed> {
     let arena = Arena::new(&mut storage);
     let hierarchies =
         crate::start::find_hierarchies(&arena).map_err(|error| Failed { why: error.to_string(), code: 1 })?;
-    let table = std::fs::read(format!("/proc/{init}/cgroup")).unwrap_or_default();
-    let ours = std::fs::read("/proc/self/cgroup").unwrap_or_default();
+    let read = |path: &str| match std::fs::read(path) {
+        // This kernel has none.
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        other => other.map_err(unreadable("cgroups")),
+    };
+    let table = read(&format!("/proc/{init}/cgroup"))?;
+    let ours = read("/proc/self/cgroup")?;
     let mut found = Vec::new();
     for hierarchy in hierarchies.iter() {
         let group = |table: &'_ [u8]| -> Option<Vec<u8>> {
@@ -190,28 +210,51 @@ fn cgroups(init: i32) -> Result<Vec<OwnedFd>, Failed> {
     Ok(found)
 }
 
-/// Linux shows it in hexadecimal, to root alone.
-fn personality(init: i32) -> Option<u64> {
-    let text = std::fs::read_to_string(format!("/proc/{init}/personality")).ok()?;
-    u64::from_str_radix(text.trim_ascii(), 16).ok()
+/// A fact of /proc. None: this kernel does not have it, or does not show it to who is not root.
+fn fact(init: i32, name: &'static str) -> Result<Option<String>, Failed> {
+    match std::fs::read_to_string(format!("/proc/{init}/{name}")) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(libc::EINVAL) => Ok(None),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied && !geteuid().is_root() => Ok(None),
+        Err(error) => Err(unreadable(name)(error)),
+    }
 }
 
-fn limit(init: i32, resource: u32) -> Option<Limit> {
-    process::limit_of(init, resource).ok().map(|(soft, hard)| (resource, soft, hard))
+fn unreadable(what: &str) -> impl Fn(std::io::Error) -> Failed + '_ {
+    move |error| failed(what)(Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))
+}
+
+/// Linux shows it in hexadecimal.
+fn personality(init: i32) -> Result<Option<u64>, Failed> {
+    Ok(fact(init, "personality")?.and_then(|text| u64::from_str_radix(text.trim_ascii(), 16).ok()))
+}
+
+fn limits_of(init: i32) -> Result<Vec<Limit>, Failed> {
+    let mut limits = Vec::new();
+    for resource in 0..LIMITS {
+        match process::limit_of(init, resource) {
+            Ok((soft, hard)) => limits.push((resource, soft, hard)),
+            // This kernel does not have it, or does not show it to who is another user.
+            Err(Errno::EINVAL) => {}
+            Err(Errno::EPERM) if !geteuid().is_root() => {}
+            Err(errno) => return Err(failed("init's limits")(errno)),
+        }
+    }
+    Ok(limits)
 }
 
 /// The label as the kernel takes it for the next exec.
-fn label(init: i32, options: &Options<'_>) -> Option<(Module, String)> {
+fn label(init: i32, options: &Options<'_>) -> Result<Option<(Module, String)>, Failed> {
     if let Some(label) = options.label {
-        return Some((Module::SeLinux, label.to_string_lossy().into_owned()));
+        return Ok(Some((Module::SeLinux, label.to_string_lossy().into_owned())));
     }
-    let text = std::fs::read_to_string(format!("/proc/{init}/attr/current")).ok()?;
+    let text = fact(init, "attr/current")?.unwrap_or_default();
     let text = text.trim_end_matches(['\0', '\n']);
     // AppArmor says the mode behind the name.
     let name = text.split(" (").next().unwrap_or(text);
     let none = name.is_empty() || name == "unconfined" || name.starts_with("kernel");
     let module = if Kernel::look(false).apparmor { Module::AppArmor } else { Module::SeLinux };
-    (!none).then(|| (module, name.to_owned()))
+    Ok((!none).then(|| (module, name.to_owned())))
 }
 
 fn open(path: &str, flags: OFlag) -> nix::Result<OwnedFd> {

@@ -39,14 +39,25 @@ pub mod place;
 pub mod remove;
 
 /// Checks that each hierarchy is really visible and drops the ones that another mount hides.
-pub fn usable(found: &mut Hierarchies<'_>) {
+///
+/// # Errors
+/// What the kernel said of one that is there.
+pub fn usable(found: &mut Hierarchies<'_>) -> nix::Result<()> {
     let me = first_euid();
-    found.retain_mut(|hierarchy| {
-        stat(hierarchy.mountpoint).is_ok_and(|stat| {
+    let mut failed = Ok(());
+    found.retain_mut(|hierarchy| match stat(hierarchy.mountpoint) {
+        Ok(stat) => {
             hierarchy.foreign = stat.st_uid != me;
             stat.st_dev == hierarchy.device
-        })
+        }
+        Err(Errno::ENOENT | Errno::ENOTDIR) => false,
+        Err(Errno::EACCES) if me != 0 => false,
+        Err(errno) => {
+            failed = Err(errno);
+            false
+        }
     });
+    failed
 }
 
 /// Opens a group in one hierarchy, for clients (O_PATH).

@@ -12,7 +12,7 @@ pub type Target = PathText<PATH_BYTES>;
 
 /// Calls `each` for every mount point, in the order in which they were mounted, without a heap. Without /proc for none.
 pub fn for_each(each: &mut dyn FnMut(&CStr)) {
-    for_each_line(&mut |line| {
+    let _ = for_each_line(&mut |line| {
         if let Some(target) = target(line) {
             each(target.c());
         }
@@ -20,13 +20,19 @@ pub fn for_each(each: &mut dyn FnMut(&CStr)) {
 }
 
 /// Calls `each` for every line, cut where it is longer than two paths: its first six fields are whole.
+///
+/// # Errors
+/// ENOENT without /proc; else what kept us from reading all of it.
 #[inline(never)] // its frame is large
-pub fn for_each_line(each: &mut dyn FnMut(&[u8])) {
-    let Ok(table) = open(c"/proc/self/mountinfo", OFlag::O_RDONLY, Mode::empty()) else { return };
+pub fn for_each_line(each: &mut dyn FnMut(&[u8])) -> nix::Result<()> {
+    let table = open(c"/proc/self/mountinfo", OFlag::O_RDONLY, Mode::empty())?;
     let mut line = Line::<{ 2 * PATH_BYTES + 256 }>::new();
     let mut chunk = [0u8; 2048];
-    while let Ok(length @ 1..) = nix::unistd::read(&table, &mut chunk) {
-        let mut rest = chunk.get(..length).unwrap_or(&[]);
+    loop {
+        let mut rest = match nix::unistd::read(&table, &mut chunk)? {
+            0 => return Ok(()),
+            length => chunk.get(..length).unwrap_or(&[]),
+        };
         while let Some(end) = memchr::memchr(b'\n', rest) {
             let (head, tail) = rest.split_at(end);
             line.push(head);

@@ -81,14 +81,14 @@ pub fn take<'t>(name: &CStr, arena: &Arena<'t>) -> Result<Taken<'t>> {
                 continue;
             }
         }
-        match fstat(&file) {
-            Ok(stat) if stat.st_nlink > 0 => {}
+        let stat = match fstat(&file) {
+            Ok(stat) if stat.st_nlink > 0 => stat,
             Ok(_) => continue,
             Err(errno) => {
                 last = errno;
                 continue;
             }
-        }
+        };
         let kept = arena.copy(directory.c().to_bytes());
         let kept = kept.map_err(|_| Error::new("lock", format_args!("out of text memory")))?;
         let lock = Lock { file, directory: kept };

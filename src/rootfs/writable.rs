@@ -67,7 +67,7 @@ fn left_read_only(path: &CStr) -> Option<Target> {
     let real = read_link(None, FdPath::of(&directory).c(), &mut real).ok()?;
     // The deepest one, and of several at one place the last.
     let mut found: Option<(Target, bool)> = None;
-    mountinfo::for_each_line(&mut |line| {
+    let _ = mountinfo::for_each_line(&mut |line| {
         let Some(target) = mountinfo::target(line).filter(|target| holds(target.c().to_bytes(), real)) else { return };
         let length = |target: &Target| target.c().to_bytes().len();
         if found.as_ref().is_none_or(|(known, _)| length(known) <= length(&target)) {
@@ -88,7 +88,7 @@ fn holds(directory: &[u8], path: &[u8]) -> bool {
 pub fn may_become(device: &CStr, place: &Place<'_>) -> bool {
     let Ok(device) = stat(device).map(|found| found.st_rdev) else { return false };
     let mut on_purpose = place.flags.contains(MsFlags::MS_RDONLY);
-    mountinfo::for_each_line(&mut |line| {
+    let _ = mountinfo::for_each_line(&mut |line| {
         on_purpose |= said(line).is_some_and(|said| said.own && number_of(said.device) == Some(device));
     });
     !on_purpose

@@ -307,14 +307,23 @@ impl Start {
         if crate::sys::seccomp::hands_over(&blueprint.policy) {
             life.proxy.reach(config)?;
         }
+        self.gone = true;
         if newborn::waits(config) {
             trace::step("let the container's process go on");
-            rights::send(self.barrier.as_fd(), b"g", &[])
-                .map_err(|errno| Error::os("start", errno, format_args!("let the container's process go on")))?;
+            match rights::send(self.barrier.as_fd(), b"g", &[]) {
+                Ok(()) => {}
+                // It ended already; what it said before says why.
+                Err(Errno::EPIPE) => self.gone = false,
+                Err(errno) => {
+                    return Err(Error::os("start", errno, format_args!("let the container's process go on")));
+                }
+            }
         }
-        self.gone = true;
         self.may_have_spoken = true;
         while let Heard::Ready = self.hear(life, blueprint, side, host)? {}
+        if !self.gone {
+            return Err(self.died(life));
+        }
         life.group.started();
         host.lent.begin(core::mem::take(&mut life.ttys));
         life.began_ms = Some(now_ms());

@@ -141,7 +141,7 @@ const RIGHTS: &[&str] = &[
     "setsid",
     "ioctl",
 ];
-const AGAIN: &[&str] = &[
+const WAITS: &[&str] = &[
     "epoll_wait",
     "epoll_pwait",
     "poll",
@@ -155,7 +155,11 @@ const AGAIN: &[&str] = &[
     "read",
     "write",
     "accept4",
+    "connect",
+    "flock",
+    "clock_nanosleep",
 ];
+const AGAIN: &[&str] = &["recvmsg", "recvfrom", "sendmsg", "sendto", "read", "write", "accept4", "connect"];
 const YOUNG: &[&str] = &[
     "clone3",
     "openat2",
@@ -172,12 +176,13 @@ const YOUNG: &[&str] = &[
 ];
 
 /// All of them.
-pub const CLASSES: [Class; 12] = [
+pub const CLASSES: [Class; 13] = [
     Class { name: "memory", kind: Kind::Errors(&[libc::ENOMEM]), calls: &[] },
     Class { name: "descriptors", kind: Kind::Errors(&[libc::EMFILE, libc::ENFILE]), calls: DESCRIPTORS },
     Class { name: "files", kind: Kind::Errors(&[libc::EACCES, libc::EROFS, libc::ENOSPC, libc::EIO]), calls: FILES },
     Class { name: "rights", kind: Kind::Errors(&[libc::EPERM]), calls: RIGHTS },
-    Class { name: "try again", kind: Kind::Errors(&[libc::EINTR, libc::EAGAIN]), calls: AGAIN },
+    Class { name: "interrupted", kind: Kind::Errors(&[libc::EINTR]), calls: WAITS },
+    Class { name: "try again", kind: Kind::Errors(&[libc::EAGAIN]), calls: AGAIN },
     Class { name: "processes", kind: Kind::Errors(&[libc::EAGAIN]), calls: &["clone", "clone3", "fork", "vfork"] },
     Class { name: "not there", kind: Kind::Errors(&[libc::ENOSYS]), calls: YOUNG },
     Class { name: "short", kind: Kind::Short, calls: &["read", "write"] },
@@ -198,7 +203,7 @@ impl Class {
         let one = |call: &Call, fault: Fault| vec![(call.clone(), fault)];
         match self.kind {
             Kind::Errors(errors) => can_fail
-                .filter(|call| self.has(call) && (call.name != "close" || errors.contains(&libc::EIO)))
+                .filter(|call| self.has(call) && possible(call, errors))
                 .flat_map(|call| errors.iter().map(move |errno| one(call, Fault::Errno(*errno))))
                 .collect(),
             Kind::Short => can_fail
@@ -217,10 +222,20 @@ impl Class {
     }
 }
 
-/// The kernel answers whole or not at all in its own filesystems and for descriptors of events; packets are not cut.
+/// A descriptor is closed whatever the kernel answers; a child is waited for with what the caller brings along.
+fn possible(call: &Call, errors: &[i32]) -> bool {
+    match call.name {
+        "close" => errors.contains(&libc::EIO),
+        "wait4" | "waitid" => errors.contains(&libc::EINTR),
+        _ => true,
+    }
+}
+
+/// The kernel answers whole or not at all in its own filesystems, for descriptors of events, and for as little as we write into
+/// a pipe; packets are not cut.
 fn can_be_short(call: &Call) -> bool {
     let whole: &[&str] = match call.name {
-        "write" => &["/proc/", "/sys/", "anon_inode:", "socket:"],
+        "write" => &["/proc/", "/sys/", "anon_inode:", "socket:", "pipe:"],
         _ => &["anon_inode:", "socket:"],
     };
     !call.object.is_empty() && !whole.iter().any(|prefix| call.object.starts_with(prefix))
@@ -229,7 +244,7 @@ fn can_be_short(call: &Call) -> bool {
 /// All errors of all classes at a call.
 fn errors(call: &Call) -> Vec<i32> {
     let of = |class: &Class| match class.kind {
-        Kind::Errors(errors) if class.has(call) && call.name != "close" => errors,
+        Kind::Errors(errors) if class.has(call) && possible(call, errors) => errors,
         _ => &[],
     };
     CLASSES.iter().flat_map(|class| of(class).iter().copied()).collect()

@@ -62,6 +62,7 @@ pub struct Injected<'g> {
 struct Shared {
     calls: Vec<Call>,
     executed: Vec<(usize, String)>,
+    cgroups: String,
     living: Vec<i32>,
     hit: usize,
 }
@@ -110,6 +111,11 @@ impl<'g> Injected<'g> {
     pub fn before(&self, program: &str, nth: usize) -> Option<usize> {
         let shared = self.shared.lock().unwrap();
         shared.executed.iter().filter(|(_, name)| name == program).nth(nth).map(|(at, _)| *at)
+    }
+
+    /// The cgroups, as the host names them, of what was executed last.
+    pub fn cgroups(&self) -> String {
+        self.shared.lock().unwrap().cgroups.clone()
     }
 
     /// How many of the faults came about.
@@ -222,6 +228,7 @@ impl Tracer {
                 let mut shared = self.shared.lock().unwrap();
                 let at = shared.calls.len();
                 shared.executed.push((at, program));
+                shared.cgroups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
                 drop(shared);
                 self.lose(pid);
                 ask(libc::PTRACE_DETACH, pid, 0);

@@ -4,11 +4,13 @@ use super::prepass::Operands;
 use super::{Call, Outcome, Word, fail, parse, word};
 use crate::attach::{self, Elevated, Options};
 use crate::config::values;
+use crate::control::client::Failure;
 use crate::logging;
 use crate::sys::{memfd, process};
 use crate::text::shown;
 use argh::{ArgsInfo, FromArgs};
 use core::ffi::CStr;
+use nix::errno::Errno;
 use std::ffi::CString;
 use std::os::fd::AsFd;
 
@@ -112,12 +114,19 @@ pub fn run(call: &Call<'_>) -> Outcome {
     };
     // A log file that cannot be had is no reason not to attach.
     let _ = logging::open_sinks(&settings);
-    be_unwritable(call);
+    if let Err(errno) = be_unwritable(call) {
+        return Err(fail(call.program, format_args!("make a sealed copy of our binary: {}", errno.desc())));
+    }
     let implied = Elevated { cgroup: true, capabilities: true, label: true };
     let elevated =
         args.elevated_privileges.unwrap_or(if args.namespaces.is_some() { implied } else { Elevated::default() });
     // What the config gives init, an attached program has as well.
-    let given = target.container().config_item(c"lxc.environment").ok().flatten().unwrap_or_default();
+    let given = match target.container().config_item(c"lxc.environment") {
+        Ok(given) => given.unwrap_or_default(),
+        // What is not running is told below; one that does not know the key has none.
+        Err(Failure::NotRunning | Failure::Closed | Failure::Refused(_)) => Vec::new(),
+        Err(failure) => return Err(fail(call.program, format_args!("{}: {failure}", shown(target.name)))),
+    };
     let given: Vec<CString> = given
         .split(|byte| *byte == b'\n')
         .filter(|word| word.contains(&b'='))
@@ -146,17 +155,24 @@ pub fn run(call: &Call<'_>) -> Outcome {
 
 /// Goes on as a sealed copy of our binary, because the one on the disk can be reached from inside by /proc/PID/exe while we are
 /// there. A kernel before 3.17 has no such thing; there it goes on as it is, as LXC does.
-fn be_unwritable(call: &Call<'_>) {
+fn be_unwritable(call: &Call<'_>) -> nix::Result<()> {
     if memfd::is_in_memory() {
         let _ = nix::sys::prctl::set_name(call.program);
-        return;
+        return Ok(());
     }
     let copy = match memfd::own_binary() {
         Ok(copy) => copy,
-        Err(errno) => return log::debug!("our binary stays writable: no sealed copy: {}", errno.desc()),
+        Err(Errno::ENOSYS) => {
+            log::debug!("our binary stays writable: no sealed copy");
+            return Ok(());
+        }
+        Err(errno) => return Err(errno),
     };
     let verb = CString::new(call.verb).unwrap_or_default();
     let verb = if call.stock { None } else { Some(verb.as_c_str()) };
     let words: Vec<&CStr> = [call.program].into_iter().chain(verb).chain(call.args.iter().copied()).collect();
-    process::exec_file(copy.as_fd(), &words, &super::environment());
+    match process::exec_file(copy.as_fd(), &words, &super::environment()) {
+        Errno::ENOSYS => Ok(()),
+        errno => Err(errno),
+    }
 }
