@@ -11,7 +11,8 @@ use nix::errno::Errno;
 /// # Errors
 /// EOPNOTSUPP: no hierarchy of this host can freeze; else what the write gave.
 pub fn set(hierarchies: &Hierarchies<'_>, place: &CStr, frozen: bool) -> nix::Result<()> {
-    let mut found = Err(Errno::EOPNOTSUPP);
+    let mut done = Err(Errno::EOPNOTSUPP);
+    let mut failed = None;
     for hierarchy in by_preference(hierarchies) {
         let (file, value): (&[u8], &[u8]) = match (hierarchy.v2, frozen) {
             (true, true) => (b"/cgroup.freeze", b"1"),
@@ -24,21 +25,28 @@ pub fn set(hierarchies: &Hierarchies<'_>, place: &CStr, frozen: bool) -> nix::Re
             Err(Errno::ENOENT) => {}
             // One freezes; but whatever somebody froze is thawed.
             Ok(()) if frozen => return Ok(()),
-            other => found = other,
+            Ok(()) => done = Ok(()),
+            Err(errno) => failed = Some(errno),
         }
     }
-    found
+    failed.map_or(done, Err)
 }
 
 /// Whether the container is frozen, whoever did it.
-pub fn is_frozen(hierarchies: &Hierarchies<'_>, place: &CStr) -> bool {
-    by_preference(hierarchies).any(|hierarchy| {
+///
+/// # Errors
+/// One that could be could not be asked.
+pub fn is_frozen(hierarchies: &Hierarchies<'_>, place: &CStr) -> nix::Result<bool> {
+    for hierarchy in by_preference(hierarchies) {
         let (file, mark): (&[u8], &[u8]) =
             if hierarchy.v2 { (b"/cgroup.events", b"frozen 1") } else { (b"/freezer.state", b"FROZEN") };
-        path_of(hierarchy, place.to_bytes(), file)
-            .and_then(|path| limit::read(path.c()))
-            .is_ok_and(|text| memchr::memmem::find(&text, mark).is_some())
-    })
+        match path_of(hierarchy, place.to_bytes(), file).and_then(|path| limit::read(path.c())) {
+            Ok(text) if memchr::memmem::find(&text, mark).is_some() => return Ok(true),
+            Ok(_) | Err(Errno::ENOENT) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(false)
 }
 
 /// v2 first: what it has frozen can be killed without being thawed.

@@ -345,7 +345,7 @@ impl<'t> Host<'t> {
         let now = now_ms();
         let Some(freezing) = self.freezing.as_mut().filter(|freezing| freezing.look_at_ms <= now) else { return };
         let frozen = freezing.frozen;
-        if freeze::is_frozen(self.hierarchies, self.config.groups.limit) != frozen {
+        if freeze::is_frozen(self.hierarchies, self.config.groups.limit) != Ok(frozen) {
             freezing.look_at_ms = now + freezing.pause_ms;
             freezing.pause_ms = (freezing.pause_ms * 2).min(FREEZER_LOOK_MS.1);
             return;
