@@ -2,7 +2,7 @@
 //! Hands argv to the library, nothing else.
 
 #[cfg(not(feature = "alloc-audit"))]
-use monopod::{FAILED, limits};
+use monopod::limits;
 
 #[path = "sys/entry.rs"]
 mod entry;

@@ -546,18 +546,12 @@ fn caller_environment<'t>(arena: &Arena<'t>) -> Result<Vec<&'t CStr>> {
 #[inline(never)] // its frame would live as long as the container
 pub fn find_hierarchies<'t>(arena: &Arena<'t>) -> Result<Box<find::Hierarchies<'t>>> {
     let mut found = Box::new(find::Hierarchies::new());
-    let failed = |errno| Error::os("cgroup", errno, format_args!("look for the hierarchies"));
     let mut taken = Ok(());
     let read = mountinfo::for_each_line(&mut |line| {
         if taken.is_ok() {
             taken = find::take_line(line, &mut found, arena);
         }
     });
-    match read {
-        // Without /proc there are no cgroups to be found; a config that needs them is refused where it asks for them.
-        Ok(()) | Err(Errno::ENOENT) => {}
-        Err(errno) => return Err(failed(errno)),
-    }
     taken.map_err(|problem| match problem {
         find::Problem::TooMany => Error::new(
             "cgroup",
@@ -565,7 +559,11 @@ pub fn find_hierarchies<'t>(arena: &Arena<'t>) -> Result<Box<find::Hierarchies<'
         ),
         find::Problem::Full => Error::new("cgroup", format_args!("out of text memory ({})", limits::TEXT_BYTES)),
     })?;
-    cgroup::usable(&mut found).map_err(failed)?;
+    match read.and_then(|()| cgroup::usable(&mut found)) {
+        // Without /proc there are no cgroups to be found; a config that needs them is refused where it asks for them.
+        Ok(()) | Err(Errno::ENOENT) => {}
+        Err(errno) => return Err(Error::os("cgroup", errno, format_args!("look for the hierarchies"))),
+    }
     Ok(found)
 }
 

@@ -4,7 +4,6 @@ use crate::limits::PATH_BYTES;
 use crate::sys::fds::open;
 use crate::text::{Line, PathText};
 use core::ffi::CStr;
-use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 
@@ -23,21 +22,17 @@ pub fn for_each(each: &mut dyn FnMut(&CStr)) {
 /// Calls `each` for every line, cut where it is longer than two paths: its first six fields are whole.
 ///
 /// # Errors
-/// ENOENT without /proc, and what the kernel says of the rest of the table.
+/// ENOENT without /proc; else what kept us from reading all of it.
 #[inline(never)] // its frame is large
 pub fn for_each_line(each: &mut dyn FnMut(&[u8])) -> nix::Result<()> {
     let table = open(c"/proc/self/mountinfo", OFlag::O_RDONLY, Mode::empty())?;
     let mut line = Line::<{ 2 * PATH_BYTES + 256 }>::new();
     let mut chunk = [0u8; 2048];
     loop {
-        let length = match nix::unistd::read(&table, &mut chunk) {
-            Err(Errno::EINTR) => continue,
-            read => read?,
+        let mut rest = match nix::unistd::read(&table, &mut chunk)? {
+            0 => return Ok(()),
+            length => chunk.get(..length).unwrap_or(&[]),
         };
-        if length == 0 {
-            return Ok(());
-        }
-        let mut rest = chunk.get(..length).unwrap_or(&[]);
         while let Some(end) = memchr::memchr(b'\n', rest) {
             let (head, tail) = rest.split_at(end);
             line.push(head);

@@ -81,8 +81,8 @@ pub fn take<'t>(name: &CStr, arena: &Arena<'t>) -> Result<Taken<'t>> {
                 continue;
             }
         }
-        let used = match fstat(&file) {
-            Ok(stat) if stat.st_nlink > 0 => stat.st_size > 0,
+        let stat = match fstat(&file) {
+            Ok(stat) if stat.st_nlink > 0 => stat,
             Ok(_) => continue,
             Err(errno) => {
                 last = errno;
@@ -92,6 +92,7 @@ pub fn take<'t>(name: &CStr, arena: &Arena<'t>) -> Result<Taken<'t>> {
         let kept = arena.copy(directory.c().to_bytes());
         let kept = kept.map_err(|_| Error::new("lock", format_args!("out of text memory")))?;
         let lock = Lock { file, directory: kept };
+        let used = stat.st_size > 0;
         let dead = if used { lock.read_dead() } else { None };
         let left = if dead.is_some() { lock.read_left() } else { Vec::new() };
         if used {

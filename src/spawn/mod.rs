@@ -308,7 +308,6 @@ impl Start {
             life.proxy.reach(config)?;
         }
         self.gone = true;
-        self.may_have_spoken = true;
         if newborn::waits(config) {
             trace::step("let the container's process go on");
             match rights::send(self.barrier.as_fd(), b"g", &[]) {
@@ -320,6 +319,7 @@ impl Start {
                 }
             }
         }
+        self.may_have_spoken = true;
         while let Heard::Ready = self.hear(life, blueprint, side, host)? {}
         if !self.gone {
             return Err(self.died(life));

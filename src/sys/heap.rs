@@ -8,7 +8,6 @@
 //! This file is a module of the program, not of the library, whose tests have threads.
 #![allow(unsafe_code)]
 
-use crate::FAILED;
 use crate::limits::TEXT_BYTES;
 use core::cell::{Cell, UnsafeCell};
 use core::ptr;
@@ -30,18 +29,6 @@ pub struct Heap {
     /// How far blocks have ever reached: what is above is still zero.
     reached: Cell<usize>,
     memory: UnsafeCell<[u8; SIZE]>,
-}
-
-/// What the C library gave. Where that is nothing, std would abort; we end in one line, as any start that is refused.
-fn some(block: *mut u8) -> *mut u8 {
-    if block.is_null() {
-        // SAFETY: the line is static, and ending the process needs nothing.
-        unsafe {
-            libc::write(2, c"monopod: out of memory\n".as_ptr().cast(), 23);
-            libc::_exit(FAILED);
-        }
-    }
-    block
 }
 
 // SAFETY: the program has one thread, and its signal handlers allocate nothing.
@@ -82,7 +69,7 @@ unsafe impl GlobalAlloc for Heap {
                 unsafe { self.base().add(begin) }
             }
             // SAFETY: the caller's contract is the C library's.
-            _ => some(unsafe { System.alloc(layout) }),
+            _ => unsafe { System.alloc(layout) },
         }
     }
 
@@ -92,6 +79,7 @@ unsafe impl GlobalAlloc for Heap {
         let block = unsafe { self.alloc(layout) };
         let used = match self.offset(block) {
             Some(begin) => reached.saturating_sub(begin).min(layout.size()),
+            None if block.is_null() => 0,
             None => layout.size(),
         };
         // SAFETY: `used` is at most the block's size.
@@ -111,7 +99,7 @@ unsafe impl GlobalAlloc for Heap {
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         let Some(begin) = self.offset(block) else {
             // SAFETY: what is not ours came from the C library.
-            return some(unsafe { System.realloc(block, layout, size) });
+            return unsafe { System.realloc(block, layout, size) };
         };
         if begin + layout.size() == self.top.get() && size <= SIZE - begin {
             self.rise(begin + size);
@@ -122,8 +110,10 @@ unsafe impl GlobalAlloc for Heap {
         // SAFETY: the new block is another one than the old; what is copied is in both.
         unsafe {
             let new = self.alloc(wanted);
-            ptr::copy_nonoverlapping(block, new, layout.size().min(size));
-            self.dealloc(block, layout);
+            if !new.is_null() {
+                ptr::copy_nonoverlapping(block, new, layout.size().min(size));
+                self.dealloc(block, layout);
+            }
             new
         }
     }
