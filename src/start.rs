@@ -274,6 +274,9 @@ fn prepare_and_run<'t>(
     if ISOLATION {
         ephemeral::check(config, &source)?;
     }
+    if rootfs::image::BUILT {
+        rootfs::overlay::hold(config, &source)?;
+    }
     let namespaces = namespaces::plan(config)?;
     #[cfg(feature = "idmap")]
     {
