@@ -281,6 +281,9 @@ fn prepare<'t>(
     if ISOLATION {
         ephemeral::check(config, &source)?;
     }
+    if rootfs::image::BUILT {
+        rootfs::overlay::hold(config, &source)?;
+    }
     let namespaces = namespaces::plan(config)?;
     #[cfg(feature = "idmap")]
     {

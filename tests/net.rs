@@ -367,6 +367,26 @@ fn reboots_make_links_anew_and_keep_what_was_drawn() {
 }
 
 #[test]
+fn phys_link_that_the_guest_exchanged_for_another_does_not_come_back() {
+    let Some(guest) = guest("phys_exchanged", HOST) else { return };
+    let guest = guest.config(PHYS);
+    let running = guest.start("say up , forever");
+    guest.wait_said("up");
+    // Of the same number and name, but of another kind.
+    inside(
+        &guest,
+        "number=$(cat /sys/class/net/phy9/ifindex 2>/dev/null || ip -o link show phy9 | cut -d: -f1)
+        ip link del phy9
+        ip link add phy9 index $number type bridge
+        ip link show phy9",
+    );
+    guest.client("stop", &["-k"]);
+    let ended = running.wait();
+    assert!(guest.file("log").contains("p1 does not come back: the container has another link"), "{ended}");
+    assert!(!guest.sandbox.sh("ip -o link").contains("p1"), "{ended}");
+}
+
+#[test]
 fn phys_link_whose_name_was_taken_comes_back_under_another() {
     let Some(guest) = guest("phys_taken", HOST) else { return };
     let guest = guest.config(PHYS);

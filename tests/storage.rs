@@ -3,7 +3,7 @@
 use crate::mounts::LoopDevice;
 use crate::support::kernel::{self, Is, Kernel};
 use crate::support::report::Report;
-use crate::support::{Guest, skip};
+use crate::support::{Guest, skip, wait_until};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -245,6 +245,35 @@ fn overlay_writes_go_to_the_upper_directory_alone() {
     );
     assert_eq!((guest.file("middle/layer"), guest.rootfs_file("layer")), ("middle".into(), "rootfs".into()));
     assert!(guest.dir().join("delta.work").is_dir());
+}
+
+#[test]
+fn overlay_written_by_a_container_that_runs_is_refused_to_another() {
+    let first = Guest::new("overlay_first").without_config().config(
+        "lxc.rootfs.path = overlay:{rootfs}:{dir}/delta
+        lxc.console.path = none",
+    );
+    let lines = first.logs();
+    let path = lines.lines().find_map(|line| line.strip_prefix("lxc.rootfs.path = ")).unwrap();
+    let other = |options: &str| {
+        let guest = Guest::new("overlay_other").without_config();
+        guest.config(&format!("lxc.rootfs.path = {path}\nlxc.console.path = none\n{options}"))
+    };
+    let running = first.start("say up , signals 1 , restart-times 1 , exit 3");
+    wait_until("the first to run", || first.file("delta/results").contains("ready"));
+    for options in ["", "lxc.rootfs.options = ro"] {
+        let refused = other(options);
+        let ended = refused.run("exit 0");
+        assert_eq!(ended.code, Some(255), "{ended}");
+        assert!(ended.stderr.contains("delta: another container writes it"), "{ended}");
+        refused.assert_nothing_left();
+    }
+    running.signal(libc::SIGKILL);
+    running.wait();
+    // The lock is gone with whoever had it.
+    let next = other("");
+    assert_eq!(next.run("exit 4").code, Some(4));
+    next.assert_nothing_left();
 }
 
 #[test]

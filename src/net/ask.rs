@@ -32,6 +32,8 @@ pub struct Link {
     pub up: bool,
     /// Its hardware address; six bytes for all that we are asked to move.
     pub address: [u8; 6],
+    /// What makes it, cut to this length; nothing for a piece of hardware, which nobody can make.
+    pub maker: [u8; 12],
 }
 
 /// An order: only its success is of interest.
@@ -72,11 +74,15 @@ pub fn link(netlink: &mut Netlink, which: Which<'_>) -> nix::Result<Link> {
 
 fn read_link(body: &[u8]) -> Option<Link> {
     let (index, flags) = (number_at(body, 4)?, number_at(body, 8)?);
-    let mut link = Link { index, mtu: 0, up: flags & libc::IFF_UP as u32 != 0, address: [0; 6] };
+    let mut link = Link { index, mtu: 0, up: flags & libc::IFF_UP as u32 != 0, address: [0; 6], maker: [0; 12] };
     for (kind, payload) in Attributes(body.get(16..)?) {
         match kind {
             libc::IFLA_MTU => link.mtu = number_at(payload, 0)?,
             libc::IFLA_ADDRESS => link.address = payload.first_chunk().copied().unwrap_or_default(),
+            libc::IFLA_LINKINFO => {
+                let name = Attributes(payload).find(|(kind, _)| *kind == libc::IFLA_INFO_KIND);
+                link.maker.iter_mut().zip(name.map_or(&[][..], |(_, name)| name)).for_each(|(to, from)| *to = *from);
+            }
             _ => {}
         }
     }

@@ -58,6 +58,10 @@ pub fn undo(links: &mut Links, host: &mut Host<'_>) {
 /// Gives a link back to the host as it was: name, mtu, up or down, and its hardware address if that was ours to set.
 fn bring_back(inner: &mut Netlink, inside: u32, before: &Before, readdress: bool) {
     let name = text(&before.name);
+    // A guest may have put a link of its own making in the place of the one that it was lent.
+    if ask::link(inner, Which::Index(inside)).is_ok_and(|link| link.maker != before.link.maker) {
+        return log::warn!("network: {} does not come back: the container has another link in its place", shown(name));
+    }
     let mut message = match before.link.up {
         true => Message::link_up(inside),
         false => Message::link(libc::RTM_NEWLINK, 0, 0, inside),

@@ -156,9 +156,13 @@ pub fn touch(directory: BorrowedFd<'_>, name: &[u8]) -> nix::Result<()> {
 pub fn bind_in(directory: BorrowedFd<'_>, name: &[u8], source: &CStr) -> nix::Result<()> {
     match touch(directory, name) {
         // What is there serves, if anything is.
-        Ok(()) | Err(Errno::EROFS) => {}
-        other => return other,
+        Ok(()) | Err(Errno::EROFS) => bind_over(directory, name, source),
+        other => other,
     }
+}
+
+/// The same on what is there.
+pub fn bind_over(directory: BorrowedFd<'_>, name: &[u8], source: &CStr) -> nix::Result<()> {
     mount_on(&open_in(directory, name, OFlag::empty())?, Some(source), None, MsFlags::MS_BIND, None)
 }
 

@@ -93,7 +93,7 @@ pub fn fault(path: &CStr) -> nix::Result<Option<&'static str>> {
 #[inline(never)] // its paths are for those who have an image
 pub fn mount_file(file: &CStr, place: &Place<'_>) -> Result<Mounted, Failure> {
     let (image, can_write) = open_image(file, !place.flags.contains(MsFlags::MS_RDONLY)).map_err(Failure::Open)?;
-    lock(&image, can_write)?;
+    lock(&image, can_write, LOCK_ROUNDS)?;
     let device = attach(image.as_fd(), file, !can_write).map_err(Failure::Loop)?;
     mount_device(device.path(), place).map_err(Failure::Mount)
 }
@@ -110,10 +110,10 @@ fn open_image(file: &CStr, write: bool) -> nix::Result<(OwnedFd, bool)> {
     open(file, flags | OFlag::O_RDONLY, Mode::empty()).map(|image| (image, false))
 }
 
-/// An image that is written is ours alone. A filesystem without locks has none.
-fn lock(image: &OwnedFd, write: bool) -> Result<(), Failure> {
+/// An image, or a layer, that is written is ours alone. A filesystem without locks has none.
+pub fn lock(image: &OwnedFd, write: bool, rounds: u32) -> Result<(), Failure> {
     let take = if write { fds::lock } else { fds::lock_shared };
-    for _ in 0..LOCK_ROUNDS {
+    for _ in 0..rounds {
         match take(image.as_fd()) {
             Err(Errno::EWOULDBLOCK) => pause(),
             _ => return Ok(()),

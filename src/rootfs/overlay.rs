@@ -3,12 +3,18 @@
 //! Mounted in the container's own mount namespace, so that the host sees nothing of it. The last directory is the upper one, as
 //! LXC has it; it is made if need be, and UPPER.work beside it, which the kernel wants.
 
-use super::image::Place;
+use super::image::{self, Place};
+use super::{Kind, Source};
+use crate::cgroup::remove::PAUSE_MS;
+use crate::config::{Config, DEFAULT};
+use crate::error::{Error, Result};
 use crate::limits::PATH_BYTES;
 use crate::spawn::barrier::{ROOTFS, Report, Step};
-use crate::text::PathText;
+use crate::sys::fds::open;
+use crate::text::{PathText, shown};
 use nix::errno::Errno;
-use nix::mount::mount;
+use nix::fcntl::OFlag;
+use nix::mount::{MsFlags, mount};
 use nix::sys::stat::{Mode, stat};
 use nix::unistd::mkdir;
 
@@ -39,18 +45,46 @@ impl<'a> Layers<'a> {
     }
 }
 
+/// Keeps others from writing the upper directory as long as this process lives, as an image's lock does (`image`): two overlays
+/// on one spoil it. The directory is made if need be; why it cannot be had shows when it is mounted.
+///
+/// # Errors
+/// Another container has it.
+#[inline(never)] // its path is for those who have an overlay
+pub fn hold(config: &Config<'_>, source: &Source<'_>) -> Result<()> {
+    let layers = Layers::read(source.path.to_bytes()).filter(|_| source.kind == Kind::Overlay);
+    let Some(upper) = layers.and_then(|layers| PathText::<PATH_BYTES>::of(&[layers.upper]).ok()) else { return Ok(()) };
+    let _ = mkdir(upper.c(), MODE);
+    let Ok(directory) = open(upper.c(), OFlag::O_RDONLY | OFlag::O_DIRECTORY, Mode::empty()) else { return Ok(()) };
+    let flags = config.rootfs.options.map_or(0, |options| options.value.flags);
+    let write = !MsFlags::from_bits_truncate(flags as _).contains(MsFlags::MS_RDONLY);
+    if image::lock(&directory, write, LOCK_ROUNDS).is_err() {
+        let place = config.rootfs.path.map_or(DEFAULT, |path| path.at);
+        let what = format_args!("{}: {}: another container writes it", config.place(place), shown(upper.c()));
+        return Err(Error::new("rootfs", what));
+    }
+    // Closed by our end.
+    core::mem::forget(directory);
+    Ok(())
+}
+
+/// How often the lock is tried, with a pause: 1 s, for the end of a supervisor that has been told to end.
+const LOCK_ROUNDS: u32 = 1_000 / PAUSE_MS as u32;
+
+/// Of directories that are made.
+const MODE: Mode = Mode::from_bits_truncate(0o755);
+
 /// Mounts it. A report's item is the directory that it is about, if it is about one, counted from 0.
 #[inline(never)] // its paths are for those who have an overlay
-pub fn mount_layers(layers: &Layers<'_>, place: &Place<'_>) -> Result<(), Report> {
+pub fn mount_layers(layers: &Layers<'_>, place: &Place<'_>) -> core::result::Result<(), Report> {
     let failed = |errno| Report::new(Step::Overlay, ROOTFS, errno);
     let long = |_| failed(Errno::ENAMETOOLONG);
     let path = |parts: &[&[u8]]| PathText::join(parts).map_err(long);
-    let mode = Mode::from_bits_truncate(0o755);
     let upper = path(&[layers.upper])?;
     let work = path(&[layers.upper, b".work"])?;
     // Why one cannot be made shows when it is looked for.
-    let _ = mkdir(upper.c(), mode);
-    let _ = mkdir(work.c(), mode);
+    let _ = mkdir(upper.c(), MODE);
+    let _ = mkdir(work.c(), MODE);
     for (index, layer) in (0u16..).zip(layers.all()) {
         stat(path(&[layer])?.c()).map_err(|errno| Report::new(Step::Overlay, index, errno))?;
     }

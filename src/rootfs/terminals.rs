@@ -5,7 +5,7 @@
 //! (TIOCGPTPEER), never opened by a name that the rootfs could have planted. The masters go up to the supervisor.
 
 use super::Site;
-use super::beneath::{FdPath, Name, Root, bind_in, mount_on, open_in};
+use super::beneath::{FdPath, Name, Root, bind_in, bind_over, mount_on, open_in};
 use crate::limits;
 use crate::spawn::barrier::{Report, Step};
 use crate::sys::{fds, pty};
@@ -15,7 +15,7 @@ use core::fmt::Write;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::mount::MsFlags;
-use nix::sys::stat::{Mode, mkdirat};
+use nix::sys::stat::{Mode, SFlag, mkdirat, mknodat};
 use nix::sys::statfs::{DEVPTS_SUPER_MAGIC, fstatfs};
 use nix::unistd::{UnlinkatFlags, symlinkat, unlinkat};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -129,11 +129,18 @@ fn mount_devpts(dev: BorrowedFd<'_>, most: u32, has_group: bool) -> nix::Result<
 /// /dev/ptmx must be the one of our instance: a file that is there is replaced, and pts/ptmx bound on it. On a read-only
 /// rootfs the file that is there serves.
 fn link_ptmx(dev: BorrowedFd<'_>, pts: &OwnedFd) -> nix::Result<()> {
-    match unlinkat(dev, c"ptmx", UnlinkatFlags::NoRemoveDir) {
-        Ok(()) | Err(Errno::ENOENT | Errno::EROFS) => {}
-        Err(errno) => return Err(errno),
+    let make = || mknodat(dev, c"ptmx", SFlag::S_IFREG, Mode::empty(), 0);
+    let made = match make() {
+        Err(Errno::EEXIST) => match unlinkat(dev, c"ptmx", UnlinkatFlags::NoRemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => make(),
+            other => other,
+        },
+        made => made,
+    };
+    match made {
+        Ok(()) | Err(Errno::EROFS) => bind_over(dev, b"ptmx", FdPath::inside(pts, b"ptmx")?.c()),
+        other => other,
     }
-    bind_in(dev, b"ptmx", FdPath::inside(pts, b"ptmx")?.c())
 }
 
 /// Opens a pty of `own` devpts instance, or the host's, and says its number.
