@@ -197,6 +197,15 @@ asan: test-deps ## the tests of this machine under AddressSanitizer
 	MONOPOD_PATIENCE=4 MONOPOD_BIN=$(TARGET_DIR)/asan/$(MACHINE)-unknown-linux-gnu/debug/monopod \
 	  $(if $(AS_ROOT),CARGO_TARGET_$(call upper,$(HOST))_RUNNER="$(AS_ROOT)") cargo test --locked --target $(HOST) --test tests
 
+# A thousand restarts, a hundred starts and stops with a dozen clients each. What valgrind does not know of the kernel (clone3,
+# openat2) it refuses, as an older kernel would.
+CYCLES ?= 1000
+valgrind: test-deps out/$(HOST)/monopod ## the shipped binary under valgrind: starts, restarts, stops, clients (CYCLES=100)
+	@targets/need.sh valgrind:valgrind
+	MONOPOD_CYCLES=$(CYCLES) MONOPOD_PATIENCE=4 MONOPOD_BIN=$(CURDIR)/out/$(HOST)/monopod \
+	  $(if $(AS_ROOT),CARGO_TARGET_$(call upper,$(HOST))_RUNNER="$(AS_ROOT)") cargo test --locked --target $(HOST) --test tests -- \
+	  valgrind_ --ignored --nocapture
+
 faults: test-deps out/$(HOST)/monopod ## every system call of start, restart, stop and attach fails in every way, or its process dies (an hour)
 	MONOPOD_BIN=$(CURDIR)/out/$(HOST)/monopod \
 	  $(if $(AS_ROOT),CARGO_TARGET_$(call upper,$(HOST))_RUNNER="$(AS_ROOT)") cargo test --locked --target $(HOST) --test tests -- \

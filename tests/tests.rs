@@ -66,5 +66,7 @@ mod supervisor_death;
 mod tools;
 mod trace;
 mod unprivileged;
+mod unsafe_code;
 mod update_config;
 mod user;
+mod valgrind;
