@@ -60,6 +60,7 @@ mod reboot_policy;
 mod resources;
 mod seccomp;
 mod soak;
+mod soak_load;
 mod stop;
 mod storage;
 mod supervisor_death;
