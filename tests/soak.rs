@@ -11,14 +11,17 @@ use std::time::Duration;
 /// A page or two that are written for the first time, in kB.
 const PAGES_KB: u64 = 8;
 
-/// How often: `long` under `make soak`.
+/// How often: `long` under `make soak`; a part of that with `MONOPOD_SOAK=10` (a tenth).
 pub fn times(short: u32, long: u32) -> u32 {
-    if std::env::var_os("MONOPOD_SOAK").is_some() { long } else { short }
+    match std::env::var("MONOPOD_SOAK") {
+        Ok(part) => long / part.parse::<u32>().unwrap_or(1).max(1),
+        Err(_) => short,
+    }
 }
 
 /// What a process holds.
 #[derive(Debug, PartialEq, Eq)]
-struct Held {
+pub struct Held {
     descriptors: usize,
     own_kb: u64,
     switches: u64,
@@ -26,7 +29,8 @@ struct Held {
 }
 
 impl Held {
-    fn by(pid: i32, guest: &Guest) -> Held {
+    /// What it holds now.
+    pub fn by(pid: i32, guest: &Guest) -> Held {
         let text = |name: &str| fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap();
         let number = |text: &str, key: &str| -> u64 {
             let line = text.lines().find(|line| line.starts_with(key)).unwrap();
@@ -40,11 +44,33 @@ impl Held {
         }
     }
 
+    /// Whether it holds as many descriptors and cgroups as before.
+    pub fn has_put_back(&self, before: &Held) -> bool {
+        (self.descriptors, self.cgroups) == (before.descriptors, before.cgroups)
+    }
+
+    /// Fails if it has gained anything; prints a row of the table that `make soak` shows.
     #[track_caller]
-    fn assert_as_before(&self, before: &Held, what: &str) {
-        println!("soak: {what}: {self:?}, before {before:?}");
-        assert_eq!((self.descriptors, self.cgroups), (before.descriptors, before.cgroups), "{what}");
+    pub fn assert_as_before(&self, before: &Held, what: &str) {
+        let kb = self.own_kb as i64 - before.own_kb as i64;
+        println!(
+            "| {what} | {} | {kb} | {} |",
+            self.descriptors as i64 - before.descriptors as i64,
+            self.cgroups as i64 - before.cgroups as i64
+        );
+        assert!(self.has_put_back(before), "{what}: {self:?}, before {before:?}");
         assert!(self.own_kb <= before.own_kb + PAGES_KB, "{what}: {self:?}, before {before:?}");
+    }
+
+    /// Waits until a process rests: until nothing has changed for a moment.
+    pub fn at_rest(pid: i32, guest: &Guest) -> Held {
+        let mut last = Held::by(pid, guest);
+        wait_until("the supervisor to rest", || {
+            std::thread::sleep(Duration::from_millis(200));
+            let now = Held::by(pid, guest);
+            core::mem::replace(&mut last, now) == last
+        });
+        last
     }
 }
 
@@ -64,7 +90,7 @@ fn soak_of_restarts_gains_nothing() {
     let before = Held::by(running.pid(), &guest);
     fs::write(guest.rootfs().join("go"), "").unwrap();
     assert!(wait_for(Duration::from_secs(3600), || guest.results().contains("ready")), "{}", guest.results());
-    wait_until("the last start to be over", || Held::by(running.pid(), &guest).descriptors == before.descriptors);
+    wait_until("the last start to be over", || Held::by(running.pid(), &guest).has_put_back(&before));
     Held::by(running.pid(), &guest).assert_as_before(&before, &format!("{count} restarts"));
     running.signal(libc::SIGTERM);
     assert_eq!(running.wait().code, Some(3));
@@ -91,13 +117,9 @@ fn soak_of_client_calls_gains_nothing() {
     // The first calls touch the places that clients have, once and for all.
     commands.iter().cycle().take(500).for_each(|command| call(*command));
     guest.wait_running();
-    let mut before = Held::by(running.pid(), &guest);
-    wait_until("the clients to be gone", || {
-        let now = Held::by(running.pid(), &guest);
-        core::mem::replace(&mut before, now) == before
-    });
+    let before = Held::at_rest(running.pid(), &guest);
     commands.iter().cycle().take(count as usize).for_each(|command| call(*command));
-    wait_until("the clients to be gone", || Held::by(running.pid(), &guest).descriptors == before.descriptors);
+    wait_until("the clients to be gone", || Held::by(running.pid(), &guest).has_put_back(&before));
     Held::by(running.pid(), &guest).assert_as_before(&before, &format!("{count} client calls"));
     running.signal(libc::SIGTERM);
     assert_eq!(running.wait().code, Some(3));
@@ -115,15 +137,10 @@ fn soak_of_idling_wakes_nobody() {
     guest.wait_said("ready");
     guest.wait_running();
     // What the start leaves to do is done when nothing has happened for a while.
-    let mut last = Held::by(running.pid(), &guest);
-    wait_until("the supervisor to rest", || {
-        std::thread::sleep(Duration::from_millis(200));
-        let now = Held::by(running.pid(), &guest);
-        core::mem::replace(&mut last, now) == last
-    });
+    let last = Held::at_rest(running.pid(), &guest);
     std::thread::sleep(Duration::from_secs(seconds.into()));
     let after = Held::by(running.pid(), &guest);
-    println!("soak: {seconds} s idle: {after:?}, before {last:?}");
+    after.assert_as_before(&last, &format!("{seconds} s idle, {} wake-ups", after.switches - last.switches));
     assert_eq!(after, last);
     running.signal(libc::SIGTERM);
     assert_eq!(running.wait().code, Some(3));

@@ -1,16 +1,14 @@
 //! Our own binary as a file that nobody can write: what a guest could reach of it through /proc/PID/exe is then of no use to it.
 
-use super::{check, fds};
+use super::fds;
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
+use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::Mode;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
-const MFD_CLOEXEC: libc::c_uint = 1;
-const MFD_ALLOW_SEALING: libc::c_uint = 2;
-const F_ADD_SEALS: libc::c_int = 1033;
-/// F_SEAL_SEAL, SHRINK, GROW, WRITE: memfd_create(2), fcntl(2).
-const EVERY_SEAL: libc::c_int = 1 | 2 | 4 | 8;
+const EVERY_SEAL: SealFlag =
+    SealFlag::F_SEAL_SEAL.union(SealFlag::F_SEAL_SHRINK).union(SealFlag::F_SEAL_GROW).union(SealFlag::F_SEAL_WRITE);
 
 /// A sealed copy of the running binary, close-on-exec.
 ///
@@ -18,11 +16,7 @@ const EVERY_SEAL: libc::c_int = 1 | 2 | 4 | 8;
 /// ENOSYS before Linux 3.17; ENOENT without /proc.
 pub fn own_binary() -> nix::Result<OwnedFd> {
     let own = fds::open(c"/proc/self/exe", OFlag::O_RDONLY, Mode::empty())?;
-    let name = c"monopod";
-    // SAFETY: the kernel copies the name, a C string that outlives the call.
-    let made = unsafe { libc::syscall(libc::SYS_memfd_create, name.as_ptr(), MFD_CLOEXEC | MFD_ALLOW_SEALING) };
-    // SAFETY: the kernel has just made this descriptor for us.
-    let copy = unsafe { fds::adopt(check(made)? as i32) };
+    let copy = memfd_create(c"monopod", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
     let mut chunk = [0u8; 16 * 1024];
     loop {
         let mut rest = match nix::unistd::read(&own, &mut chunk)? {
@@ -34,8 +28,7 @@ pub fn own_binary() -> nix::Result<OwnedFd> {
             rest = rest.get(written..).ok_or(Errno::EIO)?;
         }
     }
-    // SAFETY: no memory is passed.
-    check(unsafe { libc::fcntl(copy.as_fd().as_raw_fd(), F_ADD_SEALS, EVERY_SEAL) }.into())?;
+    fcntl(&copy, FcntlArg::F_ADD_SEALS(EVERY_SEAL))?;
     Ok(copy)
 }
 

@@ -267,8 +267,7 @@ pub fn share_no_core() -> nix::Result<()> {
 
 /// prctl(PR_SET_DUMPABLE, 1): readable through /proc by its own uid again, after a change of ids took that away.
 pub fn set_dumpable() -> nix::Result<()> {
-    // SAFETY: no memory is passed.
-    check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1 as libc::c_ulong, 0, 0, 0) }.into()).map(drop)
+    nix::sys::prctl::set_dumpable(true)
 }
 
 /// reboot(2) with `command`. Harmless only where the caller knows that it is: in a pid namespace, or with CAD_ON/OFF.

@@ -108,8 +108,7 @@ pub fn unsent(fd: BorrowedFd<'_>) -> nix::Result<i32> {
 
 /// Whether `fd` is a terminal.
 pub fn is_terminal(fd: BorrowedFd<'_>) -> bool {
-    // SAFETY: isatty takes a number.
-    unsafe { libc::isatty(fd.as_raw_fd()) == 1 }
+    std::io::IsTerminal::is_terminal(&fd)
 }
 
 /// The `/dev/pts/N` a pty slave is known by inside its devpts, as a device number check: is `fd` a pty slave at all?

@@ -73,8 +73,9 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> nix::Result<(usize,
     let mut control = Control { bytes: [0; 128] };
     let mut message = empty(&mut parts);
     message.msg_control = (&raw mut control).cast();
-    // SAFETY: CMSG_SPACE only computes. The room is for one descriptor: the kernel closes what does not fit.
-    message.msg_controllen = unsafe { libc::CMSG_SPACE(size_of::<RawFd>() as u32) } as _;
+    // SAFETY: CMSG_LEN only computes. The room is for one descriptor: the kernel closes what does not fit. CMSG_SPACE would be
+    // rounded up, which on 64 bits lets a second one in that nobody owns.
+    message.msg_controllen = unsafe { libc::CMSG_LEN(size_of::<RawFd>() as u32) } as _;
     // SAFETY: the first part is `buffer`, borrowed mutably for the call; `control` outlives it as well.
     let got = unsafe { libc::recvmsg(socket.as_raw_fd(), &mut message, libc::MSG_CMSG_CLOEXEC) };
     let got = Errno::result(got)?.unsigned_abs();
@@ -171,7 +172,7 @@ fn attach<T: Copy>(message: &mut libc::msghdr, control: &mut Control, kind: libc
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write;
+    use std::io::{Read, Write};
     use std::os::fd::AsFd;
     use std::os::unix::net::UnixStream;
 
@@ -186,6 +187,20 @@ mod tests {
         gift.write_all(b"x").unwrap();
         let (n, none) = receive(fd.unwrap().as_fd(), &mut buffer).unwrap();
         assert_eq!((n, none.is_none()), (1, true));
+    }
+
+    #[test]
+    fn descriptors_beyond_the_first_are_closed() {
+        let (a, b) = UnixStream::pair().unwrap();
+        let (mut watched, left) = UnixStream::pair().unwrap();
+        let second = left.as_fd().try_clone_to_owned().unwrap();
+        let gifts = [a.as_fd().try_clone_to_owned().unwrap(), second];
+        assert_eq!(send(a.as_fd(), &[b"x"], Beside::Fds(&gifts), libc::MSG_NOSIGNAL), Ok(1));
+        let (_, first) = receive(b.as_fd(), &mut [0; 8]).unwrap();
+        assert!(first.is_some());
+        drop((gifts, left));
+        // Nobody has the second one's connection any more.
+        assert_eq!(watched.read(&mut [0; 8]).unwrap(), 0);
     }
 
     #[test]
