@@ -206,7 +206,7 @@ valgrind: test-deps out/$(HOST)/monopod ## the shipped binary under valgrind: st
 	  $(if $(AS_ROOT),CARGO_TARGET_$(call upper,$(HOST))_RUNNER="$(AS_ROOT)") cargo test --locked --target $(HOST) --test tests -- \
 	  valgrind_ --ignored --nocapture
 
-faults: test-deps out/$(HOST)/monopod ## every system call of start, restart, stop and attach fails in every way, or its process dies (an hour)
+faults: test-deps out/$(HOST)/monopod ## every system call from a start to its end fails in every way, or its process dies (20 minutes)
 	MONOPOD_BIN=$(CURDIR)/out/$(HOST)/monopod \
 	  $(if $(AS_ROOT),CARGO_TARGET_$(call upper,$(HOST))_RUNNER="$(AS_ROOT)") cargo test --locked --target $(HOST) --test tests -- \
 	  sweep_of_ --ignored --nocapture

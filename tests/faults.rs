@@ -324,30 +324,6 @@ fn links_that_cannot_be_made_in_our_own_dev_refuse_the_start() {
 
 #[cfg(feature = "seccomp")]
 #[test]
-fn exhausted_heap_refuses_the_start_and_leaves_nothing() {
-    if !injector::available("exhausted_heap_refuses_the_start_and_leaves_nothing") {
-        return;
-    }
-    let guest = guest("heap");
-    let mut refused = 0;
-    // The last ones are made while the lock is held.
-    for nth in 1.. {
-        let calm = Injected::start(&guest, guest.start_command(STEPS), &[], true);
-        calm.wait(PATIENCE).unwrap();
-        let mut calls = calm.calls().into_iter();
-        let Some(call) = calls.find(|call| call.process == 0 && call.name == "mmap" && call.nth == nth) else { break };
-        let fault = [(call, Fault::Errno(libc::ENOMEM))];
-        let ended = Injected::start(&guest, guest.start_command(STEPS), &fault, false).wait(PATIENCE).unwrap();
-        if ended.code != Some(7) {
-            assert_refused(&guest, &ended, "monopod: ");
-            refused += usize::from(ended.stderr == "monopod: out of memory\n");
-        }
-    }
-    assert!(refused >= 5, "{refused}");
-}
-
-#[cfg(feature = "seccomp")]
-#[test]
 fn cgroup_hierarchy_that_cannot_be_looked_at_is_not_passed_over() {
     if !injector::available("cgroup_hierarchy_that_cannot_be_looked_at_is_not_passed_over") {
         return;
@@ -397,7 +373,8 @@ fn attach_that_cannot_read_what_init_is_like_is_refused() {
         ("memfd_create", ""),
     ];
     for (name, object) in facts {
-        let call = calls.iter().rfind(|call| call.process == 0 && call.name == name && call.object.contains(object));
+        let is = |call: &&Call| call.process == 0 && call.name.starts_with(name) && call.object.contains(object);
+        let call = calls.iter().rfind(is);
         let call = call.unwrap_or_else(|| panic!("{name} {object}"));
         let (ended, _) = attach(&[(call.clone(), Fault::Errno(libc::ENOMEM))]);
         assert_eq!(ended.code, Some(1), "{name} {object}{ended}");

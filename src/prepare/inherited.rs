@@ -89,20 +89,19 @@ fn one_by_one(close: bool, kept: Option<i32>, first: i32) {
     });
 }
 
-/// Signals that our caller ignores, as a mask (bit n-1 = signal n): init must not inherit them. Without /proc only SIGPIPE,
-/// SIGHUP, SIGINT and SIGQUIT are looked after, the ones that shells and nohup ignore.
+/// Signals that our caller ignores, as a mask (bit n-1 = signal n): init must not inherit them. Where /proc cannot be read it
+/// may be any.
 pub fn ignored_signals() -> u64 {
-    const USUAL: u64 =
-        1 << (libc::SIGPIPE - 1) | 1 << (libc::SIGHUP - 1) | 1 << (libc::SIGINT - 1) | 1 << (libc::SIGQUIT - 1);
+    const ANY: u64 = u64::MAX;
     let mut status = [0u8; 4096];
     let read = open(c"/proc/self/status", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
         .and_then(|file| nix::unistd::read(&file, &mut status));
-    let Ok(length) = read else { return USUAL };
+    let Ok(length) = read else { return ANY };
     let text = status.get(..length).unwrap_or(&[]);
-    let Some(at) = memchr::memmem::find(text, b"SigIgn:") else { return USUAL };
+    let Some(at) = memchr::memmem::find(text, b"SigIgn:") else { return ANY };
     let digits = text.get(at + 7..).unwrap_or(&[]).trim_ascii_start();
     let digits = digits.split(|b| *b == b'\n').next().and_then(|line| core::str::from_utf8(line).ok());
-    digits.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(USUAL)
+    digits.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(ANY)
 }
 
 /// SIGCHLD ignored by our caller would make the kernel reap our children itself, and their status would be lost.

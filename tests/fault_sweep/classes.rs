@@ -197,11 +197,11 @@ impl Class {
         self.calls.is_empty() || self.calls.contains(&call.name)
     }
 
-    /// The points of this class among the calls of a phase.
-    pub fn points(&self, phase: Phase, calls: &[Call]) -> Vec<Point> {
+    /// Each `step`th point of this class among the calls of a phase.
+    pub fn points(&self, phase: Phase, calls: &[Call], step: usize) -> Vec<Point> {
         let can_fail = calls.iter().filter(|call| !NEVER.contains(&call.name));
         let one = |call: &Call, fault: Fault| vec![(call.clone(), fault)];
-        match self.kind {
+        let points: Vec<Point> = match self.kind {
             Kind::Errors(errors) => can_fail
                 .filter(|call| self.has(call) && possible(call, errors))
                 .flat_map(|call| errors.iter().map(move |errno| one(call, Fault::Errno(*errno))))
@@ -217,8 +217,9 @@ impl Class {
                 calls.iter().filter(|call| call.process != 0).map(|call| one(call, Fault::Kill)).collect()
             }
             Kind::Delay => calls.iter().map(|call| one(call, Fault::Delay(DELAY))).collect(),
-            Kind::Two => pairs(phase, calls),
-        }
+            Kind::Two => return pairs(phase, calls, PAIRS.div_ceil(step)),
+        };
+        points.into_iter().skip(self.name.len() % step).step_by(step).collect()
     }
 }
 
@@ -251,13 +252,13 @@ fn errors(call: &Call) -> Vec<i32> {
 }
 
 /// A first fault anywhere, and a second at a call that is made after it: the way out has its own calls.
-fn pairs(phase: Phase, calls: &[Call]) -> Vec<Point> {
+fn pairs(phase: Phase, calls: &[Call], count: usize) -> Vec<Point> {
     let mut random = Random(0x2545_f491_4f6c_dd1d);
     let guest = phase.guest();
     let mut session = Session::open(phase, &guest);
     let can_fail: Vec<_> = calls.iter().filter(|call| !NEVER.contains(&call.name)).collect();
     let mut points = Vec::new();
-    for _ in 0..PAIRS / 10 {
+    for _ in 0..count.div_ceil(10) {
         let first = can_fail[random.below(can_fail.len())];
         let fails = errors(first);
         if fails.is_empty() {
