@@ -84,7 +84,7 @@ fn sweep(step: usize) {
     println!("| phase: class             | points | unchanged | refused | not reached | wrong |");
     println!("|--------------------------|--------|-----------|---------|-------------|-------|");
     let mut all = Row::default();
-    for phase in Phase::ALL {
+    for phase in Phase::ALL.iter().copied() {
         let begin = Instant::now();
         let titles = CLASSES.each_ref().map(|class| format!("{phase:?}: {}", class.name));
         if !titles.iter().any(|title| wanted(title)) {

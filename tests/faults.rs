@@ -4,7 +4,7 @@
 #[cfg(feature = "seccomp")]
 use crate::support::injector::{self, Call, Fault, Injected};
 use crate::support::strace::{self, Trace};
-use crate::support::{Ended, Guest, dynamic, leaks, sandbox, wait_for, wait_until};
+use crate::support::{self, Ended, Guest, dynamic, leaks, sandbox, wait_for, wait_until};
 use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
@@ -390,4 +390,38 @@ fn attach_that_cannot_read_what_init_is_like_is_refused() {
     guest.client("stop", &[]);
     assert_eq!(running.wait().code, Some(0));
     guest.assert_nothing_left();
+}
+
+/// Where one hierarchy cannot be thawed and the next can, the client must not wait for a thaw that has never begun.
+#[cfg(feature = "seccomp")]
+#[test]
+fn thaw_that_fails_in_the_first_hierarchy_is_told() {
+    let test = "thaw_that_fails_in_the_first_hierarchy_is_told";
+    if !injector::available(test) {
+        return;
+    }
+    let guest = guest("thaw");
+    let drive = |faults: &[(Call, Fault)]| {
+        let _ = fs::remove_file(guest.rootfs().join("results"));
+        let injected = Injected::start(&guest, guest.start_command("signals 1 , exit 7"), faults, true);
+        guest.wait_said("ready");
+        guest.wait_running();
+        assert_eq!(guest.client("freeze", &[]).code, Some(0));
+        let before = injected.made();
+        let thawed = guest.client("unfreeze", &["-t", "5"]);
+        guest.client("unfreeze", &[]);
+        guest.client("stop", &[]);
+        assert_eq!(injected.wait(PATIENCE).unwrap().code, Some(0));
+        guest.assert_nothing_left();
+        (thawed, injected.calls().split_off(before))
+    };
+    let (thawed, calls) = drive(&[]);
+    assert_eq!(thawed.code, Some(0), "{thawed}");
+    let is_freezer = |call: &&Call| call.name == "openat" && call.object.ends_with("/cgroup.freeze");
+    let Some(call) = calls.iter().find(is_freezer).cloned() else {
+        return support::skip(test, "the container is not in a hierarchy of cgroup v2", false);
+    };
+    let (thawed, _) = drive(&[(call, Fault::Errno(libc::ENOMEM))]);
+    assert_eq!(thawed.code, Some(1), "{thawed}");
+    assert!(thawed.stderr.contains("Out of memory"), "{thawed}");
 }

@@ -17,6 +17,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub enum Phase {
     /// From the command line to init's end by itself, and what follows it.
     Start,
+    /// The same with id maps and mounts that a process of the host's makes.
+    #[cfg(feature = "idmap")]
+    Mapped,
+    /// The same with links of its own.
+    #[cfg(feature = "net")]
+    Linked,
     /// From a first life's reboot to the end of the second.
     Restart,
     /// From a client's stop on.
@@ -29,31 +35,71 @@ pub enum Phase {
 
 impl Phase {
     /// All of them.
-    pub const ALL: [Phase; 5] = [Phase::Start, Phase::Restart, Phase::Stop, Phase::Steady, Phase::Attach];
+    pub const ALL: &[Phase] = &[
+        Phase::Start,
+        #[cfg(feature = "idmap")]
+        Phase::Mapped,
+        #[cfg(feature = "net")]
+        Phase::Linked,
+        Phase::Restart,
+        Phase::Stop,
+        Phase::Steady,
+        Phase::Attach,
+    ];
 
     /// init's steps.
     fn steps(self) -> &'static str {
         match self {
-            Phase::Start => "report , exit 7",
             Phase::Restart => "restart-times 1 , report , exit 7",
             Phase::Stop | Phase::Attach => "signals 1 , exit 7",
             Phase::Steady => "say up , await-file /go , orphans 3 , spew 6500 , say done , signals 1 , exit 7",
+            _ => "report , exit 7",
         }
     }
 
     /// The code that it ends with when nothing happens. Who is asked to stop has no other end.
     fn code(self) -> i32 {
-        if matches!(self, Phase::Start | Phase::Restart) { 7 } else { 0 }
+        if self.reports() { 7 } else { 0 }
+    }
+
+    /// Whether init says what it is like, and ends by itself.
+    fn reports(self) -> bool {
+        !matches!(self, Phase::Stop | Phase::Steady | Phase::Attach)
     }
 
     /// A guest for it: that of the sample, with a hook, a limit, and no pauses.
     pub fn guest(self) -> Guest {
-        faults::guest("sweep").config(
+        let mut guest = faults::guest("sweep").config(
             "lxc.hook.pre-start = true
             lxc.prlimit.nofile = 512
             monopod.timeout.stop = 2s
             monopod.restart.delay = 0ms",
-        )
+        );
+        match self {
+            #[cfg(feature = "idmap")]
+            Phase::Mapped => guest.config(
+                "lxc.idmap = u 0 100000 65536
+                lxc.idmap = g 0 100000 65536
+                lxc.rootfs.options = idmap=container
+                lxc.mount.entry = {dir} mnt none bind,idmap=container 0 0",
+            ),
+            #[cfg(feature = "net")]
+            Phase::Linked => {
+                guest.sandbox.isolate_network();
+                guest.sandbox.sh("ip link add br0 type bridge; ip addr add 10.9.0.1/24 dev br0; ip link set br0 up");
+                guest.config(
+                    "lxc.net.0.type = veth
+                    lxc.net.0.link = br0
+                    lxc.net.0.flags = up
+                    lxc.net.0.name = wan0
+                    lxc.net.0.mtu = 1400
+                    lxc.net.0.ipv4.address = 10.9.0.5/24
+                    lxc.net.0.ipv4.gateway = 10.9.0.1
+                    lxc.net.1.type = veth",
+                )
+            }
+            _ => guest,
+        }
     }
 
     fn start<'g>(self, guest: &'g Guest, point: &[(Call, Fault)], records: bool) -> Injected<'g> {
@@ -81,7 +127,6 @@ impl Phase {
             _ => self.start(guest, point, records),
         };
         let driven = match self {
-            Phase::Start | Phase::Restart | Phase::Attach => Driven::default(),
             Phase::Stop => {
                 wait_for(PATIENCE, || injected.has_ended() || guest.results().contains("ready"));
                 let from = injected.made();
@@ -89,6 +134,7 @@ impl Phase {
                 Driven { from, ..Driven::default() }
             }
             Phase::Steady => steady(guest, &injected),
+            _ => Driven::default(),
         };
         let ended = injected.wait(PATIENCE);
         (injected, ended, driven)
@@ -132,7 +178,7 @@ impl<'g> Session<'g> {
     pub fn open(phase: Phase, guest: &'g Guest) -> Self {
         let mut session = Session { phase, guest, expected: String::new(), running: None };
         match phase {
-            Phase::Start | Phase::Restart => {
+            phase if phase.reports() => {
                 let injected = phase.start(guest, &[], false);
                 injected.wait(PATIENCE).unwrap();
                 session.expected = digest(guest, &injected);
@@ -143,7 +189,7 @@ impl<'g> Session<'g> {
                 assert_eq!(ended.code, Some(0), "{ended}");
                 session.expected = attached(guest);
             }
-            Phase::Stop | Phase::Steady => {}
+            _ => {}
         }
         session
     }

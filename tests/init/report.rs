@@ -96,6 +96,8 @@ fn proc_files(out: &mut String) {
     lines("limit", text(format!("{proc}/self/limits")));
     lines("cgroup", text(format!("{proc}/self/cgroup")));
     lines("iface", text(format!("{proc}/self/net/dev")).lines().skip(2).map(iface).collect::<Vec<_>>().join("\n"));
+    lines("address", addresses(&text(format!("{proc}/self/net/fib_trie"))));
+    lines("route", text(format!("{proc}/self/net/route")).lines().skip(1).collect::<Vec<_>>().join("\n"));
     lines("sysctl", format!("net.ipv4.ip_forward={}", text(format!("{proc}/sys/net/ipv4/ip_forward"))));
     lines("sysctl", format!("kernel.domainname={}", text(format!("{proc}/sys/kernel/domainname"))));
     lines("oom_score_adj", text(format!("{proc}/self/oom_score_adj")));
@@ -114,6 +116,16 @@ fn proc_files(out: &mut String) {
         let _ = umount2(proc, MntFlags::MNT_DETACH);
         let _ = fs::remove_dir(proc);
     }
+}
+
+/// The local addresses of /proc/net/fib_trie, each once: `|-- ADDRESS`, and what it is in the next line.
+fn addresses(text: &str) -> String {
+    let lines: Vec<_> = text.lines().map(str::trim).collect();
+    let local = lines.windows(2).filter(|pair| pair[1].starts_with("/32 host LOCAL"));
+    let mut found: Vec<_> = local.filter_map(|pair| pair[0].strip_prefix("|-- ")).collect();
+    found.sort();
+    found.dedup();
+    found.join("\n")
 }
 
 /// `NAME up` or `NAME down` of a line of /proc/net/dev.

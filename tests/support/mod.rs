@@ -442,6 +442,8 @@ impl Guest {
             let mut lines: Vec<String> =
                 mounts.lines().map(|line| format!("mount {}", line.splitn(3, ' ').nth(2).unwrap_or(""))).collect();
             lines.extend(names("/dev/pts").into_iter().map(|name| format!("pty {name}")));
+            let links = if self.sandbox.has_network() { names("/sys/class/net") } else { Vec::new() };
+            lines.extend(links.into_iter().map(|name| format!("link {name}")));
             let device = fs::metadata("/run").unwrap().dev();
             run_files(Path::new("/run"), device, &mut lines);
             lines

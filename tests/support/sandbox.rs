@@ -45,6 +45,11 @@ impl Sandbox {
         ");
     }
 
+    /// Whether there is a network namespace of its own.
+    pub fn has_network(&self) -> bool {
+        self.network.is_some()
+    }
+
     /// The network namespace, where there is one of its own.
     pub fn network(&self) -> File {
         self.network.as_ref().unwrap().try_clone().unwrap()
