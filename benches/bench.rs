@@ -69,7 +69,7 @@ fn run(options: &options::Options) -> Result<(), String> {
         crowd::measure(&place, &mut results, options.questions);
     }
 
-    let reapers = if options.orphans > 0 { reap::measure(&place, options.orphans) } else { Vec::new() };
+    let reapers = if options.orphans > 0 { reap::measure(&place, &results, options.orphans) } else { Vec::new() };
 
     println!("{machine}\n");
     report::print(&results, options);

@@ -4,8 +4,8 @@
 use crate::footprint::{Footprint, as_after_a_boot, of, sizes};
 use crate::life::children_of;
 use crate::place::Place;
-use crate::report::median;
-use crate::subject::{built, installed};
+use crate::report::{Row, median};
+use crate::subject::{Kind, installed};
 use nix::sched::{CloneFlags, setns, unshare};
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -37,10 +37,11 @@ pub struct Reaper {
 }
 
 /// Those that are here. The floor is the first.
-fn present() -> Vec<Reaper> {
+fn present(rows: &[Row]) -> Vec<Reaper> {
+    let built = |kind| rows.iter().find(|row| row.subject.kind == kind).map(|row| row.subject.program.clone());
     let wanted: [(_, _, _, &[&str]); 6] = [
-        ("floor", built("FLOOR", "out/bench/floor"), "floor", &["-"]),
-        ("monopod (init.lxc)", built("MONOPOD", "out/x86_64-unknown-linux-musl/monopod"), "init.lxc", &["--"]),
+        ("floor", built(Kind::Floor), "floor", &["-"]),
+        ("monopod (init.lxc)", built(Kind::Monopod), "init.lxc", &["--"]),
         ("catatonit", installed("catatonit"), "catatonit", &["--"]),
         ("tini", installed("tini"), "tini", &["--"]),
         ("tini-static", installed("tini-static"), "tini-static", &["--"]),
@@ -65,8 +66,8 @@ fn present() -> Vec<Reaper> {
 }
 
 /// Has each reap `count` orphans, several times.
-pub fn measure(place: &Place, count: usize) -> Vec<Reaper> {
-    let mut reapers = present();
+pub fn measure(place: &Place, rows: &[Row], count: usize) -> Vec<Reaper> {
+    let mut reapers = present(rows);
     reapers.iter().for_each(|reaper| as_after_a_boot(&reaper.program));
     for _ in 0..PASSES {
         for reaper in reapers.iter_mut().filter(|reaper| reaper.failure.is_none()) {

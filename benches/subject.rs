@@ -64,14 +64,14 @@ impl Subject {
         self.kind == Kind::Floor && self.view == View::CpuOnly
     }
 
-    /// Whether it starts the container again when init asks for a reboot.
+    /// Whether it starts the container again when init asks for a reboot. nspawn leaves that to its service.
     pub fn restarts(&self) -> bool {
-        matches!(self.kind, Kind::Floor | Kind::Monopod | Kind::Lxc | Kind::Nspawn)
+        matches!(self.kind, Kind::Floor | Kind::Monopod | Kind::Lxc)
     }
 
     /// Whether it relays the container's console, a pty, to a file.
     pub fn relays(&self) -> bool {
-        self.restarts()
+        self.restarts() || self.kind == Kind::Nspawn
     }
 
     /// Whether it relays the console to its own output, not to a file that it opens.
@@ -165,8 +165,7 @@ pub fn installed(program: &str) -> Option<PathBuf> {
     std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
 }
 
-/// A program that was built, by the variable that names it or its usual place.
-pub fn built(variable: &str, otherwise: &str) -> Option<PathBuf> {
+fn built(variable: &str, otherwise: &str) -> Option<PathBuf> {
     Path::new(&std::env::var_os(variable).unwrap_or(otherwise.into())).canonicalize().ok()
 }
 

@@ -5,7 +5,7 @@
 
 use crate::config::values::{Fault, whole32};
 use crate::rootfs::Site;
-use crate::rootfs::beneath::{FdPath, Name, Root, bind_in, components, open_in, split, trim};
+use crate::rootfs::beneath::{FdPath, Name, Root, Source, bind_in, components, open_in, split, trim};
 use crate::spawn::barrier::{Report, Step};
 use crate::sys::fds::{self, open};
 use crate::text::PathText;
@@ -244,7 +244,7 @@ impl Node {
         let mode = Mode::from_bits_truncate(self.mode as _);
         match mknodat(parent, name.c(), self.kind, mode, self.device) {
             Ok(()) => {}
-            Err(Errno::EPERM) => return bind_in(parent, last, host),
+            Err(Errno::EPERM) => return bind_in(parent, last, Source::Path(host)),
             Err(errno @ (Errno::EEXIST | Errno::EROFS)) => {
                 let there = fstatat(parent, name.c(), AtFlags::AT_SYMLINK_NOFOLLOW).map_err(|_| errno)?;
                 if !self.is(&there) {

@@ -4,12 +4,12 @@
 //! followed at all: openat2 with RESOLVE_IN_ROOT and RESOLVE_NO_SYMLINKS, or on kernels before 5.6 a walk that opens one
 //! component after the other with O_NOFOLLOW. `..` is refused. Mounts and nodes are made by descriptor.
 
-use crate::sys::mounts::open_in_root;
+use crate::sys::mounts::{bind, open_in_root};
 use crate::text::{Line, PathText};
 use core::ffi::CStr;
 use core::fmt::Write;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat};
+use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::mount::{MsFlags, mount};
 use nix::sys::stat::{Mode, SFlag, fstat, mkdirat, mknodat};
 use nix::sys::statfs::{FsType, TMPFS_MAGIC, fstatfs};
@@ -152,8 +152,19 @@ pub fn touch(directory: BorrowedFd<'_>, name: &[u8]) -> nix::Result<()> {
     }
 }
 
+/// What is to be bound.
+#[derive(Clone, Copy)]
+pub enum Source<'a> {
+    /// By a path of the host's.
+    Path(&'a CStr),
+    /// What was opened.
+    Opened(BorrowedFd<'a>),
+    /// By its name in a directory that is known to have no links.
+    In(BorrowedFd<'a>, &'a CStr),
+}
+
 /// Binds `source` on `name` in a directory. The file is made if it is missing.
-pub fn bind_in(directory: BorrowedFd<'_>, name: &[u8], source: &CStr) -> nix::Result<()> {
+pub fn bind_in(directory: BorrowedFd<'_>, name: &[u8], source: Source<'_>) -> nix::Result<()> {
     match touch(directory, name) {
         // What is there serves, if anything is.
         Ok(()) | Err(Errno::EROFS) => bind_over(directory, name, source),
@@ -162,15 +173,36 @@ pub fn bind_in(directory: BorrowedFd<'_>, name: &[u8], source: &CStr) -> nix::Re
 }
 
 /// The same on what is there.
-pub fn bind_over(directory: BorrowedFd<'_>, name: &[u8], source: &CStr) -> nix::Result<()> {
-    mount_on(&open_in(directory, name, OFlag::empty())?, Some(source), None, MsFlags::MS_BIND, None)
+pub fn bind_over(directory: BorrowedFd<'_>, name: &[u8], source: Source<'_>) -> nix::Result<()> {
+    let target = open_in(directory, name, OFlag::empty())?;
+    let (from, what) = match source {
+        Source::Path(path) => (AT_FDCWD, path),
+        Source::Opened(file) => (file, c""),
+        Source::In(directory, name) => (directory, name),
+    };
+    match bind(from, what, target.as_fd()) {
+        // Before Linux 5.2, or under a policy that does not know these calls.
+        Err(Errno::ENOSYS | Errno::EPERM) => {}
+        other => return other,
+    }
+    let by_path = match source {
+        Source::Path(path) => return mount_on(&target, Some(path), None, MsFlags::MS_BIND, None),
+        Source::Opened(file) => FdPath::of(&file),
+        Source::In(directory, name) => FdPath::inside(&directory, name.to_bytes())?,
+    };
+    mount_on(&target, Some(by_path.c()), None, MsFlags::MS_BIND, None)
 }
 
 /// What is called `name` in a directory, with O_PATH: whoever else can write there may have exchanged it a moment ago, so that
 /// everything is done with what was opened. ELOOP: it is a link.
 pub fn open_in(directory: BorrowedFd<'_>, name: &[u8], more: OFlag) -> nix::Result<OwnedFd> {
+    let name = Name::new(name)?;
+    match open_in_root(directory, name.c(), (OFlag::O_PATH | more).bits()) {
+        Err(Errno::ENOSYS | Errno::EPERM) => {}
+        other => return other,
+    }
     let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | more;
-    let found = openat(directory, Name::new(name)?.c(), flags, Mode::empty())?;
+    let found = openat(directory, name.c(), flags, Mode::empty())?;
     // With O_DIRECTORY the kernel has refused a link already.
     if more.is_empty() && kind(&found)? == SFlag::S_IFLNK { Err(Errno::ELOOP) } else { Ok(found) }
 }

@@ -1,6 +1,6 @@
 //! `lxc.autodev`: a fresh tmpfs on /dev with the nodes that every userspace expects.
 
-use super::beneath::{Root, bind_in, mount_on};
+use super::beneath::{Root, Source, bind_in, mount_on};
 use crate::config::Config;
 use crate::spawn::barrier::{Report, Step};
 use crate::text::{Line, PathText};
@@ -46,7 +46,7 @@ pub fn populate(dev: BorrowedFd<'_>) -> Result<(), Report> {
 
 fn bind_host_node(dev: BorrowedFd<'_>, name: &CStr) -> nix::Result<()> {
     let host = PathText::join(&[b"/dev/", name.to_bytes()]).map_err(|_| Errno::ENAMETOOLONG)?;
-    bind_in(dev, name.to_bytes(), host.c())
+    bind_in(dev, name.to_bytes(), Source::Path(host.c()))
 }
 
 const LINKS: [(&CStr, &CStr); 4] = [

@@ -5,7 +5,7 @@
 //! (TIOCGPTPEER), never opened by a name that the rootfs could have planted. The masters go up to the supervisor.
 
 use super::Site;
-use super::beneath::{FdPath, Name, Root, bind_in, bind_over, mount_on, open_in};
+use super::beneath::{Name, Root, Source, bind_in, bind_over, mount_on, open_in};
 use crate::limits;
 use crate::spawn::barrier::{Report, Step};
 use crate::sys::{fds, pty};
@@ -18,7 +18,7 @@ use nix::mount::MsFlags;
 use nix::sys::stat::{Mode, SFlag, mkdirat, mknodat};
 use nix::sys::statfs::{DEVPTS_SUPER_MAGIC, fstatfs};
 use nix::unistd::{UnlinkatFlags, symlinkat, unlinkat};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// The two ends of a pty.
 pub struct Pty {
@@ -68,11 +68,11 @@ pub fn open(site: &Site<'_>, root: &Root, dev: BorrowedFd<'_>) -> Result<Termina
             nix::unistd::fchown(&slave, Some(nix::unistd::Uid::from_raw(config.init.uid)), None)
                 .map_err(fail(Step::Console, 0))?;
         }
-        let source = FdPath::of(&slave);
+        let source = Source::Opened(slave.as_fd());
         if let Some(folder) = &folder {
-            bind_in(folder.fd.as_fd(), b"console", source.c()).map_err(fail(Step::Console, 0))?;
+            bind_in(folder.fd.as_fd(), b"console", source).map_err(fail(Step::Console, 0))?;
         }
-        bind_in(dev, b"console", source.c()).map_err(fail(Step::Console, 0))?;
+        bind_in(dev, b"console", source).map_err(fail(Step::Console, 0))?;
         terminals.console = Some(Pty { master, slave });
     }
     for number in 1..=u16::try_from(config.tty_max).unwrap_or(u16::MAX) {
@@ -138,7 +138,7 @@ fn link_ptmx(dev: BorrowedFd<'_>, pts: &OwnedFd) -> nix::Result<()> {
         made => made,
     };
     match made {
-        Ok(()) | Err(Errno::EROFS) => bind_over(dev, b"ptmx", FdPath::inside(pts, b"ptmx")?.c()),
+        Ok(()) | Err(Errno::EROFS) => bind_over(dev, b"ptmx", Source::In(pts.as_fd(), c"ptmx")),
         other => other,
     }
 }
@@ -186,13 +186,11 @@ fn bind_tty(
 ) -> nix::Result<()> {
     let mut name = Line::<16>::new();
     let _ = write!(name, "tty{number}");
-    let slave = match own {
-        Some(directory) => PathText::format(format_args!("/proc/self/fd/{}/{pts}", directory.as_raw_fd())),
-        None => PathText::format(format_args!("/dev/pts/{pts}")),
-    }
-    .map_err(|_| Errno::ENAMETOOLONG)?;
-    let Some(folder) = folder else { return bind_in(dev, name.bytes(), slave.c()) };
-    bind_in(folder.fd.as_fd(), name.bytes(), slave.c())?;
+    let place = if own.is_some() { "" } else { "/dev/pts/" };
+    let pts = PathText::format(format_args!("{place}{pts}")).map_err(|_| Errno::ENAMETOOLONG)?;
+    let slave = own.map_or(Source::Path(pts.c()), |directory| Source::In(directory.as_fd(), pts.c()));
+    let Some(folder) = folder else { return bind_in(dev, name.bytes(), slave) };
+    bind_in(folder.fd.as_fd(), name.bytes(), slave)?;
     let link = Name::new(name.bytes())?;
     let to = PathText::join(&[folder.name, b"/", name.bytes()]).map_err(|_| Errno::ENAMETOOLONG)?;
     match symlinkat(to.c(), dev, link.c()) {

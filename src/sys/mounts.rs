@@ -72,6 +72,21 @@ pub fn attach_tree(tree: BorrowedFd<'_>, target: &CStr) -> nix::Result<()> {
     .map(drop)
 }
 
+/// Binds what is called `name` in `directory`, or what was opened as `directory` if that is empty, on what was opened as `onto`:
+/// without a path through procfs, of which each costs more than the bind itself (Linux 5.2).
+pub fn bind(directory: BorrowedFd<'_>, name: &CStr, onto: BorrowedFd<'_>) -> nix::Result<()> {
+    const CLONE: i32 = 1;
+    const BOTH_EMPTY_PATHS: u32 = 0x04 | 0x40;
+    let flags = CLONE | libc::O_CLOEXEC | libc::AT_EMPTY_PATH;
+    // SAFETY: the kernel reads the C string.
+    let tree = check(unsafe { libc::syscall(SYS_OPEN_TREE, directory.as_raw_fd(), name.as_ptr(), flags) })?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    let tree = unsafe { fds::adopt(tree as i32) };
+    let (from, onto, here) = (tree.as_raw_fd(), onto.as_raw_fd(), c"".as_ptr());
+    // SAFETY: the kernel reads two empty C strings.
+    check(unsafe { libc::syscall(SYS_MOVE_MOUNT, from, here, onto, here, BOTH_EMPTY_PATHS) }).map(drop)
+}
+
 /// mount_setattr(2), the same number on every architecture.
 const SYS_MOUNT_SETATTR: libc::c_long = 442;
 
