@@ -21,9 +21,10 @@
 //! `ephemeral` removes it at its end.
 //! Beside the sequence: `control` is LXC's command socket, `attach` runs a command inside, `execute` is the init of a container
 //! for one command, `terminal` a user's end of a pty, `check` looks before a start; `logging` is the log, `state` LXC's states,
-//! `sys` all unsafe code, `text`, `limits` and `error` what everything stands on.
+//! `aside` looks where the guest may keep one waiting, `sys` all unsafe code, `text`, `limits` and `error` what everything stands on.
 
 pub mod android;
+pub mod aside;
 #[cfg(feature = "tools")]
 pub mod attach;
 pub mod cgroup;
