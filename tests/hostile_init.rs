@@ -176,3 +176,19 @@ fn guest_whose_files_never_answer_holds_up_neither_clients_nor_its_stop() {
         guest.assert_nothing_left();
     }
 }
+
+#[test]
+fn guest_that_hangs_up_its_terminals_wakes_nobody() {
+    let guest = Guest::new("hang_up").config("lxc.console.path =\nmonopod.console = stdio\nlxc.tty.max = 1");
+    let running = guest.start("hang-up , forever");
+    guest.wait_said("hung up");
+    guest.wait_running();
+    // A supervisor that is woken again and again by an end that is gone is hardly ever found asleep.
+    let sleeps = || fs::read_to_string(format!("/proc/{}/wchan", running.pid())).unwrap().contains("poll");
+    let asleep = |_: &usize| (0..10).all(|_| sleeps());
+    wait_until("the supervisor to sleep", || (0..5).filter(asleep).count() == 5);
+    let stopped = guest.client("stop", &["-k"]);
+    assert_eq!(stopped.code, Some(0), "{stopped}");
+    assert_eq!(running.wait().code, Some(0));
+    guest.assert_nothing_left();
+}

@@ -8,7 +8,7 @@ use std::io::Write;
 use std::os::fd::AsRawFd;
 
 /// The steps' names.
-pub const STEPS: [&str; 6] = ["exit-counting", "fault", "inject", "print-hex", "reach-out", "unanswered"];
+pub const STEPS: [&str; 7] = ["exit-counting", "fault", "hang-up", "inject", "print-hex", "reach-out", "unanswered"];
 
 /// One step.
 pub fn run(verb: &str, args: &[&str]) {
@@ -20,6 +20,23 @@ pub fn run(verb: &str, args: &[&str]) {
             std::process::exit(code);
         }
         ("fault", [name]) => fault(name),
+        // Does all to its terminal that may upset who has the other end, and leaves it.
+        ("hang-up", []) => {
+            // SAFETY: these take numbers only; nobody uses what is closed.
+            unsafe {
+                libc::ioctl(0, libc::TIOCEXCL);
+                libc::ioctl(0, libc::TCXONC, 0);
+                libc::ioctl(0, libc::TIOCSCTTY, 1);
+                libc::vhangup();
+                (0..3).for_each(|fd| {
+                    libc::close(fd);
+                });
+            }
+            for path in ["/dev/console", "/dev/tty1"] {
+                (0..3).for_each(|_| drop(fs::File::options().read(true).write(true).open(path)));
+            }
+            say("hung up");
+        }
         ("inject", []) => inject(),
         ("print-hex", [text]) => {
             let byte = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).unwrap();
