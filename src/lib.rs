@@ -18,12 +18,13 @@
 //! Before all of it, where there is no other init: `pid1` mounts, starts a supervisor process for each container, reaps.
 //!
 //! `android` is what only Android guests need, `guard` keeps a guest from hurting the host, `ready` says when it is ready,
-//! `ephemeral` removes it at its end.
+//! `aside` looks where it may keep one waiting, `ephemeral` removes it at its end.
 //! Beside the sequence: `control` is LXC's command socket, `attach` runs a command inside, `execute` is the init of a container
 //! for one command, `terminal` a user's end of a pty, `check` looks before a start; `logging` is the log, `state` LXC's states,
 //! `sys` all unsafe code, `text`, `limits` and `error` what everything stands on.
 
 pub mod android;
+pub mod aside;
 #[cfg(feature = "tools")]
 pub mod attach;
 pub mod cgroup;

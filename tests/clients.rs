@@ -10,7 +10,7 @@ use std::os::unix::net::{SocketAddr, UnixStream};
 use std::time::Duration;
 
 /// A connection to the supervisor's command socket.
-fn connect(guest: &Guest) -> UnixStream {
+pub fn connect(guest: &Guest) -> UnixStream {
     let name = format!("{}/command", guest.dir().display());
     let stream = UnixStream::connect_addr(&SocketAddr::from_abstract_name(name).unwrap()).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -18,7 +18,7 @@ fn connect(guest: &Guest) -> UnixStream {
 }
 
 /// A request of the 64-bit protocol: command, length of the data that follows, an unused pointer.
-fn request(command: i32, length: i32) -> Vec<u8> {
+pub fn request(command: i32, length: i32) -> Vec<u8> {
     [&command.to_ne_bytes()[..], &length.to_ne_bytes(), &[0; 8]].concat()
 }
 

@@ -142,3 +142,53 @@ fn guest_that_hides_in_groups_below_its_own_is_stopped_with_all_it_has() {
     assert_eq!(running.wait().code, Some(0));
     guest.assert_nothing_left();
 }
+
+#[test]
+fn guest_whose_files_never_answer_holds_up_neither_clients_nor_its_stop() {
+    let test = "guest_whose_files_never_answer_holds_up_neither_clients_nor_its_stop";
+    if !fs::read_to_string("/proc/filesystems").unwrap().contains("\tfuse\n") {
+        return skip(test, "this kernel has no FUSE", false);
+    }
+    // What the supervisor looks for in a running guest: how to stop it, its devpts for a client.
+    for (path, config) in [
+        ("/system", "monopod.preset = android"),
+        ("/dev/socket", "monopod.stop.method = property\nmonopod.android.sdk = 30"),
+        ("/dev", "lxc.autodev = 0"),
+    ] {
+        let guest = Guest::new("unanswered").config(config);
+        let running = guest.start(&format!("unanswered {path} , say up , forever"));
+        guest.wait_said("up");
+        if path == "/dev" {
+            let mut stream = crate::clients::connect(&guest);
+            std::io::Write::write_all(&mut stream, &crate::clients::request(21, 0)).unwrap();
+            let mut answer = [0; 64];
+            let length = std::io::Read::read(&mut stream, &mut answer).unwrap();
+            assert!(length >= 4 && i32::from_ne_bytes(answer[..4].try_into().unwrap()) < 0, "{answer:?}");
+        }
+        let stop = Running::new(&guest, guest.tool("stop", &["-t", "1"]));
+        for _ in 0..5 {
+            let state = guest.client("info", &["-s", "-H"]);
+            assert!(["RUNNING\n", "STOPPING\n", "STOPPED\n"].contains(&&*state.stdout), "{path}{state}");
+        }
+        let stopped = stop.wait();
+        assert_eq!(stopped.code, Some(0), "{path}{stopped}");
+        assert_eq!(running.wait().code, Some(0), "{path}");
+        guest.assert_nothing_left();
+    }
+}
+
+#[test]
+fn guest_that_hangs_up_its_terminals_wakes_nobody() {
+    let guest = Guest::new("hang_up").config("lxc.console.path =\nmonopod.console = stdio\nlxc.tty.max = 1");
+    let running = guest.start("hang-up , forever");
+    guest.wait_said("hung up");
+    guest.wait_running();
+    // A supervisor that is woken again and again by an end that is gone is hardly ever found asleep.
+    let sleeps = || fs::read_to_string(format!("/proc/{}/wchan", running.pid())).unwrap().contains("poll");
+    let asleep = |_: &usize| (0..10).all(|_| sleeps());
+    wait_until("the supervisor to sleep", || (0..5).filter(asleep).count() == 5);
+    let stopped = guest.client("stop", &["-k"]);
+    assert_eq!(stopped.code, Some(0), "{stopped}");
+    assert_eq!(running.wait().code, Some(0));
+    guest.assert_nothing_left();
+}

@@ -97,6 +97,18 @@ pub fn ask(root: &Root, name: &[u8], value: &[u8], sdk: Option<u32>) -> nix::Res
     }
 }
 
+impl From<Question> for OwnedFd {
+    fn from(question: Question) -> OwnedFd {
+        question.socket
+    }
+}
+
+impl From<OwnedFd> for Question {
+    fn from(socket: OwnedFd) -> Question {
+        Question { socket }
+    }
+}
+
 impl Question {
     /// The answer, if it has come.
     pub fn answer(&self) -> Option<Answer> {

@@ -19,6 +19,8 @@ pub struct Hierarchy<'t> {
     pub noprefix: bool,
     /// Which group of the hierarchy is mounted there: `/` but in a bind mount or another cgroup namespace.
     pub root: &'t CStr,
+    /// Another place where it is mounted and what of it, in case that the first one is hidden.
+    pub elsewhere: (&'t CStr, &'t CStr),
     /// The directory is another user's.
     pub foreign: bool,
     /// The group that this process was in when it started, below the mount point: empty or `/user.slice/x`.
@@ -76,13 +78,22 @@ pub fn take_line<'t>(line: &[u8], found: &mut Hierarchies<'t>, arena: &Arena<'t>
     let Some(mount) = parse_line(line) else { return Ok(()) };
     let mut decoded = [0u8; limits::PATH_BYTES];
     let place = unescape(mount.mountpoint, &mut decoded);
-    found.retain(|known| known.mountpoint.to_bytes() != place);
+    found.retain_mut(|known| {
+        if known.mountpoint.to_bytes() == place {
+            (known.mountpoint, known.root) = core::mem::take(&mut known.elsewhere);
+        } else if known.elsewhere.0.to_bytes() == place {
+            known.elsewhere = Default::default();
+        }
+        !known.mountpoint.is_empty()
+    });
     let same = found.iter_mut().find(|known| known.v2 == mount.v2 && known.device == mount.device);
     if let Some(known) = same {
         let home = b"/sys/fs/cgroup";
         if !known.mountpoint.to_bytes().starts_with(home) && place.starts_with(home) {
-            known.mountpoint = arena.copy(place)?;
-            known.root = arena.copy(mount.root)?;
+            known.elsewhere = (known.mountpoint, known.root);
+            (known.mountpoint, known.root) = (arena.copy(place)?, arena.copy(mount.root)?);
+        } else if known.elsewhere.0.is_empty() {
+            known.elsewhere = (arena.copy(place)?, arena.copy(mount.root)?);
         }
         return Ok(());
     }
@@ -207,6 +218,24 @@ mod tests {
     fn find_mount_hidden_by_another_is_dropped() {
         let found = find("40 1 0:50 / /c rw - cgroup none rw,cpu\n41 40 0:51 / /c rw - cgroup none rw,pids");
         assert_eq!(found, [("/c".to_string(), "pids".to_string(), false)]);
+    }
+
+    #[test]
+    fn find_mount_hidden_by_another_is_found_where_it_is_mounted_else() {
+        let found = find(
+            "40 1 0:50 / /sys/fs/cgroup/c rw - cgroup none rw,cpu\n40 1 0:50 / /d rw - cgroup none rw,cpu\n\
+             41 40 0:51 / /sys/fs/cgroup/c rw - cgroup none rw,pids",
+        );
+        let place = |path: &str, controllers: &str| (path.to_string(), controllers.to_string(), false);
+        assert_eq!(found, [place("/d", "cpu"), place("/sys/fs/cgroup/c", "pids")]);
+        // The other place is hidden as well.
+        assert_eq!(
+            find(
+                "40 1 0:50 / /c rw - cgroup none rw,cpu\n40 1 0:50 / /d rw - cgroup none rw,cpu\n\
+                 41 1 0:51 / /d rw - cgroup none rw,pids\n41 1 0:51 / /c rw - cgroup none rw,pids"
+            ),
+            [place("/d", "pids")]
+        );
     }
 
     #[test]

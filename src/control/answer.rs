@@ -3,6 +3,7 @@
 use super::lend::Loan;
 use super::proto::{self, Command, ConsoleLog, Header, StopMode, StopOrder, Wanted};
 use super::server::{After, Client, Purpose, Round, SEND, Server};
+use crate::aside;
 use crate::cgroup::find::{Hierarchies, Hierarchy};
 use crate::cgroup::{self, devices, freeze};
 use crate::config::{self, Config};
@@ -218,9 +219,12 @@ fn devpts(init: i32) -> nix::Result<OwnedFd> {
     if init == 0 {
         return Err(Errno::ESRCH);
     }
-    let fd = Root::of(init)?.look_up(b"dev/pts", OFlag::O_PATH | OFlag::O_DIRECTORY)?;
-    let kind = nix::sys::statfs::fstatfs(&fd)?.filesystem_type();
-    if kind == nix::sys::statfs::DEVPTS_SUPER_MAGIC { Ok(fd) } else { Err(Errno::ENOTTY) }
+    let look = || {
+        let fd = Root::of(init)?.look_up(b"dev/pts", OFlag::O_PATH | OFlag::O_DIRECTORY)?;
+        let kind = nix::sys::statfs::fstatfs(&fd)?.filesystem_type();
+        if kind == nix::sys::statfs::DEVPTS_SUPER_MAGIC { Ok(([0; 3], Some(fd))) } else { Err(Errno::ENOTTY) }
+    };
+    aside::ask(&look)?.1.ok_or(Errno::ENOTTY)
 }
 
 /// Which group a command asks for: init's, or the one with the limits.

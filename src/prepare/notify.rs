@@ -4,6 +4,7 @@
 //! what `monopod.alive` calls alive. Without it nothing ever wakes up for this.
 
 use super::host::now_ms;
+use crate::aside;
 use crate::config::{Alive, Config};
 use crate::rootfs::beneath::Root;
 use crate::text::{Line, number};
@@ -68,7 +69,7 @@ pub struct Watchdog {
     period_ms: u64,
     next_ms: u64,
     /// The last change of the file of `monopod.alive`: its time there, and ours.
-    seen: Option<(i64, i64)>,
+    seen: Option<(u64, u64)>,
     changed_ms: u64,
 }
 
@@ -110,10 +111,11 @@ impl Watchdog {
 }
 
 /// When the file at `path` in the guest was changed last. The guest decides what lies there: nothing is followed or opened.
-fn changed(pid: i32, path: &[u8]) -> Option<(i64, i64)> {
-    let root = Root::of(pid).ok()?;
-    let file = root.look_up(path, OFlag::O_PATH | OFlag::O_NOFOLLOW).ok()?;
-    let stat = fstat(&file).ok()?;
-    #[allow(clippy::unnecessary_cast)] // Both are 32 bits wide on some targets.
-    Some((stat.st_mtime as i64, stat.st_mtime_nsec as i64))
+fn changed(pid: i32, path: &[u8]) -> Option<(u64, u64)> {
+    let look = || {
+        let file = Root::of(pid)?.look_up(path, OFlag::O_PATH | OFlag::O_NOFOLLOW)?;
+        let stat = fstat(&file)?;
+        Ok(([stat.st_mtime as u64, stat.st_mtime_nsec as u64, 0], None))
+    };
+    aside::ask(&look).ok().map(|([seconds, nanoseconds, _], _)| (seconds, nanoseconds))
 }

@@ -46,6 +46,21 @@ pub enum Family {
 }
 
 impl Family {
+    /// All of them, in order.
+    const ALL: [Family; 12] = [
+        Family::Unknown,
+        Family::Busybox,
+        Family::Systemd,
+        Family::Openrc,
+        Family::Runit,
+        Family::S6,
+        Family::Dinit,
+        Family::Finit,
+        Family::Oneit,
+        Family::Procd,
+        Family::Forwarder,
+        Family::Android,
+    ];
     /// By the name of the executed file.
     const NAMES: [(&'static [u8], Family); 14] = [
         (b"busybox", Family::Busybox),
@@ -150,6 +165,18 @@ impl Init {
             can_reboot: mask(b"CapEff:").is_none_or(|mask| mask >> SYS_BOOT & 1 == 1),
             heard: heard.filter(|_| !waits),
         }
+    }
+
+    /// As numbers, for `aside`.
+    pub fn to_words(self) -> [u64; 2] {
+        let flags = u64::from(self.can_reboot) | u64::from(self.heard.is_some()) << 1;
+        [flags | (self.family as u64) << 2, self.heard.unwrap_or(0)]
+    }
+
+    /// The same again.
+    pub fn of_words([flags, heard]: [u64; 2]) -> Init {
+        let family = Family::ALL.get((flags >> 2) as usize).copied().unwrap_or(Family::Unknown);
+        Init { family, can_reboot: flags & 1 == 1, heard: Some(heard).filter(|_| flags & 2 == 2) }
     }
 
     /// Whether `signal` does anything to it.
@@ -257,6 +284,16 @@ mod tests {
         ];
         for (executed, called, expected) in table {
             assert_eq!(halts(executed, called), expected, "{executed} {called:?}");
+        }
+    }
+
+    #[test]
+    fn init_as_numbers_is_the_same_again() {
+        for (family, (can_reboot, heard)) in
+            Family::ALL.iter().zip([(true, None), (false, Some(u64::MAX))].iter().cycle())
+        {
+            let init = Init { family: *family, can_reboot: *can_reboot, heard: *heard };
+            assert_eq!(Init::of_words(init.to_words()), init);
         }
     }
 

@@ -6,9 +6,10 @@
 //! kernel, or somebody outside does not reap a child of his in it) a report of who is stuck, and we leave.
 
 use super::command::Command;
-use super::family::{self, Init};
+use super::family::{self, Family, Init};
 use super::stuck;
 use crate::android::{image, property_service};
+use crate::aside;
 use crate::cgroup::freeze;
 use crate::config::own::{Own, StopMethod};
 use crate::config::{Config, Signals};
@@ -18,8 +19,10 @@ use crate::prepare::host::{Host, Source, now_ms};
 use crate::rootfs::beneath::Root;
 use crate::supervise::lifecycle::Asked;
 use crate::sys::process::{self, Exit};
+use nix::errno::Errno;
 use nix::sys::epoll::EpollFlags;
 use property_service::{Answer, Question};
+use std::os::fd::OwnedFd;
 
 /// For how long init may go on after SIGKILL, in milliseconds.
 pub const DEATH_MS: u64 = 10_000;
@@ -195,10 +198,23 @@ impl Stop {
     /// Looks at init and decides.
     fn choose(&mut self, config: &Config<'_>, pid: i32, goal: Goal) {
         let own = &config.own;
-        let root = Root::of(pid).ok();
-        let init = family::look(pid, root.as_ref(), own.android);
-        let is_android = init.family == family::Family::Android || own.stop_method == StopMethod::Property;
-        self.sdk = own.sdk.or_else(|| root.filter(|_| is_android).and_then(|root| image::sdk(root.fd())));
+        let is_android = |init: &Init| init.family == Family::Android || own.stop_method == StopMethod::Property;
+        let look = || {
+            let root = Root::of(pid).ok();
+            let init = family::look(pid, root.as_ref(), own.android);
+            let sdk = own.sdk.or_else(|| root.filter(|_| is_android(&init)).and_then(|root| image::sdk(root.fd())));
+            let [flags, heard] = init.to_words();
+            Ok(([flags, heard, sdk.map_or(u64::MAX, u64::from)], None))
+        };
+        let (init, sdk) = match aside::ask(&look) {
+            Ok(([flags, heard, sdk], _)) => (Init::of_words([flags, heard]), u32::try_from(sdk).ok()),
+            Err(errno) => {
+                log::warn!("stop: init cannot be looked at: {}", errno.desc());
+                (Init::UNKNOWN, own.sdk)
+            }
+        };
+        let is_android = is_android(&init);
+        self.sdk = sdk;
         self.left = methods(own, &config.signals, &init, self.sdk, goal);
         self.init = Some(init);
         self.reboots = goal != Goal::Halt;
@@ -237,7 +253,11 @@ impl Stop {
 
     fn set_property(&mut self, host: &mut Host<'_>, pid: i32) -> bool {
         let value: &[u8] = if self.reboots { b"reboot" } else { b"shutdown" };
-        let asked = Root::of(pid).and_then(|root| property_service::ask(&root, b"sys.powerctl", value, self.sdk));
+        let ask = || {
+            let question = property_service::ask(&Root::of(pid)?, b"sys.powerctl", value, self.sdk)?;
+            Ok(([0; 3], Some(OwnedFd::from(question))))
+        };
+        let asked = aside::ask(&ask).and_then(|(_, socket)| socket.map(Question::from).ok_or(Errno::EBADF));
         let shown = crate::text::Shown(value);
         match asked {
             Ok(question) => {

@@ -1,11 +1,14 @@
 //! What an init that means harm does.
 
 use crate::{forever, number, say};
+use nix::mount::{MsFlags, mount};
+use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use std::fs;
 use std::io::Write;
+use std::os::fd::AsRawFd;
 
 /// The steps' names.
-pub const STEPS: [&str; 5] = ["exit-counting", "fault", "inject", "print-hex", "reach-out"];
+pub const STEPS: [&str; 7] = ["exit-counting", "fault", "hang-up", "inject", "print-hex", "reach-out", "unanswered"];
 
 /// One step.
 pub fn run(verb: &str, args: &[&str]) {
@@ -17,6 +20,23 @@ pub fn run(verb: &str, args: &[&str]) {
             std::process::exit(code);
         }
         ("fault", [name]) => fault(name),
+        // Does all to its terminal that may upset who has the other end, and leaves it.
+        ("hang-up", []) => {
+            // SAFETY: these take numbers only; nobody uses what is closed.
+            unsafe {
+                libc::ioctl(0, libc::TIOCEXCL);
+                libc::ioctl(0, libc::TCXONC, 0);
+                libc::ioctl(0, libc::TIOCSCTTY, 1);
+                libc::vhangup();
+                (0..3).for_each(|fd| {
+                    libc::close(fd);
+                });
+            }
+            for path in ["/dev/console", "/dev/tty1"] {
+                (0..3).for_each(|_| drop(fs::File::options().read(true).write(true).open(path)));
+            }
+            say("hung up");
+        }
         ("inject", []) => inject(),
         ("print-hex", [text]) => {
             let byte = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).unwrap();
@@ -24,6 +44,17 @@ pub fn run(verb: &str, args: &[&str]) {
             std::io::stdout().write_all(&bytes).unwrap();
         }
         ("reach-out", []) => reach_out(),
+        // A filesystem at a path, whose files nobody serves: whoever looks for one waits.
+        ("unanswered", [path]) => {
+            fs::create_dir_all(path).unwrap();
+            let (kind, mode) = (SFlag::S_IFCHR, Mode::S_IRUSR | Mode::S_IWUSR);
+            mknod("/fuse", kind, mode, makedev(10, 229)).unwrap();
+            let device = fs::File::options().read(true).write(true).open("/fuse").unwrap();
+            let data = format!("fd={},rootmode=40000,user_id=0,group_id=0", device.as_raw_fd());
+            mount(Some("x"), *path, Some("fuse"), MsFlags::empty(), Some(data.as_str())).unwrap();
+            std::mem::forget(device);
+            fs::remove_file("/fuse").unwrap();
+        }
         _ => {
             eprintln!("init: no such step: {verb} {args:?}");
             std::process::exit(99)
@@ -38,7 +69,7 @@ fn fault(name: &str) {
         "bus" => {
             let file = fs::File::create_new("/short").unwrap();
             let (read, shared) = (libc::PROT_READ, libc::MAP_SHARED);
-            let fd = std::os::fd::AsRawFd::as_raw_fd(&file);
+            let fd = file.as_raw_fd();
             // SAFETY: none, that is the purpose: what is mapped lies behind the file's end.
             unsafe {
                 let start = libc::mmap(std::ptr::null_mut(), 4096, read, shared, fd, 0);
