@@ -8,7 +8,7 @@ SHELL       := /bin/bash
 MAKEFLAGS   += --no-print-directory
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-host test-user test-qemu test-glue test-parity test-systemd asan faults soak fuzz bench test-deps start-all foreign check fmt clippy deny features build build-all small install uninstall size size-features check-static toolchain started clean FORCE
+.PHONY: help demo test test-host test-user test-qemu test-glue test-parity test-systemd test-fuzz asan valgrind miri faults soak fuzz bench test-deps start-all foreign check fmt clippy deny features build build-all small install uninstall size size-features check-static toolchain started clean FORCE
 
 # A shell without a login has no ~/.cargo/bin; flags from outside would replace those of targets/.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -117,7 +117,7 @@ toolchain:
 
 AS_ROOT = $(if $(filter 0,$(shell id -u)),,sudo -E)
 
-test: test-deps fmt clippy check-static start-all test-host test-user test-glue test-parity test-boards test-qemu ## install what the tests need and run all of them
+test: test-deps fmt clippy check-static start-all test-host test-user test-glue test-parity test-boards test-qemu test-fuzz ## install what the tests need and run all of them
 	@if command -v cargo-deny > /dev/null; then $(MAKE) deny; else echo "skipped: cargo-deny, make check installs it"; fi
 	@echo; $(MAKE) size
 	@echo "all tests of $(HOST) passed, and the rest started where \"started\" is said above"
@@ -185,17 +185,30 @@ test-systemd: out/aarch64-unknown-linux-musl/monopod ## boot Debian with systemd
 	@CI=$(CI) tests/qemu/run.py arm64-systemd
 
 # The flag is not stable yet. What is executed inside a container must be static, which this build is not: those tests say that
-# they are skipped. The sanitizer's options are in the binary, because inside a container it has no environment: the supervisor
-# gives unused stack back, so the sanitizer's own stacks are off; what a process holds at its end is no leak; and the tests judge
-# the core limit.
+# they are skipped. The heap is the sanitizer's, not the program's own, which alloc-audit leaves out. The sanitizer's options are
+# in the binary, because inside a container it has no environment: the supervisor gives unused stack back, so the sanitizer's own
+# stacks are off; what a process holds at its end is no leak; and the tests judge the core limit.
 ASAN_OPTIONS = detect_leaks=0:detect_stack_use_after_return=0:disable_coredump=0
 asan: test-deps ## the tests of this machine under AddressSanitizer
 	@mkdir -p .cache/asan
 	@echo 'const char *__asan_default_options(void) { return "$(ASAN_OPTIONS)"; }' | cc -c -x c -o .cache/asan/options.o -
 	RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address -Clink-arg=$(CURDIR)/.cache/asan/options.o" \
-	  cargo build --locked --target $(MACHINE)-unknown-linux-gnu --target-dir $(TARGET_DIR)/asan
+	  cargo build --locked --features alloc-audit --target $(MACHINE)-unknown-linux-gnu --target-dir $(TARGET_DIR)/asan
 	MONOPOD_PATIENCE=4 MONOPOD_BIN=$(TARGET_DIR)/asan/$(MACHINE)-unknown-linux-gnu/debug/monopod \
 	  $(if $(AS_ROOT),CARGO_TARGET_$(call upper,$(HOST))_RUNNER="$(AS_ROOT)") cargo test --locked --target $(HOST) --test tests
+
+# What needs no system call that Miri lacks, and all unsafe code that is none: the heap and the notes. MIRI_TARGET for another word
+# size or byte order (i686-unknown-linux-gnu, s390x-unknown-linux-gnu), MIRI=text:: for some.
+MIRI ?= sys::heap sys::notes sys::netlink text:: state:: control::proto control::ring supervise::lifecycle supervise::outcome \
+  net::message net::address check::program rootfs::format rootfs::overlay terminal:: guard::filter cgroup::find cgroup::devices \
+  android::properties android::reasons::tests android::kmsg android::boot_arguments \
+  pid1::settings pid1::policy config::lex config::values config::mounts config::list config::readiness config::own \
+  config::update config::lxcpath seccomp::policy seccomp::assemble
+miri: | toolchain ## the pure modules' unit tests under Miri: undefined behaviour, in any word size or byte order
+	@cargo +nightly miri --version > /dev/null 2>&1 || rustup -q toolchain install nightly --profile minimal -c miri -c rust-src > .cache/rustup.log 2>&1 || \
+	  { echo "skipped: miri, rustup could not add a nightly toolchain with it (.cache/rustup.log)"; exit $(if $(CI),1,0); }; \
+	MIRIFLAGS=-Zmiri-disable-isolation cargo +nightly miri test --locked --lib --target-dir $(TARGET_DIR)/miri \
+	  $(if $(MIRI_TARGET),--target $(MIRI_TARGET)) -- $(MIRI)
 
 # A thousand restarts, a hundred starts and stops with a dozen clients each. What valgrind does not know of the kernel (clone3,
 # openat2) it refuses, as an older kernel would.
@@ -226,6 +239,12 @@ FUZZ ?= 60
 fuzz: | toolchain ## feed every parser with what nobody would write (FUZZ=SECONDS each)
 	@targets/need.sh g++:g++
 	@fuzz/run.sh $(FUZZ)
+
+# A part of `make test`: a short run of each, which goes on from the corpus of the last one where that is kept.
+TEST_FUZZ ?= 20
+test-fuzz: | toolchain
+	@NEED=optional targets/need.sh g++:g++
+	@if command -v g++ > /dev/null; then fuzz/run.sh $(TEST_FUZZ); else test -z "$(CI)"; fi
 
 # BENCH=--quick for a short run; benches/README.md says what is compared. Two C programs are its floor and its init.
 bench: out/$(HOST)/monopod out/$(HOST)/monopod-small ## measure against LXC and bare system calls (root; BENCH=--quick)
