@@ -8,7 +8,7 @@ SHELL       := /bin/bash
 MAKEFLAGS   += --no-print-directory
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-host test-user test-qemu test-glue test-parity test-systemd test-fuzz asan valgrind miri faults soak fuzz bench test-deps start-all foreign check fmt clippy deny features build build-all small install uninstall size size-features check-static toolchain started clean FORCE
+.PHONY: help demo test test-host test-user test-qemu test-glue test-parity test-systemd test-fuzz guest asan valgrind miri faults soak fuzz bench test-deps start-all foreign check fmt clippy deny features build build-all small install uninstall size size-features check-static toolchain started clean FORCE
 
 # A shell without a login has no ~/.cargo/bin; flags from outside would replace those of targets/.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -184,12 +184,16 @@ test-systemd: out/aarch64-unknown-linux-musl/monopod ## boot Debian with systemd
 	@$(AS_ROOT) tests/qemu/systemd.sh arm64 .cache/qemu/arm64/systemd.ext4
 	@CI=$(CI) tests/qemu/run.py arm64-systemd
 
+# Tests that are built alone would take the guest's init that an earlier run has left.
+guest: test-deps
+	@cargo build --quiet --locked --example testinit --target $(HOST)
+
 # The flag is not stable yet. What is executed inside a container must be static, which this build is not: those tests say that
 # they are skipped. The heap is the sanitizer's, not the program's own, which alloc-audit leaves out. The sanitizer's options are
 # in the binary, because inside a container it has no environment: the supervisor gives unused stack back, so the sanitizer's own
 # stacks are off; what a process holds at its end is no leak; and the tests judge the core limit.
 ASAN_OPTIONS = detect_leaks=0:detect_stack_use_after_return=0:disable_coredump=0
-asan: test-deps ## the tests of this machine under AddressSanitizer
+asan: guest ## the tests of this machine under AddressSanitizer
 	@mkdir -p .cache/asan
 	@echo 'const char *__asan_default_options(void) { return "$(ASAN_OPTIONS)"; }' | cc -c -x c -o .cache/asan/options.o -
 	RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address -Clink-arg=$(CURDIR)/.cache/asan/options.o" \
@@ -213,13 +217,13 @@ miri: | toolchain ## the pure modules' unit tests under Miri: undefined behaviou
 # A thousand restarts, a hundred starts and stops with a dozen clients each. What valgrind does not know of the kernel (clone3,
 # openat2) it refuses, as an older kernel would.
 CYCLES ?= 1000
-valgrind: test-deps out/$(HOST)/monopod ## the shipped binary under valgrind: starts, restarts, stops, clients (CYCLES=100)
+valgrind: guest out/$(HOST)/monopod ## the shipped binary under valgrind: starts, restarts, stops, clients (CYCLES=100)
 	@targets/need.sh valgrind:valgrind
 	MONOPOD_CYCLES=$(CYCLES) MONOPOD_PATIENCE=4 MONOPOD_BIN=$(CURDIR)/out/$(HOST)/monopod \
 	  $(if $(AS_ROOT),CARGO_TARGET_$(call upper,$(HOST))_RUNNER="$(AS_ROOT)") cargo test --locked --target $(HOST) --test tests -- \
 	  valgrind_ --ignored --nocapture
 
-faults: test-deps out/$(HOST)/monopod ## every system call from a start to its end fails in every way, or its process dies (20 minutes)
+faults: guest out/$(HOST)/monopod ## every system call from a start to its end fails in every way, or its process dies (20 minutes)
 	MONOPOD_BIN=$(CURDIR)/out/$(HOST)/monopod \
 	  $(if $(AS_ROOT),CARGO_TARGET_$(call upper,$(HOST))_RUNNER="$(AS_ROOT)") cargo test --locked --target $(HOST) --test tests -- \
 	  sweep_of_ --ignored --nocapture
@@ -227,7 +231,7 @@ faults: test-deps out/$(HOST)/monopod ## every system call from a start to its e
 # SOAK=10 is a tenth of it. It ends with a table of what the supervisors have gained; the tests allow them 8 kB, two pages
 # that are written for the first time.
 SOAK ?= 1
-soak: test-deps out/$(HOST)/monopod ## 10,000 restarts, 100,000 client calls, 1,000,000 orphans, 20 minutes idle: what is gained by them
+soak: guest out/$(HOST)/monopod ## 10,000 restarts, 100,000 client calls, 1,000,000 orphans, 20 minutes idle: what is gained by them
 	@mkdir -p out
 	MONOPOD_SOAK=$(SOAK) MONOPOD_BIN=$(CURDIR)/out/$(HOST)/monopod \
 	  $(if $(AS_ROOT),CARGO_TARGET_$(call upper,$(HOST))_RUNNER="$(AS_ROOT)") cargo test --locked --target $(HOST) --test tests -- \

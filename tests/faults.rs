@@ -325,6 +325,9 @@ fn links_that_cannot_be_made_in_our_own_dev_refuse_the_start() {
 #[cfg(feature = "seccomp")]
 #[test]
 fn cgroup_hierarchy_that_cannot_be_looked_at_is_not_passed_over() {
+    if dynamic("cgroup_hierarchy_that_cannot_be_looked_at_is_not_passed_over", "its C library makes other calls") {
+        return;
+    }
     if !injector::available("cgroup_hierarchy_that_cannot_be_looked_at_is_not_passed_over") {
         return;
     }
@@ -351,6 +354,9 @@ fn cgroup_that_is_not_removed_at_once_is_removed_later() {
 #[cfg(feature = "seccomp")]
 #[test]
 fn attach_that_cannot_read_what_init_is_like_is_refused() {
+    if dynamic("attach_that_cannot_read_what_init_is_like_is_refused", "its C library makes other calls") {
+        return;
+    }
     if !injector::available("attach_that_cannot_read_what_init_is_like_is_refused") {
         return;
     }

@@ -19,6 +19,21 @@ pub fn times(short: u32, long: u32) -> u32 {
     }
 }
 
+/// Has as many clients at once as there are places for them: each takes memory when it is first needed, and keeps it.
+pub fn touch_slots(address: &SocketAddr) {
+    let request = [&3_i32.to_ne_bytes()[..], &[0; 11]].concat();
+    let mut clients: Vec<_> = (0..64).map(|_| UnixStream::connect_addr(address).unwrap()).collect();
+    for client in &mut clients {
+        // All but its last byte. Who is turned away for a later one has had his place.
+        let _ = client.write_all(&request);
+    }
+    wait_until("the last one to be answered", || {
+        let last = clients.last_mut().unwrap();
+        last.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+        last.write_all(&[0]).is_ok() && last.read(&mut [0; 64]).is_ok_and(|got| got >= 16)
+    });
+}
+
 /// What a process holds.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Held {
@@ -115,6 +130,7 @@ fn soak_of_client_calls_gains_nothing() {
     // GET_STATE, GET_INIT_PID, GET_CLONE_FLAGS, GET_NAME, GET_LXCPATH
     let commands = [3, 4, 5, 8, 9];
     // The first calls touch the places that clients have, once and for all.
+    touch_slots(&address);
     commands.iter().cycle().take(500).for_each(|command| call(*command));
     guest.wait_running();
     let before = Held::at_rest(running.pid(), &guest);

@@ -1,7 +1,7 @@
 //! The long run of loads: frames that nobody sends, a crowd of containers, everything mixed. Seeded, so that what fails fails
 //! again. `make soak` makes it long.
 
-use crate::soak::{Held, times};
+use crate::soak::{Held, times, touch_slots};
 use crate::support::{DEADLINE, Guest, Running, emulated, patience, wait_until};
 use std::io::{Read, Write};
 use std::os::linux::net::SocketAddrExt;
@@ -82,6 +82,7 @@ fn soak_of_random_frames_changes_nothing() {
     let address = SocketAddr::from_abstract_name(format!("{}/command", guest.dir().display())).unwrap();
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     // The first ones touch what all touch.
+    touch_slots(&address);
     for _ in 0..200 {
         throw(&address, &mut random);
     }
@@ -151,7 +152,7 @@ fn act(guest: &Guest, random: &mut Random, address: &SocketAddr) {
             ok("unfreeze", &[]);
         }
         1 => assert_eq!(guest.client("attach", &["--", "/init", "exit", "5"]).code, Some(5)),
-        2 => drop(ok("stop", &["-r"])),
+        2 => drop(ok("restart", &[])),
         3 => drop(ok("console", &["--log"])),
         4 => drop(ok("wait", &["-s", "RUNNING"])),
         5 => drop(ok("config", &[])),
@@ -181,6 +182,7 @@ fn soak_of_a_mixed_load_gains_nothing() {
     let address = SocketAddr::from_abstract_name(format!("{}/command", guest.dir().display())).unwrap();
     let mut random = Random(0x2545_f491_4f6c_dd1d);
     // Each of them once, so that what they touch is touched.
+    touch_slots(&address);
     (0..times(12, 60)).for_each(|_| act(&guest, &mut random, &address));
     let before = Held::at_rest(running.pid(), &guest);
     let (count, limit) = (times(12, 5_000), Duration::from_secs(times(20, 600).into()) * patience());
