@@ -7,11 +7,13 @@
 mod classes;
 mod judge;
 mod phases;
+mod session;
 
 use crate::support::injector::{self, Call, Fault};
 use classes::CLASSES;
 use judge::Verdict;
-use phases::{Phase, Session};
+use phases::Phase;
+use session::Session;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;

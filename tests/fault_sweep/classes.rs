@@ -1,7 +1,8 @@
 //! The classes of faults, and at which calls each can come about.
 
 use super::Point;
-use super::phases::{Phase, Session};
+use super::phases::Phase;
+use super::session::Session;
 use crate::support::injector::{Call, Fault};
 use std::time::Duration;
 
