@@ -83,10 +83,11 @@ impl<const N: usize> Line<N> {
 
     /// Appends raw bytes, as many as fit.
     pub fn push(&mut self, more: &[u8]) {
-        let room = N - self.bytes.len();
-        let fits = more.get(..more.len().min(room)).unwrap_or(more);
-        self.truncated |= fits.len() < more.len();
-        let _ = self.bytes.extend_from_slice(fits);
+        self.view().push(more);
+    }
+
+    fn view(&mut self) -> LineView<'_> {
+        LineView { bytes: &mut self.bytes, truncated: &mut self.truncated }
     }
 
     /// The bytes so far.
@@ -96,10 +97,7 @@ impl<const N: usize> Line<N> {
 
     /// The text so far; bytes after the first that is not UTF-8 are left out.
     pub fn text(&self) -> &str {
-        match core::str::from_utf8(&self.bytes) {
-            Ok(text) => text,
-            Err(e) => self.bytes.get(..e.valid_up_to()).and_then(|b| core::str::from_utf8(b).ok()).unwrap_or(""),
-        }
+        valid(&self.bytes)
     }
 
     /// Whether something was cut off.
@@ -122,8 +120,43 @@ impl<const N: usize> Default for Line<N> {
 
 impl<const N: usize> fmt::Write for Line<N> {
     fn write_str(&mut self, s: &str) -> fmt::Result {
+        self.view().write_str(s)
+    }
+
+    fn write_fmt(&mut self, text: fmt::Arguments<'_>) -> fmt::Result {
+        fmt::write(&mut self.view(), text)
+    }
+}
+
+/// A line of whatever size: what is written to lines is written here, so that the code is there once.
+struct LineView<'l> {
+    bytes: &'l mut heapless::VecView<u8>,
+    truncated: &'l mut bool,
+}
+
+impl LineView<'_> {
+    #[inline(never)]
+    fn push(&mut self, more: &[u8]) {
+        let room = self.bytes.capacity() - self.bytes.len();
+        let fits = more.get(..more.len().min(room)).unwrap_or(more);
+        *self.truncated |= fits.len() < more.len();
+        let _ = self.bytes.extend_from_slice(fits);
+    }
+}
+
+impl fmt::Write for LineView<'_> {
+    fn write_str(&mut self, s: &str) -> fmt::Result {
         self.push(s.as_bytes());
         Ok(())
+    }
+}
+
+/// The text before the first byte that is not UTF-8.
+#[inline(never)]
+fn valid(bytes: &[u8]) -> &str {
+    match core::str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(e) => bytes.get(..e.valid_up_to()).and_then(|b| core::str::from_utf8(b).ok()).unwrap_or(""),
     }
 }
 
@@ -163,19 +196,25 @@ impl<const N: usize> PathText<N> {
 
     /// Appends bytes to the path.
     pub fn push(&mut self, part: &[u8]) -> Result<(), TooLong> {
-        let length = self.bytes.len() - usize::from(self.bytes.last() == Some(&0));
-        if memchr::memchr(0, part).is_some() || length + part.len() >= N {
-            return Err(TooLong);
-        }
-        self.bytes.truncate(length);
-        self.bytes.extend_from_slice(part).map_err(|_| TooLong)?;
-        self.bytes.push(0).map_err(|_| TooLong)
+        push_part(&mut self.bytes, part)
     }
 
     /// The path for a system call.
     pub fn c(&self) -> &CStr {
         CStr::from_bytes_until_nul(&self.bytes).unwrap_or(c"")
     }
+}
+
+/// Appends a part of a path, and the NUL behind it.
+#[inline(never)]
+fn push_part(path: &mut heapless::VecView<u8>, part: &[u8]) -> Result<(), TooLong> {
+    let length = path.len() - usize::from(path.last() == Some(&0));
+    if memchr::memchr(0, part).is_some() || length + part.len() >= path.capacity() {
+        return Err(TooLong);
+    }
+    path.truncate(length);
+    path.extend_from_slice(part).map_err(|_| TooLong)?;
+    path.push(0).map_err(|_| TooLong)
 }
 
 impl PathText {
@@ -244,10 +283,17 @@ impl fmt::Display for Quoted<'_> {
 
 /// Parses a whole decimal number: no sign, no blanks, no trailing text, no overflow.
 pub fn number(text: &[u8]) -> Option<u64> {
-    if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    core::str::from_utf8(text).ok()?.parse().ok()
+    let digit = |number: u64, byte: &u8| match byte {
+        b'0'..=b'9' => number.checked_mul(10)?.checked_add(u64::from(byte - b'0')),
+        _ => None,
+    };
+    if text.is_empty() { None } else { text.iter().try_fold(0, digit) }
+}
+
+/// Where `what` stands in a text for the first time. (`memmem` would be faster in long texts, and 5 KB.)
+pub fn find(text: &[u8], what: &[u8]) -> Option<usize> {
+    let first = *what.first()?;
+    memchr::memchr_iter(first, text).find(|at| text.get(*at..).is_some_and(|rest| rest.starts_with(what)))
 }
 
 #[cfg(test)]
@@ -296,6 +342,14 @@ mod tests {
             r#""a\\b \"c\" \u0007\u000a\u007f\u{fffd}""#.replace("\\u{fffd}", "\u{fffd}")
         );
         assert_eq!(Quoted(b"").to_string(), "\"\"");
+    }
+
+    #[test]
+    fn find_is_where_it_stands_first() {
+        assert_eq!(find(b"a - b - c", b" - "), Some(1));
+        assert_eq!(find(b"abc", b"c"), Some(2));
+        assert_eq!(find(b"ab", b"abc"), None);
+        assert_eq!(find(b"", b"a"), None);
     }
 
     #[test]

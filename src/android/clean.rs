@@ -222,7 +222,7 @@ fn remove_links(dev: BorrowedFd<'_>, dangling: bool) {
             return;
         }
         let leads_there = fds::read_link(Some(dev), name, &mut target)
-            .is_ok_and(|target| memchr::memmem::find(target, b"binderfs/").is_some());
+            .is_ok_and(|target| crate::text::find(target, b"binderfs/").is_some());
         let leads_on = dangling && fstatat(dev, name, AtFlags::empty()).is_ok();
         if leads_there && !leads_on {
             let _ = unlinkat(dev, name, UnlinkatFlags::NoRemoveDir);

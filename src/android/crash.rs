@@ -49,7 +49,7 @@ pub fn look(outcome: Outcome, argument: &[u8], is_loop: bool, exits: bool) -> Lo
 pub fn is_panic(argument: &[u8]) -> bool {
     ["panic", "fatal", "fail", "crash", "rescueparty", "watchdog"]
         .iter()
-        .any(|word| memchr::memmem::find(argument, word.as_bytes()).is_some())
+        .any(|word| crate::text::find(argument, word.as_bytes()).is_some())
 }
 
 /// Whether the kernel's log is of interest.

@@ -121,7 +121,7 @@ fn has_selinux() -> bool {
     let length = open(c"/proc/filesystems", OFlag::O_RDONLY, Mode::empty())
         .and_then(|file| nix::unistd::read(&file, &mut text))
         .unwrap_or(0);
-    memchr::memmem::find(text.get(..length).unwrap_or(&[]), b"\tselinuxfs\n").is_some()
+    crate::text::find(text.get(..length).unwrap_or(&[]), b"\tselinuxfs\n").is_some()
 }
 
 const SYS_ADMIN: u32 = 21;

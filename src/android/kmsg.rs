@@ -129,7 +129,7 @@ fn blame(words: &[u8]) -> Option<(Rank, &[u8])> {
     }
     let (name, rest) = named(b"Service '").or_else(|| named(b"service '"))?;
     let rest = rest.strip_prefix(b"' (pid ")?;
-    let has = |text: &[u8]| memchr::memmem::find(rest, text);
+    let has = |text: &[u8]| crate::text::find(rest, text);
     let badly = match has(b"exited with status ") {
         Some(at) => rest.get(at + 19) != Some(&b'0'),
         None => has(b"received signal ").or_else(|| has(b"killed by signal ")).is_some(),

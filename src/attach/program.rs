@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::Mode;
-use nix::unistd::{Gid, Uid, chdir, setgid, setsid, setuid};
+use nix::unistd::{Uid, chdir, setsid};
 use std::ffi::CString;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -62,8 +62,8 @@ fn prepare(
         Ok(()) | Err(Errno::EPERM) => {}
         Err(errno) => return Err(("setgroups", errno)),
     }
-    setgid(Gid::from_raw(options.gid.unwrap_or(0))).map_err(at("setgid"))?;
-    setuid(Uid::from_raw(options.uid.unwrap_or(0))).map_err(at("setuid"))?;
+    process::set_group(options.gid.unwrap_or(0)).map_err(at("setgid"))?;
+    process::set_user(options.uid.unwrap_or(0)).map_err(at("setuid"))?;
     signals::reset_ignored(u64::MAX);
     signals::unblock_all().map_err(at("signals"))
 }

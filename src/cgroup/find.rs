@@ -136,7 +136,7 @@ struct MountLine<'a> {
 
 fn parse_line(line: &[u8]) -> Option<MountLine<'_>> {
     // Fields: id parent major:minor root mountpoint options [optional...] - fstype source superoptions
-    let dash = memchr::memmem::find(line, b" - ")?;
+    let dash = crate::text::find(line, b" - ")?;
     let mut fields = line.get(..dash)?.split(|b| *b == b' ');
     let mut tail = line.get(dash + 3..)?.split(|b| *b == b' ');
     let v2 = match tail.next()? {

@@ -41,7 +41,7 @@ pub fn is_frozen(hierarchies: &Hierarchies<'_>, place: &CStr) -> nix::Result<boo
         let (file, mark): (&[u8], &[u8]) =
             if hierarchy.v2 { (b"/cgroup.events", b"frozen 1") } else { (b"/freezer.state", b"FROZEN") };
         match path_of(hierarchy, place.to_bytes(), file).and_then(|path| limit::read(path.c())) {
-            Ok(text) if memchr::memmem::find(&text, mark).is_some() => return Ok(true),
+            Ok(text) if crate::text::find(&text, mark).is_some() => return Ok(true),
             Ok(_) | Err(Errno::ENOENT) => {}
             Err(errno) => return Err(errno),
         }

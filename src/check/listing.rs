@@ -58,8 +58,14 @@ impl Listing<'_> {
     /// LXC asks by `grep`: any line that has the name somewhere.
     fn is_set(&self, option: &str) -> bool {
         let wanted = [option.as_bytes(), b"="].concat();
-        let mut found = memchr::memmem::find_iter(self.kernel, &wanted);
-        found.any(|at| matches!(self.kernel.get(at + wanted.len()), Some(b'y' | b'm' | b'|')))
+        let mut rest = self.kernel;
+        while let Some(at) = crate::text::find(rest, &wanted) {
+            rest = rest.get(at + wanted.len()..).unwrap_or_default();
+            if let [b'y' | b'm' | b'|', ..] = rest {
+                return true;
+            }
+        }
+        false
     }
 
     fn say(&mut self, colour: u8, word: &str) {

@@ -110,7 +110,7 @@ pub fn is_set(kernel: &[u8], option: &str) -> bool {
 pub fn version(kernel: &[u8]) -> Option<(u64, u64)> {
     let head = kernel
         .split(|byte| *byte == b'\n')
-        .find(|line| line.starts_with(b"# Linux") && memchr::memmem::find(line, b"Kernel Configuration").is_some())?;
+        .find(|line| line.starts_with(b"# Linux") && crate::text::find(line, b"Kernel Configuration").is_some())?;
     head.split(|byte| *byte == b' ').find_map(release)
 }
 

@@ -221,7 +221,7 @@ fn lost_source(entry: &MountEntry<'_>, root: &Root, types: &[u8]) -> Option<Errn
     let bind = entry.options.flags & libc::MS_BIND as u64 != 0 && entry.options.flags & libc::MS_REMOUNT as u64 == 0;
     let named = is_typed(entry) && entry.source.to_bytes().starts_with(b"/dev/") && {
         let virtual_one = [b"nodev\t", entry.fstype.to_bytes(), b"\n"].concat();
-        memchr::memmem::find(types, &virtual_one).is_none()
+        crate::text::find(types, &virtual_one).is_none()
     };
     match (bind, entry.relative) {
         (true, true) => root.target(entry.source.to_bytes()).err(),

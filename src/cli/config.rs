@@ -23,7 +23,7 @@ pub fn run(call: &Call<'_>) -> Outcome {
     let target = line.only_target()?;
     let defines: Vec<&[u8]> = line.args.define.iter().map(|define| define.to_bytes()).collect();
     let mut text = String::new();
-    let printed = with_config(&target, &defines, &mut |config| {
+    let printed = with_config(&target, &defines, &mut |config, _| {
         // Writing to a String cannot fail.
         let _ = print_config(config, &mut text);
     });

@@ -161,7 +161,7 @@ fn value(target: &Target<'_>, running: bool, key: &CStr) -> Option<String> {
         }
     }
     let (mut value, mut known) = (String::new(), false);
-    let read = with_config(target, &[], &mut |config| {
+    let read = with_config(target, &[], &mut |config, _| {
         known = crate::config::get(config, key.to_bytes(), &mut value).is_some();
     });
     (read.is_ok() && known).then_some(value)

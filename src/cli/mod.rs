@@ -25,7 +25,7 @@ use crate::error::Error;
 use crate::pid1;
 use crate::sys::crash;
 use crate::sys::fds::standard;
-use crate::text::{number, shown};
+use crate::text::{Arena, number, shown};
 use argh::{ArgsInfo, CommandInfoWithArgs, FromArgs};
 use core::ffi::CStr;
 use core::fmt;
@@ -189,15 +189,24 @@ struct Line<'a, T> {
 
 /// Reads a command line: a verb's options by argh, the others here. Err: all is said, the exit code.
 fn parse<'a, T: FromArgs + ArgsInfo>(call: &Call<'a>, operands: Operands, usage: &str) -> Result<Line<'a, T>, i32> {
-    let Split { options, operands, common } = split(call, &T::get_args_info(), operands, usage)?;
-    match T::from_args(&[call.verb], &options) {
-        Ok(args) => Ok(Line { args, common, operands, call: *call }),
-        Err(exit) => Err(fail(call.program, format_args!("{}", exit.output.lines().next().unwrap_or("")))),
-    }
+    let Split { options, operands, common } = split(call, T::get_args_info, operands, usage)?;
+    let args = T::from_args(&[call.verb], &options).map_err(|exit| refused(call, &exit))?;
+    Ok(Line { args, common, operands, call: *call })
+}
+
+/// argh does not take it.
+fn refused(call: &Call<'_>, exit: &argh::EarlyExit) -> i32 {
+    fail(call.program, format_args!("{}", exit.output.lines().next().unwrap_or("")))
 }
 
 /// The part of `parse` that is the same code for every verb.
-fn split<'a>(call: &Call<'a>, info: &CommandInfoWithArgs, operands: Operands, usage: &str) -> Result<Split<'a>, i32> {
+fn split<'a>(
+    call: &Call<'a>,
+    info: fn() -> CommandInfoWithArgs,
+    operands: Operands,
+    usage: &str,
+) -> Result<Split<'a>, i32> {
+    let info = &info();
     let split = prepass::split(info, operands, call.args).map_err(|stop| match stop {
         Stop::Wrong(reason) => fail(call.program, format_args!("{reason}")),
         Stop::Ask(Ask::Help) => print(&help::of(call, info, usage)),
@@ -371,12 +380,12 @@ fn seconds(text: &str) -> Result<Option<u32>, String> {
 fn with_config(
     target: &Target<'_>,
     defines: &[&[u8]],
-    then: &mut dyn FnMut(&crate::config::Config<'_>),
+    then: &mut dyn for<'t> FnMut(&mut crate::config::Config<'t>, &Arena<'t>),
 ) -> Result<(), Error> {
     let mut storage = vec![0; crate::limits::TEXT_BYTES];
-    let arena = crate::text::Arena::new(&mut storage);
+    let arena = Arena::new(&mut storage);
     let sources = Sources { name: target.name, lxcpath: target.lxcpath, rcfile: target.rcfile, defines };
-    then(&*crate::config::load(&arena, &sources)?);
+    then(&mut *crate::config::load(&arena, &sources)?, &arena);
     Ok(())
 }
 

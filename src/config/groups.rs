@@ -110,7 +110,7 @@ impl<'t> Groups<'t> {
             (_, Some(place), _) => arena.join(&[place.value.to_bytes(), b"/lxc.payload.", name])?,
             (.., Some(pattern)) => {
                 let pattern = pattern.trim_matches('/').as_bytes();
-                let (before, after) = match memchr::memmem::find(pattern, b"%n") {
+                let (before, after) = match crate::text::find(pattern, b"%n") {
                     Some(at) => pattern.split_at(at),
                     None => (pattern, &b""[..]),
                 };

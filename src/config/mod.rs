@@ -572,7 +572,7 @@ pub struct Kept<'t> {
 }
 
 /// The effective config of one container.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Config<'t> {
     /// `-n`
     pub name: &'t CStr,
@@ -728,6 +728,7 @@ impl<'t> Config<'t> {
     }
 
     /// `FILE:LINE` of a setting, for errors.
+    #[inline(never)]
     pub fn place(&self, at: Origin) -> Place<'t> {
         Place { file: self.files.get(usize::from(at.file)).copied(), line: at.line }
     }

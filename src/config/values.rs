@@ -74,23 +74,25 @@ pub fn flag(value: &[u8]) -> Result<bool, Fault> {
 }
 
 /// One of some words.
-#[inline(never)] // the same for every kind of word
 pub fn word<T: Copy>(value: &[u8], words: &[(&'static str, T)]) -> Result<T, Fault> {
-    words.iter().find(|(word, _)| word.as_bytes() == value).map(|(_, meaning)| *meaning).ok_or_else(|| {
-        let mut line = Box::new(Line::new());
-        let _ = line.write_str("expected");
-        for (index, (word, _)) in words.iter().enumerate() {
-            let gap = if index == 0 {
-                " "
-            } else if index + 1 == words.len() {
-                " or "
-            } else {
-                ", "
-            };
-            let _ = write!(line, "{gap}{word}");
-        }
-        Fault::Said(line)
-    })
+    let found = words.iter().find(|(word, _)| word.as_bytes() == value).map(|(_, meaning)| *meaning);
+    found.ok_or_else(|| none_of(words.len(), &|index| words.get(index).map_or("", |(word, _)| word)))
+}
+
+/// A value that is none of so many words.
+#[inline(never)]
+fn none_of(count: usize, word: &dyn Fn(usize) -> &'static str) -> Fault {
+    let mut line = Box::new(Line::new());
+    let _ = line.write_str("expected");
+    for index in 0..count {
+        let gap = match index {
+            0 => " ",
+            _ if index + 1 == count => " or ",
+            _ => ", ",
+        };
+        let _ = write!(line, "{gap}{}", word(index));
+    }
+    Fault::Said(line)
 }
 
 /// Splits a number from the letters behind it.

@@ -251,7 +251,7 @@ impl Container<'_> {
         deadline: Option<Instant>,
     ) -> Result<bool, Failure> {
         let status = self.status().unwrap_or_default();
-        let says = |line: &[u8]| memchr::memmem::find(&status, line).is_some();
+        let says = |line: &[u8]| crate::text::find(&status, line).is_some();
         let asked = says(b"\nready=");
         let is_ready = |state: State| !asked && state.is_alive() || wanted.wants(state);
         if says(b"\nready=yes") || is_ready(state) {

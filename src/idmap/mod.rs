@@ -15,7 +15,7 @@ use crate::sys::process;
 use crate::text::shown;
 use nix::errno::Errno;
 use nix::sys::stat::stat;
-use nix::unistd::{Gid, Uid, setgid, setuid};
+
 use std::os::fd::BorrowedFd;
 
 pub mod borrow;
@@ -110,8 +110,8 @@ pub fn why_none(errno: Errno) -> &'static str {
 pub fn become_root(barrier: BorrowedFd<'_>) -> core::result::Result<(), Report> {
     let fail = |step: Step| move |errno: Errno| Report::new(step, 0, errno);
     give_up_groups().map_err(fail(Step::BecomeRoot))?;
-    setgid(Gid::from_raw(0)).map_err(fail(Step::BecomeRoot))?;
-    setuid(Uid::from_raw(0)).map_err(fail(Step::BecomeRoot))?;
+    process::set_group(0).map_err(fail(Step::BecomeRoot))?;
+    process::set_user(0).map_err(fail(Step::BecomeRoot))?;
     // A change of ids clears it, and the supervisor may have died before it was set again.
     process::set_parent_death_signal(libc::SIGKILL).map_err(fail(Step::ParentDeath))?;
     if !supervisor_lives(barrier) {

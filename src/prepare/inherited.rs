@@ -98,7 +98,7 @@ pub fn ignored_signals() -> u64 {
         .and_then(|file| nix::unistd::read(&file, &mut status));
     let Ok(length) = read else { return ANY };
     let text = status.get(..length).unwrap_or(&[]);
-    let Some(at) = memchr::memmem::find(text, b"SigIgn:") else { return ANY };
+    let Some(at) = crate::text::find(text, b"SigIgn:") else { return ANY };
     let digits = text.get(at + 7..).unwrap_or(&[]).trim_ascii_start();
     let digits = digits.split(|b| *b == b'\n').next().and_then(|line| core::str::from_utf8(line).ok());
     digits.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(ANY)

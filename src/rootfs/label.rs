@@ -51,13 +51,13 @@ pub fn resolve<'t>(config: &mut Config<'t>, arena: &Arena<'t>) -> Result<()> {
 fn found<'t>(config: &Config<'t>, source: &CStr, at: Origin, arena: &Arena<'t>) -> Result<Option<&'t CStr>> {
     let source = source.to_bytes();
     let named = KINDS.iter().any(|(kind, _)| source.starts_with(kind.as_bytes()));
-    if !named && memchr::memmem::find(source, SLOT).is_none() {
+    if !named && crate::text::find(source, SLOT).is_none() {
         return Ok(None);
     }
     let refuse =
         |why: fmt::Arguments<'_>| Error::new("rootfs", format_args!("{}: {}: {why}", config.place(at), Shown(source)));
     let mut text = source.to_vec();
-    while let Some(place) = memchr::memmem::find(&text, SLOT) {
+    while let Some(place) = crate::text::find(&text, SLOT) {
         let read = |path| fs::read(path).unwrap_or_default();
         let slot = slot(&read("/proc/cmdline")).or_else(|| slot(&read("/proc/bootconfig")));
         let slot =

@@ -31,7 +31,7 @@ struct Said<'l> {
 }
 
 fn said(line: &[u8]) -> Option<Said<'_>> {
-    let (head, tail) = line.split_at(memchr::memmem::find(line, b" - ")?);
+    let (head, tail) = line.split_at(crate::text::find(line, b" - ")?);
     let mut fields = head.split(|byte| *byte == b' ');
     let (device, own) = (fields.nth(2)?, fields.nth(2)?);
     let filesystem = tail.get(3..)?.split(|byte| *byte == b' ').nth(2)?;

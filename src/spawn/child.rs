@@ -30,7 +30,7 @@ use nix::fcntl::OFlag;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, socket};
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{Gid, Uid, chdir, setgid, sethostname, setsid, setuid};
+use nix::unistd::{chdir, sethostname, setsid};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
@@ -393,10 +393,10 @@ fn become_user(config: &Config<'_>) -> Result<(), Report> {
         other => other.map_err(fail(Step::Groups))?,
     }
     if init.gid != 0 {
-        setgid(Gid::from_raw(init.gid)).map_err(fail(Step::Gid))?;
+        process::set_group(init.gid).map_err(fail(Step::Gid))?;
     }
     if init.uid != 0 {
-        setuid(Uid::from_raw(init.uid)).map_err(fail(Step::Uid))?;
+        process::set_user(init.uid).map_err(fail(Step::Uid))?;
         // Or its own /proc/self would belong to root.
         process::set_dumpable().map_err(fail(Step::Uid))?;
     }

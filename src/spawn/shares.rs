@@ -14,7 +14,7 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::stat::{Mode, fstat, stat};
-use nix::unistd::{Gid, Uid, setgid, setuid};
+
 use std::os::fd::{AsFd, OwnedFd};
 
 /// Without it there are none: a config that would have any is refused.
@@ -151,8 +151,8 @@ impl Shares {
 
 /// Root of the user namespace that was joined, in which we are nobody.
 fn become_root() -> nix::Result<()> {
-    setgid(Gid::from_raw(0))?;
-    setuid(Uid::from_raw(0))?;
+    process::set_group(0)?;
+    process::set_user(0)?;
     // Or our own /proc/self would be the host's root's.
     process::set_dumpable()
 }

@@ -24,7 +24,7 @@ use nix::fcntl::OFlag;
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::epoll::EpollFlags;
 use nix::sys::stat::{Mode, fstat, umask};
-use nix::unistd::{Gid, Pid, Uid, chdir, geteuid, getpid, getppid, pipe2, setgid, setpgid, setsid, setuid};
+use nix::unistd::{Pid, chdir, geteuid, getpid, getppid, pipe2, setpgid, setsid};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// After the mount namespace no file of the host can be opened; after the user namespace none of the host's can be entered, while
@@ -200,8 +200,8 @@ fn run(config: &Config<'_>, command: &CStr) -> Result<Infallible, (&'static str,
     umask(Mode::from_bits_truncate(0o022));
     let _ = process::set_groups(&[]);
     if has_users(config) {
-        setgid(Gid::from_raw(0)).map_err(|errno| ("setgid", errno))?;
-        setuid(Uid::from_raw(0)).map_err(|errno| ("setuid", errno))?;
+        process::set_group(0).map_err(|errno| ("setgid", errno))?;
+        process::set_user(0).map_err(|errno| ("setuid", errno))?;
         // Which a change of ids clears.
         let _ = process::set_parent_death_signal(libc::SIGKILL);
     }

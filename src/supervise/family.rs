@@ -158,7 +158,7 @@ impl Init {
         };
         // While it waits for signals by sigwait(3), those are shown as not blocked; when it is frozen it may just do that.
         let places: [&[u8]; 3] = [b"sigtimedwait", b"freezer", b"refrigerator"];
-        let waits = place.len() < 2 || places.iter().any(|name| memchr::memmem::find(place, name).is_some());
+        let waits = place.len() < 2 || places.iter().any(|name| crate::text::find(place, name).is_some());
         let heard = mask(b"SigBlk:").zip(mask(b"SigCgt:")).map(|(blocked, caught)| blocked | caught);
         Init {
             family,

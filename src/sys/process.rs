@@ -234,6 +234,26 @@ pub fn set_groups(groups: &[u32]) -> nix::Result<()> {
     }
 }
 
+/// setgid(2) for this thread, the process's only one: not by the C library, as `set_groups`.
+pub fn set_group(gid: u32) -> nix::Result<()> {
+    #[cfg(target_arch = "arm")]
+    const SETGID: libc::c_long = libc::SYS_setgid32;
+    #[cfg(not(target_arch = "arm"))]
+    const SETGID: libc::c_long = libc::SYS_setgid;
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::syscall(SETGID, gid) }).map(drop)
+}
+
+/// setuid(2), the same.
+pub fn set_user(uid: u32) -> nix::Result<()> {
+    #[cfg(target_arch = "arm")]
+    const SETUID: libc::c_long = libc::SYS_setuid32;
+    #[cfg(not(target_arch = "arm"))]
+    const SETUID: libc::c_long = libc::SYS_setuid;
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::syscall(SETUID, uid) }).map(drop)
+}
+
 /// personality(2): sets the execution domain, e.g. PER_LINUX32 (8).
 pub fn set_personality(persona: u64) -> nix::Result<()> {
     // SAFETY: no memory is passed.

@@ -32,7 +32,7 @@ pub fn active_in(table: &str, lxcpath: &CStr, defined: &[CString]) -> Vec<CStrin
     let sockets = std::fs::read(table).unwrap_or_default();
     let mut found = Vec::new();
     for line in sockets.split(|b| *b == b'\n') {
-        let Some(address) = memchr::memmem::find(line, b" @").and_then(|at| line.get(at + 2..)) else { continue };
+        let Some(address) = crate::text::find(line, b" @").and_then(|at| line.get(at + 2..)) else { continue };
         let plain = named(address, lxcpath.to_bytes()).map(|name| CString::new(name).unwrap_or_default());
         let is_of = |name: &&CString| proto::address(lxcpath.to_bytes(), name.to_bytes()) == address;
         if let Some(name) = plain.or_else(|| defined.iter().find(is_of).cloned()) {
@@ -59,7 +59,7 @@ fn named<'a>(address: &'a [u8], lxcpath: &[u8]) -> Option<&'a [u8]> {
 /// The values of some keys in a container's config file, empty for those that have none.
 pub fn items<const N: usize>(target: &Target<'_>, keys: [&CStr; N]) -> Result<[String; N], Error> {
     let mut values = [const { String::new() }; N];
-    super::with_config(target, &[], &mut |config| {
+    super::with_config(target, &[], &mut |config, _| {
         for (key, value) in keys.iter().zip(&mut values) {
             let _ = crate::config::get(config, key.to_bytes(), value);
         }

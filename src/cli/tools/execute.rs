@@ -60,7 +60,7 @@ pub fn run(call: &Call<'_>) -> Outcome {
     let mut configured = String::new();
     if line.operands.is_empty() {
         // What is wrong with the config is said by the start.
-        let _ = with_config(&target, &defines, &mut |config| {
+        let _ = with_config(&target, &defines, &mut |config, _| {
             let _ = crate::config::get(config, b"lxc.execute.cmd", &mut configured);
         });
     }

@@ -33,12 +33,9 @@ pub fn run(call: &Call<'_>) -> Outcome {
     let mut steps = Steps { text: String::new(), number: 0 };
     let mut refused = None;
     let command = &line.operands;
-    let read = with_config(&target, &defines, &mut |config| {
-        let mut storage = vec![0; limits::INIT_TEXT_BYTES];
-        let arena = Arena::new(&mut storage);
-        let mut config = config.clone();
-        let resolved = crate::rootfs::label::resolve(&mut config, &arena);
-        refused = resolved.and_then(|()| explain(&config, &target, command, &mut steps)).err();
+    let read = with_config(&target, &defines, &mut |config, arena| {
+        let resolved = crate::rootfs::label::resolve(config, arena);
+        refused = resolved.and_then(|()| explain(config, &target, command, &mut steps)).err();
     });
     print(&steps.text);
     match read.err().or(refused) {

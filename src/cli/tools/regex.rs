@@ -138,7 +138,7 @@ fn bracket(rest: &mut &[u8]) -> Result<[u64; 4], &'static str> {
         match (byte, rest.first()) {
             (b']', _) if !first => break,
             (b'[', Some(b':')) => {
-                let end = memchr::memmem::find(rest, b":]").ok_or(open)?;
+                let end = crate::text::find(rest, b":]").ok_or(open)?;
                 let class = class(rest.get(1..end).unwrap_or_default()).ok_or("no such [:class:]")?;
                 (0..=255).filter(class).for_each(|byte| add(&mut set, byte));
                 *rest = rest.get(end + 2..).unwrap_or_default();
