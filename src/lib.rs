@@ -21,7 +21,7 @@
 //! `aside` looks where it may keep one waiting, `ephemeral` removes it at its end.
 //! Beside the sequence: `control` is LXC's command socket, `attach` runs a command inside, `execute` is the init of a container
 //! for one command, `terminal` a user's end of a pty, `check` looks before a start; `logging` is the log, `state` LXC's states,
-//! `sys` all unsafe code, `text`, `limits` and `error` what everything stands on.
+//! `sys` all unsafe code, `files`, `text`, `limits` and `error` what everything stands on.
 
 pub mod android;
 pub mod aside;
@@ -37,6 +37,7 @@ pub mod ephemeral;
 pub mod error;
 #[cfg(feature = "tools")]
 pub mod execute;
+pub mod files;
 pub mod guard;
 pub mod hooks;
 pub mod host_reboot;

@@ -67,7 +67,7 @@ pub fn write<'t>(config: &Config<'_>, directory: &'t CStr) -> Result<Option<File
         };
         let source = path(b"/proc")?;
         // An old kernel has no bootconfig.
-        let Ok(host) = std::fs::read(std::path::Path::new(source.c().to_str().unwrap_or(""))) else { continue };
+        let Ok(host) = crate::files::read(source.c()) else { continue };
         let guest = if index == 0 { cmdline(&host, own) } else { bootconfig(&host, own) };
         if guest == host {
             continue;

@@ -26,7 +26,7 @@ pub fn settle<'t>(found: &mut Hierarchies<'t>, config: &Config<'t>, arena: &Aren
     if !relative && config.groups.monitor.is_none() && !found.iter().any(not_ours) {
         return Ok(());
     }
-    let table = crate::sys::fds::read_all(c"/proc/self/cgroup").unwrap_or_default();
+    let table = crate::files::read(c"/proc/self/cgroup").unwrap_or_default();
     for one in found {
         let line = table.split(|byte| *byte == b'\n').find_map(|line| path_in(line, one));
         let Some(path) = line else { continue };

@@ -4,6 +4,7 @@ use super::{Findings, Verdict, machine};
 use crate::cgroup::find::{Hierarchies, Hierarchy};
 use crate::cgroup::{limit, place};
 use crate::config::{CgroupSetting, Config};
+use crate::files;
 use crate::text::shown;
 use nix::unistd::{AccessFlags, access};
 use std::ffi::OsStr;
@@ -74,10 +75,14 @@ fn look_for(config: &Config<'_>, setting: &CgroupSetting<'_>, home: &Hierarchy<'
         );
     }
     let file = OsStr::from_bytes(setting.file.to_bytes());
-    let groups = fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path());
+    let names = files::names(home.mountpoint).unwrap_or_default();
+    let mut groups = names.iter().map(|name| root.join(OsStr::from_bytes(name.to_bytes())));
     let mut tried = false;
     let there = root.join(file).exists()
-        || groups.filter(|group| group.is_dir()).any(|group| {
+        || groups.any(|group| {
+            if !group.is_dir() {
+                return false;
+            }
             tried |= !setting.v2 || words_have(&group.join("cgroup.controllers"), controller);
             group.join(file).exists()
         });

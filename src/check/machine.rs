@@ -2,6 +2,7 @@
 
 use super::{Findings, Verdict, options};
 use crate::config::{AutoProc, AutoSys, Config, values};
+use crate::files;
 use crate::prepare::reboot_probe;
 use crate::spawn::namespaces;
 use crate::sys::probe::{self, Call};
@@ -9,7 +10,6 @@ use crate::sys::{bpf, caps, seccomp};
 use nix::errno::Errno;
 use nix::sys::utsname::uname;
 use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// Calls, and what happens without them.
@@ -185,11 +185,7 @@ fn filesystems(config: &Config<'_>, findings: &mut Findings) {
             format_args!("no {name}, which {key} mounts: build the kernel with it"),
         );
     }
-    let device = std::fs::read_dir("/dev")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .any(|entry| entry.file_name().as_bytes().starts_with(b"binder"));
+    let device = files::names(c"/dev").unwrap_or_default().iter().any(|name| name.to_bytes().starts_with(b"binder"));
     match device || has_filesystem(&table, b"binder") {
         true => findings.add(Verdict::Ok, "binder", format_args!("the kernel has it, for Android")),
         false => findings.add(

@@ -4,6 +4,7 @@ use super::path::{Lost, resolve};
 use super::program::{self, Program};
 use super::{Findings, Verdict, machine, places};
 use crate::config::{Config, Create, Hook, HookKind, MountEntry};
+use crate::files;
 use crate::hooks::is_plain;
 use crate::rootfs::beneath::{Root, components};
 use crate::rootfs::{Kind, Source, entries};
@@ -111,7 +112,7 @@ fn init(config: &Config<'_>, root: &Root, argv: &[&CStr], findings: &mut Finding
 
 /// Whether binfmt_misc has a handler, apart from its two control files.
 fn has_handlers() -> bool {
-    std::fs::read_dir("/proc/sys/fs/binfmt_misc").into_iter().flatten().flatten().count() > 2
+    files::names(c"/proc/sys/fs/binfmt_misc").is_ok_and(|names| names.len() > 2)
 }
 
 /// Looks at a program as the kernel would; what it is reached by, if that is another path.

@@ -4,6 +4,7 @@ use super::prepass::Operands;
 use super::{Call, FAILED, Line, Outcome, Target, parse, seconds};
 use crate::control::client::{Container, Failure, Watch, Watched};
 use crate::control::proto::{StopMode, StopOrder, Wanted};
+use crate::files;
 use crate::state::State;
 use crate::supervise::stuck;
 use crate::text::{number, shown};
@@ -246,17 +247,16 @@ fn configured(container: &Container<'_>, key: &core::ffi::CStr) -> Option<i32> {
 
 /// SIGPWR, or SIGRTMIN+3 if init blocks that: the sign of a systemd.
 fn halt_signal(container: &Container<'_>) -> i32 {
-    let status = container.init_pid().ok().flatten().and_then(|pid| {
-        let path = format!("/proc/{pid}/status");
-        std::fs::read_to_string(path).ok()
-    });
-    if status.is_some_and(|status| blocks(&status, SIGRTMIN_3)) { SIGRTMIN_3 } else { libc::SIGPWR }
+    let pid = container.init_pid().ok().flatten();
+    let status = pid.and_then(|pid| files::read_at(format_args!("/proc/{pid}/status")).ok()).unwrap_or_default();
+    if blocks(&status, SIGRTMIN_3) { SIGRTMIN_3 } else { libc::SIGPWR }
 }
 
 /// Whether the SigBlk line of a /proc/PID/status has `signal`.
-fn blocks(status: &str, signal: i32) -> bool {
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigBlk:"));
-    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim_ascii(), 16).ok()).unwrap_or(0);
+fn blocks(status: &[u8], signal: i32) -> bool {
+    let mask = status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"SigBlk:"));
+    let mask = mask.and_then(|mask| core::str::from_utf8(mask.trim_ascii()).ok());
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask, 16).ok()).unwrap_or(0);
     mask & (1 << (signal - 1)) != 0
 }
 
@@ -266,8 +266,8 @@ mod tests {
 
     #[test]
     fn blocked_halt_signal_is_seen_in_the_mask() {
-        assert!(blocks("Name:\tx\nSigBlk:\t0000001000000000\n", SIGRTMIN_3));
-        assert!(!blocks("SigBlk:\t0000000800000000\n", SIGRTMIN_3));
-        assert!(!blocks("", SIGRTMIN_3));
+        assert!(blocks(b"Name:\tx\nSigBlk:\t0000001000000000\n", SIGRTMIN_3));
+        assert!(!blocks(b"SigBlk:\t0000000800000000\n", SIGRTMIN_3));
+        assert!(!blocks(b"", SIGRTMIN_3));
     }
 }

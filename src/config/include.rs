@@ -6,21 +6,15 @@ use super::lxcpath::lxc_conf;
 use super::values::Fault;
 use super::{At, COMMAND_LINE, CgroupAccess, Config, Origin, lex, mounts, not_built};
 use crate::error::Error;
+use crate::files;
 use crate::limits;
 use crate::text::{Arena, PathText, Shown, shown};
 use core::ffi::CStr;
 use core::fmt;
-use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{FileStat, Mode, fstat, lstat, stat};
 use std::ffi::CString;
-use std::ffi::OsStr;
-use std::fs;
-use std::io::Read;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 
 /// Boxed, because an error is half a kilobyte that every `?` would copy.
 type Result<T, E = Box<Error>> = core::result::Result<T, E>;
@@ -68,8 +62,8 @@ fn loaded<'t>(arena: &Arena<'t>, sources: &Sources<'_>) -> Result<Box<Config<'t>
     } else {
         let path = PathText::join(&[lxcpath.to_bytes(), b"/", name.to_bytes(), b"/config"])
             .map_err(|_| error(format_args!("{}/{}: the path is too long", shown(lxcpath), shown(name))))?;
-        match fs::symlink_metadata(Path::new(OsStr::from_bytes(path.c().to_bytes()))) {
-            Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {}
+        match lstat(path.c()) {
+            Err(Errno::ENOENT | Errno::ENOTDIR) => {}
             _ => loader.first(path.c().to_bytes())?,
         }
     }
@@ -112,12 +106,6 @@ impl From<Errno> for Unread {
     }
 }
 
-impl From<std::io::Error> for Unread {
-    fn from(e: std::io::Error) -> Self {
-        Unread::Os(e.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
-    }
-}
-
 impl Unread {
     /// The error of a file that `what` describes.
     fn error(&self, what: fmt::Arguments<'_>) -> Box<Error> {
@@ -133,39 +121,34 @@ impl Unread {
     }
 }
 
+/// A path from a line, which has no NUL in it.
+fn c_path(path: &[u8]) -> CString {
+    CString::new(path).unwrap_or_default()
+}
+
 /// What a file is, whatever its name: device and inode.
 type Identity = (u64, u64);
 
 /// Reads a regular file without ever waiting: a fifo or device in its place is an error. Only /dev/null, which people
 /// name to say "no config", counts as an empty file.
-fn read(path: &Path) -> Result<(Vec<u8>, Identity), Unread> {
-    let before = fs::metadata(path)?;
-    let identity = (before.dev(), before.ino());
-    if before.rdev() == libc::makedev(1, 3) {
+fn read(path: &[u8]) -> Result<(Vec<u8>, Identity), Unread> {
+    let path = c_path(path);
+    let before = stat(path.as_c_str())?;
+    let identity = (before.st_dev as _, before.st_ino as _);
+    if before.st_rdev == libc::makedev(1, 3) {
         return Ok((Vec::new(), identity));
     }
-    let regular = |metadata: &fs::Metadata| match (metadata.is_file(), metadata.is_dir()) {
-        (true, _) => Ok(()),
-        (_, true) => Err(Unread::Directory),
+    let regular = |found: &FileStat| match found.st_mode & libc::S_IFMT {
+        libc::S_IFREG => Ok(()),
+        libc::S_IFDIR => Err(Unread::Directory),
         _ => Err(Unread::NotRegular),
     };
     regular(&before)?;
     let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-    let file = fs::File::from(openat(AT_FDCWD, path, flags, Mode::empty())?);
-    let now = file.metadata()?;
+    let file = openat(AT_FDCWD, path.as_c_str(), flags, Mode::empty())?;
+    let now = fstat(&file)?;
     regular(&now)?;
-    // As large as the file is, where it says so: one read takes it.
-    let mut text = Vec::with_capacity(now.len().min(limits::CONFIG_FILE_BYTES) as usize + 32);
-    let mut file = file.take(limits::CONFIG_FILE_BYTES + 1);
-    while text.is_empty() || text.len() as u64 != now.len() {
-        let mut part = [0; 2048];
-        match file.read(&mut part) {
-            Ok(0) => break,
-            Ok(length) => text.extend_from_slice(part.get(..length).unwrap_or_default()),
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
+    let text = files::rest(&file, now.st_size as u64, limits::CONFIG_FILE_BYTES + 1)?;
     match u64::try_from(text.len()) {
         Ok(0..=limits::CONFIG_FILE_BYTES) => Ok((text, identity)),
         _ => Err(Unread::TooLarge),
@@ -182,8 +165,7 @@ struct Loader<'l, 't> {
 impl<'t> Loader<'_, 't> {
     /// The file that nobody included.
     fn first(&mut self, path: &[u8]) -> Result<()> {
-        let (text, identity) =
-            read(Path::new(OsStr::from_bytes(path))).map_err(|unread| unread.error(format_args!("{}", Brief(path))))?;
+        let (text, identity) = read(path).map_err(|unread| unread.error(format_args!("{}", Brief(path))))?;
         let file = self.register(path, format_args!("{}", Brief(path)))?;
         self.file(&text, identity, file, format_args!("{}", Brief(path)))
     }
@@ -284,25 +266,17 @@ impl<'t> Loader<'_, 't> {
 
     /// `lxc.include`: a file, or all `*.conf` files of a directory, in order of their names.
     fn include(&mut self, path: &[u8], at: Origin) -> Result<()> {
-        let named = Path::new(OsStr::from_bytes(path));
         let place = self.config.place(at);
-        match read(named) {
+        match read(path) {
             Err(Unread::Directory) => {
                 let unread =
                     |errno| Unread::Os(errno).error(format_args!("{place}: lxc.include = \"{}\"", Brief(path)));
-                let mut names: Vec<CString> = Vec::new();
-                let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-                let mut directory = Dir::open(named, flags, Mode::empty()).map_err(unread)?;
-                for entry in directory.iter() {
-                    let name = entry.map_err(unread)?.file_name().to_owned();
-                    if name.to_bytes().ends_with(b".conf") {
-                        names.insert(names.partition_point(|before| *before < name), name);
-                    }
-                }
-                names.iter().try_for_each(|name| {
-                    let path = named.join(OsStr::from_bytes(name.to_bytes()));
+                let names = files::names(&c_path(path)).map_err(unread)?;
+                names.iter().filter(|name| name.to_bytes().ends_with(b".conf")).try_for_each(|name| {
+                    let slash: &[u8] = if path.ends_with(b"/") { b"" } else { b"/" };
+                    let path = [path, slash, name.to_bytes()].concat();
                     let text = read(&path);
-                    self.included(path.as_os_str().as_bytes(), text, at)
+                    self.included(&path, text, at)
                 })
             }
             // A directory for additions that nobody has made, as userns.conf has one: none to LXC either.
@@ -324,7 +298,7 @@ impl<'t> Loader<'_, 't> {
         let Some(At { value: path, at }) = self.config.fstab else { return Ok(()) };
         let place = self.config.place(at);
         let what = format_args!("{place}: lxc.mount.fstab = \"{}\"", Brief(path.to_bytes()));
-        let (text, _) = read(Path::new(OsStr::from_bytes(path.to_bytes()))).map_err(|unread| unread.error(what))?;
+        let (text, _) = read(path.to_bytes()).map_err(|unread| unread.error(what))?;
         // Without a config file the fstab must not become the first of `files`: that one is LXC_CONFIG_FILE.
         let file = match self.config.files.is_empty() {
             true => None,

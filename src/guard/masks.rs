@@ -203,13 +203,8 @@ pub fn apply_all(table: &OwnedFd, own: &Own<'_>) -> nix::Result<()> {
 }
 
 /// A line's filesystem, root and mount point, if it is one of ours.
-<<<<<<< HEAD
 pub fn mounted(line: &[u8]) -> Option<(Kind, &[u8], &[u8])> {
     let end = crate::text::find(line, b" - ")?;
-=======
-fn mounted(line: &[u8]) -> Option<(Kind, &[u8], &[u8])> {
-    let end = crate::text::find(line, b" - ")?;
->>>>>>> 281f8af (Write lines, paths and words by code that is there once; search short texts plainly)
     let kind = Kind::named(line.get(end + 3..)?.split(|byte| *byte == b' ').next()?)?;
     let mut fields = line.split(|byte| *byte == b' ');
     Some((kind, fields.nth(3)?, fields.next()?))

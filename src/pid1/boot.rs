@@ -8,6 +8,7 @@ use super::settings::{Mount, Settings};
 use super::{cgroups, early, mountinfo, watchdog};
 use crate::config::lex;
 use crate::error::{Error, Result};
+use crate::files;
 use crate::prepare::host::now_ms;
 use crate::sys::fds::open;
 use crate::sys::machine::load_module;
@@ -92,9 +93,9 @@ fn load(module: &CStr) -> Result<()> {
 }
 
 fn mount_cgroups(settings: &Settings<'_>) -> Result<()> {
-    let read = |path: &str| std::fs::read(path).unwrap_or_default();
-    let (controllers, filesystems) = (read("/proc/cgroups"), read("/proc/filesystems"));
-    let command_line = read("/proc/cmdline");
+    let read = |path| files::read(path).unwrap_or_default();
+    let (controllers, filesystems) = (read(c"/proc/cgroups"), read(c"/proc/filesystems"));
+    let command_line = read(c"/proc/cmdline");
     let kernel = cgroups::Kernel { controllers: &controllers, filesystems: &filesystems, command_line: &command_line };
     cgroups::mount(settings.cgroup, &kernel)
 }

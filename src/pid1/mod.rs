@@ -23,6 +23,7 @@ mod shutdown;
 mod watchdog;
 
 use crate::error::{Error, Result};
+use crate::files;
 use crate::limits;
 use crate::prepare::host::now_ms;
 use crate::sys::{crash, process};
@@ -88,12 +89,12 @@ fn attempt(machine: &mut Machine, program: &'static CStr, again: bool) {
 }
 
 fn read<'t>(settings: &mut Settings<'t>, arena: &Arena<'t>) -> Result<()> {
-    match std::fs::read(settings::FILE) {
+    match files::read_at(format_args!("{}", settings::FILE)) {
         Ok(text) => settings.take_file(&text, arena)?,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(Error::new("config", format_args!("{}: {error}", settings::FILE))),
+        Err(nix::errno::Errno::ENOENT) => {}
+        Err(errno) => return Err(Error::os("config", errno, format_args!("{}", settings::FILE))),
     }
-    settings.take_command_line(&std::fs::read("/proc/cmdline").unwrap_or_default(), arena)
+    settings.take_command_line(&files::read(c"/proc/cmdline").unwrap_or_default(), arena)
 }
 
 type Planned<'t> = (Vec<Pod<'t>>, Vec<&'t CStr>);

@@ -6,12 +6,12 @@
 use crate::config::values::distance;
 use crate::config::{Config, Origin};
 use crate::error::{Error, Result};
+use crate::files;
 use crate::pid1::early::{Device, for_each_device};
 use crate::text::{Arena, Line, PathText, Shown};
 use core::ffi::CStr;
 use core::fmt;
 use nix::unistd::{AccessFlags, access};
-use std::fs;
 
 const SLOT: &[u8] = b"${slot}";
 
@@ -58,8 +58,8 @@ fn found<'t>(config: &Config<'t>, source: &CStr, at: Origin, arena: &Arena<'t>) 
         |why: fmt::Arguments<'_>| Error::new("rootfs", format_args!("{}: {}: {why}", config.place(at), Shown(source)));
     let mut text = source.to_vec();
     while let Some(place) = crate::text::find(&text, SLOT) {
-        let read = |path| fs::read(path).unwrap_or_default();
-        let slot = slot(&read("/proc/cmdline")).or_else(|| slot(&read("/proc/bootconfig")));
+        let read = |path| files::read(path).unwrap_or_default();
+        let slot = slot(&read(c"/proc/cmdline")).or_else(|| slot(&read(c"/proc/bootconfig")));
         let slot =
             slot.ok_or_else(|| refuse(format_args!("the kernel command line has no androidboot.slot_suffix")))?;
         text.splice(place..place + SLOT.len(), slot);

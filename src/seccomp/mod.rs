@@ -9,6 +9,7 @@
 
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::files;
 use crate::limits;
 use crate::sys::fds::open;
 use crate::sys::seccomp::{self, Instruction};
@@ -19,7 +20,6 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::{Mode, SFlag, fstat};
 use policy::{LOG, Policy};
-use std::io::Read;
 
 mod assemble;
 pub mod compile;
@@ -81,15 +81,12 @@ pub fn program(
 }
 
 fn read(path: &CStr) -> nix::Result<Vec<u8>> {
-    let failed = |error: std::io::Error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO));
-    let mut text = Vec::new();
     // A FIFO in its place must not hold us up.
     let file = open(path, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY, Mode::empty())?;
     if SFlag::from_bits_truncate(fstat(&file)?.st_mode & libc::S_IFMT) == SFlag::S_IFIFO {
         return Err(Errno::ESPIPE);
     }
     // Rules that are left out would be allowed.
-    let length =
-        std::fs::File::from(file).take(limits::CONFIG_FILE_BYTES + 1).read_to_end(&mut text).map_err(failed)?;
-    if length as u64 > limits::CONFIG_FILE_BYTES { Err(Errno::EFBIG) } else { Ok(text) }
+    let text = files::rest(&file, 0, limits::CONFIG_FILE_BYTES + 1)?;
+    if text.len() as u64 > limits::CONFIG_FILE_BYTES { Err(Errno::EFBIG) } else { Ok(text) }
 }

@@ -95,24 +95,6 @@ pub fn copy(fd: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
     Ok(unsafe { adopt(copy as RawFd) })
 }
 
-/// All of a file, whatever size it says it has.
-pub fn read_all(path: &CStr) -> nix::Result<Vec<u8>> {
-    let file = open(path, OFlag::O_RDONLY, Mode::empty())?;
-    let mut text = Vec::new();
-    let mut length = 0;
-    loop {
-        text.resize(length + 4096, 0);
-        match nix::unistd::read(&file, text.get_mut(length..).unwrap_or_default()) {
-            Ok(0) => break,
-            Ok(more) => length += more,
-            Err(nix::errno::Errno::EINTR) => {}
-            Err(errno) => return Err(errno),
-        }
-    }
-    text.truncate(length);
-    Ok(text)
-}
-
 /// Whether descriptors 0, 1 and 2 are open, by one system call. False also where that call fails.
 pub fn standard_are_open() -> bool {
     let mut standard = [0, 1, 2].map(|fd| libc::pollfd { fd, events: 0, revents: 0 });

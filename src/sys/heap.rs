@@ -3,15 +3,19 @@
 //! A start allocates some dozens of blocks that live as long as the process, and then never again. The C library's allocator
 //! spends a system call and a page on nearly each of them, as they are of different sizes; here they lie side by side. The
 //! youngest block grows and goes in place. What is freed out of order is lost until the end, and what does not fit any more
-//! comes from the C library: a command that works on for hours loses no more than `SIZE`.
+//! comes from `beyond`: a command that works on for hours loses no more than `SIZE`.
 //!
 //! This file is a module of the program, not of the library, whose tests have threads.
 #![allow(unsafe_code)]
 
 use crate::limits::TEXT_BYTES;
+use beyond::BEYOND;
 use core::cell::{Cell, UnsafeCell};
 use core::ptr;
-use std::alloc::{GlobalAlloc, Layout, System};
+use std::alloc::{GlobalAlloc, Layout};
+
+#[path = "beyond.rs"]
+mod beyond;
 
 /// Bytes. The text of a config, and room for everything else. Pages that are never written cost nothing.
 const SIZE: usize = TEXT_BYTES + 128 * 1024;
@@ -57,7 +61,7 @@ impl Heap {
 }
 
 // SAFETY: blocks are `layout.size()` bytes of `memory` from an aligned address on, and disjoint: each begins at or above `top`,
-// which is the end of the highest block that was not freed. The others are the C library's, handed back to it unchanged.
+// which is the end of the highest block that was not freed. The others are `BEYOND`'s, handed back to it unchanged.
 unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let base = self.base() as usize;
@@ -68,8 +72,8 @@ unsafe impl GlobalAlloc for Heap {
                 // SAFETY: `begin` is inside `memory`, by the comparison above.
                 unsafe { self.base().add(begin) }
             }
-            // SAFETY: the caller's contract is the C library's.
-            _ => unsafe { System.alloc(layout) },
+            // SAFETY: the caller's contract is the same.
+            _ => unsafe { BEYOND.alloc(layout) },
         }
     }
 
@@ -91,15 +95,15 @@ unsafe impl GlobalAlloc for Heap {
         match self.offset(block) {
             Some(begin) if begin + layout.size() == self.top.get() => self.top.set(begin),
             Some(_) => {}
-            // SAFETY: what is not ours came from the C library.
-            None => unsafe { System.dealloc(block, layout) },
+            // SAFETY: what is not ours came from there.
+            None => unsafe { BEYOND.dealloc(block, layout) },
         }
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         let Some(begin) = self.offset(block) else {
-            // SAFETY: what is not ours came from the C library.
-            return unsafe { System.realloc(block, layout, size) };
+            // SAFETY: what is not ours came from there.
+            return unsafe { BEYOND.realloc(block, layout, size) };
         };
         if begin + layout.size() == self.top.get() && size <= SIZE - begin {
             self.rise(begin + size);
@@ -166,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn heap_full_hands_out_the_c_librarys_blocks() {
+    fn heap_full_goes_on_beyond() {
         let heap = Box::new(Heap::new());
         let large = layout(SIZE + 1, 8);
         // SAFETY: the block is freed once, with its layout at that time.

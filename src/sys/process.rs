@@ -240,8 +240,7 @@ pub fn set_group(gid: u32) -> nix::Result<()> {
     const SETGID: libc::c_long = libc::SYS_setgid32;
     #[cfg(not(target_arch = "arm"))]
     const SETGID: libc::c_long = libc::SYS_setgid;
-    // SAFETY: no memory is passed.
-    check(unsafe { libc::syscall(SETGID, gid) }).map(drop)
+    set_id(SETGID, gid)
 }
 
 /// setuid(2), the same.
@@ -250,8 +249,12 @@ pub fn set_user(uid: u32) -> nix::Result<()> {
     const SETUID: libc::c_long = libc::SYS_setuid32;
     #[cfg(not(target_arch = "arm"))]
     const SETUID: libc::c_long = libc::SYS_setuid;
+    set_id(SETUID, uid)
+}
+
+fn set_id(call: libc::c_long, id: u32) -> nix::Result<()> {
     // SAFETY: no memory is passed.
-    check(unsafe { libc::syscall(SETUID, uid) }).map(drop)
+    check(unsafe { libc::syscall(call, id) }).map(drop)
 }
 
 /// personality(2): sets the execution domain, e.g. PER_LINUX32 (8).

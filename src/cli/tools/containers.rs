@@ -3,21 +3,19 @@
 use super::Target;
 use crate::control::proto;
 use crate::error::Error;
+use crate::files;
+use crate::text::PathText;
 use core::ffi::CStr;
 use std::ffi::CString;
-use std::os::unix::ffi::OsStrExt;
 
 /// What `LXCPATH` has: directories with a file `config`, in the order of their bytes. Hidden ones do not count.
 pub fn defined(lxcpath: &CStr) -> Vec<CString> {
-    let directory = std::path::Path::new(std::ffi::OsStr::from_bytes(lxcpath.to_bytes()));
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let config = entry.path().join("config");
-        if !name.as_bytes().starts_with(b".") && nix::sys::stat::stat(&config).is_ok() {
-            add(&mut found, CString::new(name.as_bytes()).unwrap_or_default());
-        }
-    }
+    let has_config = |name: &CString| {
+        let config = PathText::join(&[lxcpath.to_bytes(), b"/", name.to_bytes(), b"/config"]);
+        config.is_ok_and(|config| nix::sys::stat::stat(config.c()).is_ok())
+    };
+    let mut found = files::names(lxcpath).unwrap_or_default();
+    found.retain(|name| !name.to_bytes().starts_with(b".") && has_config(name));
     found
 }
 
@@ -29,7 +27,7 @@ pub fn active(lxcpath: &CStr, defined: &[CString]) -> Vec<CString> {
 
 /// The same by another network namespace's table of sockets.
 pub fn active_in(table: &str, lxcpath: &CStr, defined: &[CString]) -> Vec<CString> {
-    let sockets = std::fs::read(table).unwrap_or_default();
+    let sockets = files::read_at(format_args!("{table}")).unwrap_or_default();
     let mut found = Vec::new();
     for line in sockets.split(|b| *b == b'\n') {
         let Some(address) = crate::text::find(line, b" @").and_then(|at| line.get(at + 2..)) else { continue };

@@ -9,6 +9,7 @@ use core::fmt;
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
@@ -61,7 +62,7 @@ impl fmt::Display for Reason<'_> {
 /// Rewrites the file, if there is something to change; LXC's script makes its backup `always`. How many lines changed.
 fn rewrite(path: &Path, always: bool) -> Result<usize, (&'static str, io::Error)> {
     // A link stays one: the file that it leads to is replaced.
-    let real = fs::canonicalize(path).map_err(|error| ("read", error))?;
+    let real = real(path).map_err(|error| ("read", error))?;
     let before = fs::metadata(&real).map_err(|error| ("read", error))?;
     if !before.is_file() {
         return Err(("read", io::Error::from_raw_os_error(if before.is_dir() { libc::EISDIR } else { libc::EINVAL })));
@@ -75,6 +76,12 @@ fn rewrite(path: &Path, always: bool) -> Result<usize, (&'static str, io::Error)
         replace(&real, &updated.text, &before).map_err(|error| ("write", error))?;
     }
     Ok(updated.changed)
+}
+
+/// The path without links, as the kernel tells it.
+fn real(path: &Path) -> io::Result<PathBuf> {
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(path)?;
+    fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
 
 /// The path with something behind it.
