@@ -10,6 +10,7 @@
 use crate::config::{Config, Hook, HookKind};
 use crate::error::{Error, Result};
 use crate::limits;
+use crate::logging::log;
 use crate::logging::trace;
 use crate::prepare::host::{Event, Host, Source, now_ms};
 use crate::spawn::ends_us;

@@ -6,6 +6,7 @@
 use crate::config::{DEFAULT, Hook, HookKind};
 use crate::error::{Error, Result};
 use crate::hooks::{self, Moment};
+use crate::logging::log;
 use crate::prepare::host::Host;
 use crate::prepare::notify;
 use crate::sys::{machine, process};

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::host_reboot;
 use crate::limits;
 use crate::logging;
+use crate::logging::log;
 use crate::lsm;
 use crate::pid1::mountinfo;
 use crate::prepare::console::ConsoleSide;

@@ -8,6 +8,7 @@ use crate::config::{Hook, HookKind};
 use crate::control::proto::News;
 use crate::error::Error;
 use crate::hooks::{self, Moment};
+use crate::logging::log;
 use crate::prepare::console::ConsoleSide;
 use crate::prepare::host::{Event, Host, now_ms};
 use crate::spawn::{Life, ends_us};

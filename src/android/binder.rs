@@ -6,6 +6,7 @@
 use super::devices::Node;
 use crate::config::own::{Binder, Own};
 use crate::error::{Error, Result};
+use crate::logging::log;
 use crate::rootfs::Site;
 use crate::rootfs::beneath::{FdPath, Name, Root};
 use crate::spawn::barrier::{Report, Step};

@@ -8,6 +8,7 @@ use crate::cgroup::find::{Hierarchies, Hierarchy};
 use crate::cgroup::{limit, place};
 use crate::config::Config;
 use crate::limits;
+use crate::logging::log;
 use crate::sys::fds::{self, open};
 use core::ffi::CStr;
 use nix::fcntl::{OFlag, openat};

@@ -6,6 +6,7 @@
 //! is entered, depth and number are bounded.
 
 use crate::config::Config;
+use crate::logging::log;
 use crate::pid1::mountinfo::{self, Target};
 use crate::rootfs::Site;
 use crate::rootfs::beneath::{FdPath, Root};

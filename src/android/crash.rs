@@ -7,6 +7,7 @@
 use super::kmsg::{self, Found};
 use super::reasons::{self, Text};
 use crate::config::Config;
+use crate::logging::log;
 use crate::prepare::host::Host;
 use crate::spawn::Life;
 use crate::supervise::console::Tail;

@@ -6,6 +6,7 @@
 
 use super::image;
 use crate::config::{AutoProc, AutoSys, Config};
+use crate::logging::log;
 use crate::rootfs::beneath::trim;
 use crate::spawn::barrier::{Reading, Report, Step};
 use crate::spawn::child;

@@ -4,6 +4,7 @@ use super::{Failed, Options, failed};
 use crate::cgroup::find::path_in;
 use crate::control::client::Failure;
 use crate::limits;
+use crate::logging::log;
 use crate::lsm::{Kernel, Module};
 use crate::state::State;
 use crate::sys::process;

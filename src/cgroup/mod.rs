@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::config::groups::Groups;
 use crate::error::{Error, Result};
 use crate::limits;
+use crate::logging::log;
 use crate::prepare::lock::{Left, Lock};
 use crate::sys::fds::open;
 use crate::sys::process::first_euid;

@@ -8,6 +8,7 @@ use super::{does_without, inherit_cpuset, remove};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::limits;
+use crate::logging::log;
 use crate::prepare::lock::Lock;
 use crate::sys::fds::{self, open};
 use crate::text::{Arena, PathText, shown};

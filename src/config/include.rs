@@ -8,6 +8,7 @@ use super::{At, COMMAND_LINE, CgroupAccess, Config, Origin, lex, mounts, not_bui
 use crate::error::Error;
 use crate::files;
 use crate::limits;
+use crate::logging::log;
 use crate::text::{Arena, PathText, Shown, shown};
 use core::ffi::CStr;
 use core::fmt;

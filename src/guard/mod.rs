@@ -8,6 +8,7 @@
 use crate::config::own::Danger;
 use crate::config::{AutoProc, Config, MountEntry};
 use crate::error::{Error, Result};
+use crate::logging::log;
 use crate::prepare::host::{Host, Source};
 use crate::spawn::barrier::{Report, Step};
 use crate::sys::clone::{Fork, fork};

@@ -8,6 +8,7 @@
 use crate::config::Config;
 use crate::config::isolation::IdMap;
 use crate::error::{Error, Result};
+use crate::logging::log;
 use crate::rootfs::{Kind, Source};
 use crate::spawn::barrier::{Report, Step};
 use crate::spawn::child::supervisor_lives;

@@ -8,6 +8,7 @@
 
 use crate::cgroup::remove::{PAUSE_MS, pause};
 use crate::config::{Config, MountEntry};
+use crate::logging::log;
 use crate::rootfs::handed::{wants_entry, wants_rootfs};
 use crate::rootfs::{self, Source, pivot};
 use crate::spawn::barrier::{ROOTFS, Report, Step};

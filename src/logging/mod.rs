@@ -16,6 +16,7 @@ use nix::time::{ClockId, clock_gettime};
 use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
 
+pub mod log;
 mod logd;
 mod syslogd;
 pub mod trace;
@@ -47,8 +48,8 @@ pub struct Settings<'a> {
 
 struct Sinks {
     name: heapless::String<64>,
-    stderr: Option<log::Level>,
-    others: log::LevelFilter,
+    stderr: Option<::log::Level>,
+    others: ::log::LevelFilter,
     file: Option<OwnedFd>,
     kmsg: Option<OwnedFd>,
     syslog: Option<syslogd::Daemon>,
@@ -80,29 +81,28 @@ pub fn open_sinks(settings: &Settings<'_>) -> Result<(), Errno> {
     let syslog = settings.syslog.and_then(|name| facility(name.to_bytes())).map(syslogd::Daemon::new);
     let logd = if settings.logd { logd::Logd::new() } else { None };
     let elsewhere = file.is_some() || kmsg.is_some() || syslog.is_some() || logd.is_some();
-    let others = settings.level.map_or(log::LevelFilter::Error, threshold);
+    let others = settings.level.map_or(::log::LevelFilter::Error, threshold);
     let stderr = match (settings.quiet, settings.level) {
         (true, _) => None,
         (false, Some(level)) if !elsewhere => threshold(level).to_level(),
-        (false, _) => Some(log::Level::Warn),
+        (false, _) => Some(::log::Level::Warn),
     };
     let mut name = heapless::String::new();
     let _ = write!(name, "{}", Shown(settings.name.to_bytes().get(..60).unwrap_or(settings.name.to_bytes())));
     let _ = SINKS.set(Sinks { name, stderr, others, file, kmsg, syslog, logd });
-    let widest = stderr.map_or(log::LevelFilter::Off, |level| level.to_level_filter());
-    log::set_max_level(if elsewhere { widest.max(others) } else { widest });
-    let _ = log::set_logger(&Logger);
+    let widest = stderr.map_or(::log::LevelFilter::Off, |level| level.to_level_filter());
+    ::log::set_max_level(if elsewhere { widest.max(others) } else { widest });
     Ok(())
 }
 
 /// LXC's levels are nine, ours five: NOTICE counts as INFO, everything above ERROR as ERROR.
-fn threshold(level: LogLevel) -> log::LevelFilter {
+fn threshold(level: LogLevel) -> ::log::LevelFilter {
     match level {
-        LogLevel::Trace => log::LevelFilter::Trace,
-        LogLevel::Debug => log::LevelFilter::Debug,
-        LogLevel::Info | LogLevel::Notice => log::LevelFilter::Info,
-        LogLevel::Warn => log::LevelFilter::Warn,
-        LogLevel::Error | LogLevel::Crit | LogLevel::Alert | LogLevel::Fatal => log::LevelFilter::Error,
+        LogLevel::Trace => ::log::LevelFilter::Trace,
+        LogLevel::Debug => ::log::LevelFilter::Debug,
+        LogLevel::Info | LogLevel::Notice => ::log::LevelFilter::Info,
+        LogLevel::Warn => ::log::LevelFilter::Warn,
+        LogLevel::Error | LogLevel::Crit | LogLevel::Alert | LogLevel::Fatal => ::log::LevelFilter::Error,
     }
 }
 
@@ -112,75 +112,64 @@ fn append(path: &CStr, create: OFlag) -> Result<OwnedFd, Errno> {
     open(path, flags | create, Mode::from_bits_truncate(0o600))
 }
 
-struct Logger;
-
-impl log::Log for Logger {
-    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
-        metadata.level() <= log::max_level()
+/// Writes a line to every sink that wants its level.
+fn write(level: ::log::Level, place: &log::Place, text: core::fmt::Arguments<'_>) {
+    let Some(sinks) = SINKS.get() else { return };
+    if sinks.stderr.is_some_and(|least| level <= least) && STDERR_OPEN.load(Ordering::Relaxed) {
+        let mut line = Line::<LINE>::new();
+        let _ = writeln!(line, "monopod: {text}");
+        put(&crate::sys::fds::standard(2), &line);
     }
-
-    fn log(&self, record: &log::Record<'_>) {
-        let Some(sinks) = SINKS.get() else { return };
-        if sinks.stderr.is_some_and(|least| record.level() <= least) && STDERR_OPEN.load(Ordering::Relaxed) {
-            let mut line = Line::<LINE>::new();
-            let _ = writeln!(line, "monopod: {}", record.args());
-            put(&crate::sys::fds::standard(2), &line);
-        }
-        if record.level() > sinks.others {
-            return;
-        }
-        if let Some(file) = &sinks.file {
-            let mut line = Line::<LINE>::new();
-            let module = last_part(record.target(), b':');
-            let _ = write!(line, "monopod {} {} {:<8} {module} - ", sinks.name, Stamp::now(), record.level());
-            let _ = writeln!(
-                line,
-                "{}:{} - {}",
-                last_part(record.file().unwrap_or("?"), b'/'),
-                record.line().unwrap_or(0),
-                record.args()
-            );
-            put(file, &line);
-        }
-        if let Some(kmsg) = &sinks.kmsg {
-            let mut line = Line::<LINE>::new();
-            let _ = writeln!(line, "<{}>monopod[{}]: {}", severity(record.level()), sinks.name, record.args());
-            put(kmsg, &line);
-        }
-        if let Some(syslog) = &sinks.syslog {
-            let mut line = Line::<LINE>::new();
-            let pid = nix::unistd::getpid();
-            let priority = syslog.priority(severity(record.level()));
-            let _ = write!(line, "<{priority}>monopod[{pid}]: {}: {}", sinks.name, record.args());
-            if !syslog.send(line.bytes()) {
-                LOST.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-        if let Some(logd) = &sinks.logd {
-            let mut line = Line::<LINE>::new();
-            let _ = write!(line, "{}: {}", sinks.name, record.args());
-            if !logd.send(record.level(), line.bytes()) {
-                LOST.fetch_add(1, Ordering::Relaxed);
-            }
+    if level > sinks.others {
+        return;
+    }
+    if let Some(log_file) = &sinks.file {
+        let mut line = Line::<LINE>::new();
+        let (module, file) = source(place.file);
+        let (name, now) = (&sinks.name, Stamp::now());
+        let _ = writeln!(line, "monopod {name} {now} {level:<8} {module} - {file}:{} - {text}", place.line);
+        put(log_file, &line);
+    }
+    if let Some(kmsg) = &sinks.kmsg {
+        let mut line = Line::<LINE>::new();
+        let _ = writeln!(line, "<{}>monopod[{}]: {text}", severity(level), sinks.name);
+        put(kmsg, &line);
+    }
+    if let Some(syslog) = &sinks.syslog {
+        let mut line = Line::<LINE>::new();
+        let pid = nix::unistd::getpid();
+        let priority = syslog.priority(severity(level));
+        let _ = write!(line, "<{priority}>monopod[{pid}]: {}: {text}", sinks.name);
+        if !syslog.send(line.bytes()) {
+            LOST.fetch_add(1, Ordering::Relaxed);
         }
     }
-
-    fn flush(&self) {}
+    if let Some(logd) = &sinks.logd {
+        let mut line = Line::<LINE>::new();
+        let _ = write!(line, "{}: {text}", sinks.name);
+        if !logd.send(level, line.bytes()) {
+            LOST.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 }
 
 /// The kernel's and syslog's number of a level.
-fn severity(level: log::Level) -> u8 {
+fn severity(level: ::log::Level) -> u8 {
     match level {
-        log::Level::Error => 3,
-        log::Level::Warn => 4,
-        log::Level::Info => 6,
-        log::Level::Debug | log::Level::Trace => 7,
+        ::log::Level::Error => 3,
+        ::log::Level::Warn => 4,
+        ::log::Level::Info => 6,
+        ::log::Level::Debug | ::log::Level::Trace => 7,
     }
 }
 
-/// What stands behind the last `mark` of a path of modules or files.
-fn last_part(path: &str, mark: u8) -> &str {
-    memchr::memrchr(mark, path.as_bytes()).and_then(|at| path.get(at + 1..)).unwrap_or(path)
+/// The module and the name of a source file: `src/net/mod.rs` is the module `net`.
+fn source(path: &str) -> (&str, &str) {
+    let (folder, file) = path.rsplit_once('/').unwrap_or(("", path));
+    match file.strip_suffix(".rs") {
+        Some(module) if module != "mod" => (module, file),
+        _ => (folder.rsplit_once('/').map_or(folder, |(_, last)| last), file),
+    }
 }
 
 fn put(fd: &impl std::os::fd::AsFd, line: &Line<LINE>) {
@@ -268,8 +257,15 @@ mod tests {
     }
 
     #[test]
+    fn source_is_named_by_its_module() {
+        assert_eq!(source("src/net/mod.rs"), ("net", "mod.rs"));
+        assert_eq!(source("src/net/make.rs"), ("make", "make.rs"));
+        assert_eq!(source("src/teardown.rs"), ("teardown", "teardown.rs"));
+    }
+
+    #[test]
     fn threshold_notice_is_info_and_fatal_is_error() {
-        assert_eq!(threshold(LogLevel::Notice), log::LevelFilter::Info);
-        assert_eq!(threshold(LogLevel::Fatal), log::LevelFilter::Error);
+        assert_eq!(threshold(LogLevel::Notice), ::log::LevelFilter::Info);
+        assert_eq!(threshold(LogLevel::Fatal), ::log::LevelFilter::Error);
     }
 }

@@ -5,6 +5,7 @@ use super::make::Work;
 use super::message::Message;
 use super::{Before, Links, Made, kinds, outside, run_script};
 use crate::config::NicType;
+use crate::logging::log;
 use crate::prepare::host::Host;
 use crate::sys::netlink::{self, Netlink};
 use crate::text::shown;

@@ -18,6 +18,7 @@ use crate::control::server::{BindError, Round, Server, TOKEN as CONTROL};
 use crate::error::{Error, Result};
 use crate::hooks::Scene;
 use crate::limits;
+use crate::logging::log;
 use crate::ready::wakelock::Wakelock;
 use crate::ready::{Readiness, state_file};
 use crate::state::State;

@@ -9,6 +9,7 @@ use crate::config::readiness::{Condition, conditions};
 use crate::config::{Config, Hook, HookKind};
 use crate::error::Error;
 use crate::hooks::{self, Ended, Moment};
+use crate::logging::log;
 use crate::prepare::daemon::Caller;
 use crate::prepare::host::{Host, Source, now_ms};
 use crate::supervise::lifecycle::Asked;

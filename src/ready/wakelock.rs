@@ -3,6 +3,7 @@
 //! The kernel keeps wakelocks by name and for ever. One that a killed supervisor left behind is taken over by the next.
 
 use crate::cgroup::limit::write_file;
+use crate::logging::log;
 use core::ffi::CStr;
 use nix::errno::Errno;
 

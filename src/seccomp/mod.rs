@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::limits;
+use crate::logging::log;
 use crate::sys::fds::open;
 use crate::sys::seccomp::{self, Instruction};
 use crate::text::{Shown, shown};

@@ -19,6 +19,7 @@ use super::namespaces::{Plan, TIME, USER};
 use super::shares::{self, Shares};
 use crate::cgroup::limit::write_file;
 use crate::config::Config;
+use crate::logging::log;
 use crate::sys::clone::{Fork, PARENT, clone, clone_into_cgroup, fork};
 use crate::sys::fds::open;
 use crate::sys::process::{self, exit_now};

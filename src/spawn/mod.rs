@@ -7,6 +7,7 @@ use crate::config::{Config, HookKind};
 use crate::error::{Error, Result};
 use crate::guard::Guard;
 use crate::hooks::{self, Moment, Output};
+use crate::logging::log;
 use crate::logging::trace;
 use crate::lsm::Labels;
 use crate::prepare::console::ConsoleSide;

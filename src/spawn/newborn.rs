@@ -10,6 +10,8 @@ use crate::config::{Config, HookKind, values};
 use crate::error::{Error, Result};
 use crate::guard::filter::Wanted;
 #[cfg(feature = "idmap")]
+use crate::logging::log;
+#[cfg(feature = "idmap")]
 use crate::logging::trace;
 use crate::prepare::console::ConsoleSide;
 use crate::prepare::host::Host;

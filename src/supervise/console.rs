@@ -6,6 +6,7 @@
 
 use crate::control::lend::{Lent, Reader};
 use crate::limits;
+use crate::logging::log;
 use crate::prepare::console::ConsoleSide;
 use crate::prepare::host::{Host, Source, now_ms};
 use crate::sys::pty;

@@ -7,6 +7,7 @@ use crate::android::crash;
 use crate::config::own::ReadyFailed;
 use crate::control::answer::Order;
 use crate::control::proto::StopMode;
+use crate::logging::log;
 use crate::prepare::console::ConsoleSide;
 use crate::prepare::daemon::Caller;
 use crate::prepare::host::{Event, Host, Source, now_ms};

@@ -15,6 +15,7 @@ use crate::config::own::{Own, StopMethod};
 use crate::config::{Config, Signals};
 use crate::control::answer::Order;
 use crate::control::proto::StopMode;
+use crate::logging::log;
 use crate::prepare::host::{Host, Source, now_ms};
 use crate::rootfs::beneath::Root;
 use crate::supervise::lifecycle::Asked;

@@ -6,6 +6,7 @@ use crate::attach::{self, Elevated, Options};
 use crate::config::values;
 use crate::control::client::Failure;
 use crate::logging;
+use crate::logging::log;
 use crate::sys::{memfd, process};
 use crate::text::shown;
 use argh::{ArgsInfo, FromArgs};
