@@ -223,7 +223,7 @@ valgrind: guest out/$(HOST)/monopod ## the shipped binary under valgrind: starts
 	  $(if $(AS_ROOT),CARGO_TARGET_$(call upper,$(HOST))_RUNNER="$(AS_ROOT)") cargo test --locked --target $(HOST) --test tests -- \
 	  valgrind_ --ignored --nocapture
 
-faults: guest out/$(HOST)/monopod ## every system call from a start to its end fails in every way, or its process dies (20 minutes)
+faults: guest out/$(HOST)/monopod ## every system call from a start to its end fails in every way, or its process dies (half an hour)
 	MONOPOD_BIN=$(CURDIR)/out/$(HOST)/monopod \
 	  $(if $(AS_ROOT),CARGO_TARGET_$(call upper,$(HOST))_RUNNER="$(AS_ROOT)") cargo test --locked --target $(HOST) --test tests -- \
 	  sweep_of_ --ignored --nocapture

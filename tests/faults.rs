@@ -431,3 +431,22 @@ fn thaw_that_fails_in_the_first_hierarchy_is_told() {
     assert_eq!(thawed.code, Some(1), "{thawed}");
     assert!(thawed.stderr.contains("Out of memory"), "{thawed}");
 }
+
+/// A mount with ids of its own that cannot be looked at must not be made without them.
+#[cfg(all(feature = "seccomp", feature = "idmap"))]
+#[test]
+fn mapped_mount_that_cannot_be_looked_at_is_made_or_refused() {
+    if !injector::available("mapped_mount_that_cannot_be_looked_at_is_made_or_refused") {
+        return;
+    }
+    let guest = guest("mapped_blind").config(
+        "lxc.idmap = u 0 100000 65536
+        lxc.idmap = g 0 100000 65536
+        lxc.rootfs.options = idmap=container
+        lxc.mount.entry = {dir} mnt none bind,idmap=container 0 0",
+    );
+    guest.run(STEPS);
+    let expected = guest.report().digest();
+    let ended = with_fault(&guest, |call| call.process > 0 && call.name == "fstat", libc::ENOMEM);
+    assert_eq!(problems(&guest, &ended, &expected, ""), Vec::<String>::new(), "{ended}");
+}

@@ -53,9 +53,9 @@ impl Handed {
     pub fn entry(&self, site: &Site<'_>, index: u16) -> Option<&OwnedFd> {
         let before = site.config.mounts.iter().take(index.into()).filter(|entry| wants_entry(entry)).count();
         let place = before + usize::from(self.mountpoint.is_some());
-        // A socket stands where an optional one is not to be had.
+        // A socket stands where an optional one is not to be had. What cannot be looked at is no reason to do without the ids.
         let is_tree =
-            |tree: &&OwnedFd| fstat(tree).is_ok_and(|stat| stat.st_mode & libc::S_IFMT != SFlag::S_IFSOCK.bits());
+            |tree: &&OwnedFd| !fstat(tree).is_ok_and(|stat| stat.st_mode & libc::S_IFMT == SFlag::S_IFSOCK.bits());
         self.trees.get(place).filter(is_tree)
     }
 }
