@@ -41,9 +41,9 @@ build: $(WANTED:%=out/%/monopod) ## the static binaries, out/TRIPLE/monopod (TAR
 
 build-all: $(TARGETS:%=out/%/monopod) $(TARGETS:%=out/%/monopod-small) ## both of them for every target
 
-# What a phone with an old config needs, or a board whose init it is; FEATURES="net seccomp" is that of Waydroid, without `pid1`.
-# Cargo.toml says what each is.
-FEATURES     ?= pid1
+# What a phone needs with an old config or with `monopod.preset = android`, or a board whose init it is; FEATURES="net seccomp" is that
+# of Waydroid, FEATURES= the smallest. Cargo.toml says what each is.
+FEATURES     ?= pid1 guard ready
 FEATURES-ALL := $(shell sed -n 's/^default = \[\(.*\)\]/\1/p' Cargo.toml | tr -d '",')
 small: $(WANTED:%=out/%/monopod-small) ## the same with std rebuilt for size, out/TRIPLE/monopod-small (FEATURES="net idmap")
 
