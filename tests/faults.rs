@@ -4,41 +4,10 @@
 #[cfg(feature = "seccomp")]
 use crate::support::injector::{self, Call, Fault, Injected};
 use crate::support::strace::{self, Trace};
-use crate::support::{self, Ended, Guest, dynamic, leaks, sandbox, wait_for, wait_until};
+use crate::support::{self, Ended, Guest, dynamic, leaks, sandbox, wait_until};
 use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
-
-/// What fails, wherever the kernel's own name for it is among these.
-const CALLS: [&str; 27] = [
-    "mount",
-    "mkdir",
-    "mkdirat",
-    "open",
-    "openat",
-    "openat2",
-    "mknodat",
-    "symlinkat",
-    "unlinkat",
-    "pivot_root",
-    "umount2",
-    "sethostname",
-    "write",
-    "prctl",
-    "setsid",
-    "socketpair",
-    "pipe2",
-    "epoll_ctl",
-    "clone",
-    "clone3",
-    "recvmsg",
-    "sendmsg",
-    "fcntl",
-    "flock",
-    "seccomp",
-    "fstatfs",
-    "keyctl",
-];
 
 /// Longest that a start may take, with strace around it, on a machine that is busy with the other tests.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -83,106 +52,6 @@ pub fn problems(guest: &Guest, ended: &Ended, expected: &str, call: &str) -> Vec
         code => problems.push(format!("code {code:?}, stderr:\n{}", ended.stderr)),
     }
     problems
-}
-
-/// Starts the guest once for each point (call, occurrence), where it fails with ENOMEM. How many points, how many refusals.
-fn sweep(guest: &Guest, steps: &str, points: &[(&str, usize)], expected: &str) -> (usize, usize) {
-    let (mut refused, mut wrong) = (0, Vec::new());
-    for (call, place) in points {
-        let injection = format!("{call}:error=ENOMEM:when={place}");
-        for file in ["report", "count"] {
-            let _ = fs::remove_file(guest.rootfs().join(file));
-        }
-        let mut running = strace::start_with(guest, steps, std::slice::from_ref(&injection));
-        if !wait_for(PATIENCE, || !running.is_running()) {
-            wrong.push(format!("{injection}: hangs"));
-            guest.clean_up();
-            continue;
-        }
-        let ended = running.wait();
-        let problems = problems(guest, &ended, expected, call);
-        if !problems.is_empty() {
-            wrong.push(format!("{injection}: {}", problems.join(", ")));
-            guest.clean_up();
-        }
-        refused += usize::from(ended.code == Some(255));
-    }
-    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), points.len(), wrong.join("\n"));
-    (points.len(), refused)
-}
-
-#[test]
-fn out_of_memory_anywhere_is_all_or_nothing() {
-    if !strace::available("out_of_memory_anywhere_is_all_or_nothing") {
-        return;
-    }
-    let guest = guest("enomem");
-    let trace = Trace::of(&guest, STEPS);
-    let expected = guest.report().digest();
-    let points: Vec<_> =
-        CALLS.iter().flat_map(|call| places(&trace, call).into_iter().map(|place| (*call, place))).collect();
-    let (points, refused) = sweep(&guest, STEPS, &points, &expected);
-    // Most of these calls cannot be done without, or nothing was injected at all.
-    assert!(points >= 30 && refused * 2 > points, "{points} points, {refused} refused");
-}
-
-/// The same for ids and mounts of its own, which a process of the host's makes.
-#[cfg(feature = "idmap")]
-#[test]
-fn out_of_memory_with_id_maps_is_all_or_nothing() {
-    const MORE: [&str; 9] = [
-        "open_tree",
-        "mount_setattr",
-        "move_mount",
-        "unshare",
-        "fchownat",
-        "setgroups",
-        "setgid",
-        "setuid",
-        "prlimit64",
-    ];
-    if dynamic("out_of_memory_with_id_maps_is_all_or_nothing", "a sanitizer's own calls fail as well") {
-        return;
-    }
-    if !strace::available("out_of_memory_with_id_maps_is_all_or_nothing") {
-        return;
-    }
-    let guest = guest("enomem_idmap").config(
-        "lxc.idmap = u 0 100000 65536
-        lxc.idmap = g 0 100000 65536
-        lxc.rootfs.options = idmap=container
-        lxc.mount.entry = {dir} mnt none bind,idmap=container 0 0
-        lxc.prlimit.nofile = 512:1024",
-    );
-    let trace = Trace::of(&guest, STEPS);
-    let expected = guest.report().digest();
-    let calls = MORE.into_iter().chain(["socketpair", "sendmsg", "recvmsg", "clone", "write", "openat", "mount"]);
-    let points: Vec<_> =
-        calls.flat_map(|call| places(&trace, call).into_iter().map(move |place| (call, place))).collect();
-    let (points, refused) = sweep(&guest, STEPS, &points, &expected);
-    assert!(points >= 20 && refused * 2 > points, "{points} points, {refused} refused");
-}
-
-#[test]
-fn out_of_memory_in_the_supervisor_at_a_restart_is_all_or_nothing() {
-    if !strace::available("out_of_memory_in_the_supervisor_at_a_restart_is_all_or_nothing") {
-        return;
-    }
-    const STEPS: &str = "restart-times 1 , report , exit 7";
-    let guest = guest("enomem_restart").config("monopod.restart.delay = 0ms");
-    let one = Trace::of(&guest, "exit 7");
-    let two = Trace::of(&guest, STEPS);
-    let expected = guest.report().digest();
-    let places = |call: &'static str| {
-        let (first, both) = (strace::count(&one.supervisor, call), strace::count(&two.supervisor, call));
-        // What the container's processes do of it themselves must stay below.
-        let own = strace::count(&two.child, call) + strace::count(&two.init, call) + 8;
-        let later = [first, (first + both).div_ceil(2), both].into_iter().filter(move |n| *n > own && *n <= both);
-        later.collect::<BTreeSet<_>>().into_iter().map(move |place| (call, place))
-    };
-    let points: Vec<_> = CALLS.into_iter().flat_map(places).collect();
-    let (points, refused) = sweep(&guest, STEPS, &points, &expected);
-    assert!(points > 5 && refused > 0, "{points} points, {refused} refused");
 }
 
 #[test]

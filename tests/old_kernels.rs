@@ -12,12 +12,14 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// Every system call of the program that Linux 3.10 does not have, with the kernel that brought it and its older way.
-pub const NEW: [(&str, libc::c_long); 6] = [
+pub const NEW: [(&str, libc::c_long); 8] = [
     ("clone3", libc::SYS_clone3),           // 5.3, 5.7 for cgroups: clone, then `cgroup.procs`
     ("openat2", libc::SYS_openat2),         // 5.6: openat, component by component
     ("close_range", libc::SYS_close_range), // 5.9, 5.11 for close-on-exec: /proc/self/fd
     ("pidfd_open", libc::SYS_pidfd_open),   // 5.3: kill by pid
     ("pidfd_send_signal", libc::SYS_pidfd_send_signal), // 5.1: the same
+    ("open_tree", libc::SYS_open_tree),     // 5.2: a bind of /proc/self/fd
+    ("move_mount", libc::SYS_move_mount),   // 5.2: the same
     ("bpf", libc::SYS_bpf),                 // 3.18: for device lists of v2 alone, and v2 is younger than it
 ];
 
