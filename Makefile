@@ -245,7 +245,7 @@ fuzz: | toolchain ## feed every parser with what nobody would write (FUZZ=SECOND
 	@fuzz/run.sh $(FUZZ)
 
 # A part of `make test`: a short run of each, which goes on from the corpus of the last one where that is kept.
-TEST_FUZZ ?= 20
+TEST_FUZZ ?= $(if $(CI),60,20)
 test-fuzz: | toolchain
 	@NEED=optional targets/need.sh g++:g++
 	@if command -v g++ > /dev/null; then fuzz/run.sh $(TEST_FUZZ); else test -z "$(CI)"; fi
