@@ -1,6 +1,7 @@
 //! Configs that phones run today, unchanged, paths included: each starts where its own software would start it, on the fake
 //! init of an Android that fits, with hooks that only do what the real ones must.
 
+use crate::support::realtime::Budget;
 use crate::support::{Guest, Running, android, program, skip};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -267,6 +268,7 @@ macro_rules! boots_unchanged {
     ($($test:ident $file:literal;)+) => {$(
         #[test]
         fn $test() {
+            let _budget = $file.starts_with("sharkbait").then(Budget::take);
             if let Some((guest, case)) = case(stringify!($test), $file, false) {
                 boots_reboots_and_powers_off(&guest, case);
             }

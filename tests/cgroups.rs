@@ -1,5 +1,6 @@
 //! Cgroups: exactly `lxc/NAME` wherever it counts, with every configured limit, and nothing afterwards.
 
+use crate::support::realtime::Budget;
 use crate::support::{Guest, emulated, sandbox, wait_for};
 use std::fs;
 use std::path::PathBuf;
@@ -186,6 +187,7 @@ fn realtime_share_is_given_to_the_parent_first() {
     if !PathBuf::from("/sys/fs/cgroup/cpu/cpu.rt_runtime_us").exists() {
         return crate::support::skip(test, "this kernel has no CONFIG_RT_GROUP_SCHED", false);
     }
+    let _budget = Budget::take();
     let guest = Guest::new("realtime").config("lxc.cgroup.cpu.rt_runtime_us = 100000");
     let running = guest.start("signals 1");
     guest.wait_said("ready");

@@ -19,6 +19,7 @@ pub mod injector;
 pub mod kernel;
 pub mod leaks;
 pub mod races;
+pub mod realtime;
 pub mod report;
 pub mod sandbox;
 pub mod strace;
