@@ -1,30 +1,46 @@
 //! The machine's budget of real-time CPU in cgroup v1: there is one, and who gives it to a group leaves nothing for others.
 
+use super::wait_for;
 use std::fs;
 use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
 
-/// What tests share, whose containers are groups below it.
-const SHARED: &str = "/sys/fs/cgroup/cpu/lxc/cpu.rt_runtime_us";
+const ROOT: &str = "/sys/fs/cgroup/cpu";
 
 static ONE: Mutex<()> = Mutex::new(());
 
-/// The budget, taken. What the shared group had of it is given back in the end.
+/// The budget, taken. What the group that all containers are below had of it is given back in the end.
 pub struct Budget {
     before: String,
     _turn: MutexGuard<'static, ()>,
 }
 
 impl Budget {
-    /// Waits for it.
+    /// Waits for it, for a while: the kernel takes it back from a removed group when it likes to.
     pub fn take() -> Budget {
         let turn = ONE.lock().unwrap_or_else(|failed| failed.into_inner());
-        Budget { before: fs::read_to_string(SHARED).unwrap_or_else(|_| "0".into()), _turn: turn }
+        let whole = of(ROOT);
+        let group = format!("{ROOT}/mp-budget-{}", std::process::id());
+        if fs::create_dir(&group).is_ok() {
+            wait_for(Duration::from_secs(20), || give(&group, &whole));
+            give(&group, "0");
+            let _ = fs::remove_dir(&group);
+        }
+        Budget { before: of(&format!("{ROOT}/lxc")), _turn: turn }
     }
 }
 
 impl Drop for Budget {
     fn drop(&mut self) {
-        // Where there is no such group, or no such file, nothing was given.
-        let _ = fs::write(SHARED, &self.before);
+        give(&format!("{ROOT}/lxc"), &self.before);
     }
+}
+
+fn of(group: &str) -> String {
+    fs::read_to_string(format!("{group}/cpu.rt_runtime_us")).unwrap_or_else(|_| "0".into())
+}
+
+/// Whether it could be given. Kernels without CONFIG_RT_GROUP_SCHED have no such file.
+fn give(group: &str, budget: &str) -> bool {
+    fs::write(format!("{group}/cpu.rt_runtime_us"), budget).is_ok()
 }
