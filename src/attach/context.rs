@@ -235,9 +235,8 @@ fn limits_of(init: i32) -> Result<Vec<Limit>, Failed> {
     for resource in 0..LIMITS {
         match process::limit_of(init, resource) {
             Ok((soft, hard)) => limits.push((resource, soft, hard)),
-            // This kernel does not have it, or does not show it to who is another user.
-            Err(Errno::EINVAL) => {}
-            Err(Errno::EPERM) if !geteuid().is_root() => {}
+            // This kernel does not have it, or does not show it: of another user's process without CAP_SYS_RESOURCE.
+            Err(Errno::EINVAL | Errno::EPERM) => {}
             Err(errno) => return Err(failed("init's limits")(errno)),
         }
     }

@@ -2,6 +2,7 @@
 
 use super::wait_for;
 use std::fs;
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -19,14 +20,18 @@ impl Budget {
     /// Waits for it, for a while: the kernel takes it back from a removed group when it likes to.
     pub fn take() -> Budget {
         let turn = ONE.lock().unwrap_or_else(|failed| failed.into_inner());
-        let whole = of(ROOT);
+        let (whole, shared) = (of(ROOT), format!("{ROOT}/lxc"));
+        // What an earlier run left it with: nobody lives there.
+        if fs::read_dir(&shared).is_ok_and(|mut all| all.all(|each| each.is_ok_and(|each| each.path().is_file()))) {
+            give(&shared, "0");
+        }
         let group = format!("{ROOT}/mp-budget-{}", std::process::id());
-        if fs::create_dir(&group).is_ok() {
+        if Path::new(&format!("{ROOT}/cpu.rt_runtime_us")).exists() && fs::create_dir(&group).is_ok() {
             wait_for(Duration::from_secs(20), || give(&group, &whole));
             give(&group, "0");
             let _ = fs::remove_dir(&group);
         }
-        Budget { before: of(&format!("{ROOT}/lxc")), _turn: turn }
+        Budget { before: of(&shared), _turn: turn }
     }
 }
 
@@ -40,7 +45,7 @@ fn of(group: &str) -> String {
     fs::read_to_string(format!("{group}/cpu.rt_runtime_us")).unwrap_or_else(|_| "0".into())
 }
 
-/// Whether it could be given. Kernels without CONFIG_RT_GROUP_SCHED have no such file.
+/// Whether it could be given.
 fn give(group: &str, budget: &str) -> bool {
     fs::write(format!("{group}/cpu.rt_runtime_us"), budget).is_ok()
 }
