@@ -78,6 +78,10 @@ pub fn take_line<'t>(line: &[u8], found: &mut Hierarchies<'t>, arena: &Arena<'t>
     let Some(mount) = parse_line(line) else { return Ok(()) };
     let mut decoded = [0u8; limits::PATH_BYTES];
     let place = unescape(mount.mountpoint, &mut decoded);
+    // It would be another one as soon as it is copied; the kernel writes none.
+    if place.contains(&0) {
+        return Ok(());
+    }
     found.retain_mut(|known| {
         if known.mountpoint.to_bytes() == place {
             (known.mountpoint, known.root) = core::mem::take(&mut known.elsewhere);
@@ -212,6 +216,19 @@ mod tests {
              41 1 0:50 / /sys/fs/cgroup/cpu rw - cgroup none rw,cpu",
         );
         assert_eq!(found, [("/sys/fs/cgroup/cpu".to_string(), "cpu".to_string(), false)]);
+    }
+
+    #[test]
+    fn find_mount_point_with_a_nul_is_none() {
+        let mut storage = [0u8; 4096];
+        let arena = Arena::new(&mut storage);
+        let mut found = Hierarchies::new();
+        for place in ["/sys/fs/cgroup/cpu", "/sys/fs/cgroup/cpu\\000x", "/sys/fs/cgroup/cpu\0x"] {
+            let line = format!("36 31 0:{} / {place} rw - cgroup cgroup rw,cpu", 30 + place.len());
+            take_line(line.as_bytes(), &mut found, &arena).unwrap();
+        }
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].mountpoint, c"/sys/fs/cgroup/cpu");
     }
 
     #[test]
