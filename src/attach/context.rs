@@ -15,7 +15,7 @@ use crate::text::{Arena, PathText, number, shown};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sched::CloneFlags;
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, stat};
 use nix::unistd::geteuid;
 #[cfg(feature = "seccomp")]
 use std::ffi::CString;
@@ -232,11 +232,14 @@ fn personality(init: i32) -> Result<Option<u64>, Failed> {
 
 fn limits_of(init: i32) -> Result<Vec<Limit>, Failed> {
     let mut limits = Vec::new();
+    let owner = stat(format!("/proc/{init}").as_str()).map_err(failed("init's owner"))?.st_uid;
     for resource in 0..LIMITS {
         match process::limit_of(init, resource) {
             Ok((soft, hard)) => limits.push((resource, soft, hard)),
-            // This kernel does not have it, or does not show it: of another user's process without CAP_SYS_RESOURCE.
-            Err(Errno::EINVAL | Errno::EPERM) => {}
+            // This kernel does not have it.
+            Err(Errno::EINVAL) => {}
+            // Without CAP_SYS_RESOURCE another user's are not shown, to root neither.
+            Err(Errno::EPERM) if owner != geteuid().as_raw() => {}
             Err(errno) => return Err(failed("init's limits")(errno)),
         }
     }
