@@ -135,7 +135,7 @@ fn soak_of_many_containers_at_once_mixes_nothing_up() {
         assert_eq!(running.wait_at_most(2 * DEADLINE).code, Some(code(number)));
     }
     guests.iter().for_each(Guest::assert_nothing_left);
-    println!("| {count} containers started and stopped together | 0 | 0 | 0 |");
+    println!("{count} containers started and stopped together: nothing left");
 }
 
 /// What the mixed load does to a container that runs. Afterwards it runs again.
