@@ -4,7 +4,9 @@
 #[cfg(feature = "seccomp")]
 use crate::support::injector::{self, Call, Fault, Injected};
 use crate::support::strace::{self, Trace};
-use crate::support::{self, Ended, Guest, dynamic, leaks, sandbox, wait_until};
+use crate::support::{Ended, Guest, leaks, sandbox, wait_until};
+#[cfg(feature = "seccomp")]
+use crate::support::{dynamic, skip};
 use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
@@ -301,7 +303,7 @@ fn thaw_that_fails_in_the_first_hierarchy_is_told() {
     assert_eq!(thawed.code, Some(0), "{thawed}");
     let is_freezer = |call: &&Call| call.name == "openat" && call.object.ends_with("/cgroup.freeze");
     let Some(call) = calls.iter().find(is_freezer).cloned() else {
-        return support::skip(test, "the container is not in a hierarchy of cgroup v2", false);
+        return skip(test, "the container is not in a hierarchy of cgroup v2", false);
     };
     // The number of the call may be another one the next time.
     let mut drives = (0..50).map(|_| drive(&[(call.clone(), Fault::Errno(libc::ENOMEM))]));

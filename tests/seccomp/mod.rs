@@ -1,8 +1,10 @@
 //! Seccomp policies: what is compiled, and guests under them.
 
+#[cfg(feature = "seccomp")]
 #[path = "../../src/seccomp/interpreter.rs"]
 mod interpreter;
 mod notify;
+#[cfg(feature = "seccomp")]
 mod oracle;
 
 use crate::support::kernel::{Is, Kernel};
