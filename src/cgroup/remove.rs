@@ -1,4 +1,4 @@
-//! Emptying and removing a cgroup directory: kill what is inside, innermost first, bounded in depth and time.
+//! Emptying and removing a cgroup directory: kill what is inside, innermost first, bounded in time.
 
 use crate::rootfs::beneath::Name;
 use crate::sys::fds::open;

@@ -1,8 +1,8 @@
 //! The protocol between the supervisor and the child: one SOCK_SEQPACKET pair, fixed messages.
 //!
-//! Child to supervisor: where it has links, its netlink socket; any number of `Warning`s, then `Ready` with the ptys beside it, or `Failed`. Supervisor to child: one
-//! byte, "go", if there is something that it does meanwhile. Then the socket closes by exec: the end of the connection is the news that init runs (or that the child was
-//! killed, which its wait status tells).
+//! Child to supervisor: where it has links, its netlink socket; any number of `Warning`s, then `Ready` with the ptys beside it,
+//! or `Failed`. Supervisor to child: one byte, "go", if there is something that it does meanwhile. Then the socket closes by
+//! exec: the end of the connection is the news that init runs (or that the child was killed, which its wait status tells).
 //!
 //! The child has no heap and no log; its report is a step, an index and an errno. The supervisor, which owns the config,
 //! makes the sentence of it.

@@ -291,6 +291,7 @@ impl Start {
         if let Heard::Executed = self.hear(life, blueprint, side, host)? {
             return Err(self.died(life));
         }
+        // Whatever has to be done from here on before init runs is named in `newborn::waits`.
         life.group.limit_devices(config, &mut host.devices)?;
         let pid = life.pid.unwrap_or(0);
         write_proc(config, pid)?;

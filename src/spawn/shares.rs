@@ -14,7 +14,6 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::stat::{Mode, fstat, stat};
-
 use std::os::fd::{AsFd, OwnedFd};
 
 /// Without it there are none: a config that would have any is refused.
