@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::hooks::{self, Moment};
 use crate::limits::PATH_BYTES;
 use crate::logging::log;
-use crate::pid1::mountinfo;
+use crate::mountinfo;
 use crate::prepare::host::Host;
 use crate::rootfs::beneath::FdPath;
 use crate::rootfs::overlay::Layers;

@@ -21,7 +21,8 @@
 //! `aside` looks where it may keep one waiting, `ephemeral` removes it at its end.
 //! Beside the sequence: `control` is LXC's command socket, `attach` runs a command inside, `execute` is the init of a container
 //! for one command, `terminal` a user's end of a pty, `check` looks before a start; `logging` is the log, `state` LXC's states,
-//! `sys` all unsafe code, `files`, `text`, `limits` and `error` what everything stands on.
+//! `sys` all unsafe code, `files`, `mountinfo`, `text`, `limits` and `error` what everything stands
+//! on.
 
 pub mod android;
 pub mod aside;
@@ -46,6 +47,7 @@ pub mod idmap;
 pub mod limits;
 pub mod logging;
 pub mod lsm;
+pub mod mountinfo;
 #[cfg(feature = "net")]
 pub mod net;
 pub mod pid1;

@@ -12,7 +12,6 @@ use crate::limits;
 use crate::logging;
 use crate::logging::log;
 use crate::lsm;
-use crate::pid1::mountinfo;
 use crate::prepare::console::ConsoleSide;
 use crate::prepare::daemon::{self, Caller, Side};
 use crate::prepare::host::Host;
@@ -26,7 +25,7 @@ use crate::supervise::outcome::{Outcome, Told};
 use crate::sys::fds::{self, open};
 use crate::sys::{memfd, pty};
 use crate::teardown;
-use crate::text::{Arena, Full, Line, Shown, shown};
+use crate::text::{Arena, Line, Shown, shown};
 use core::ffi::CStr;
 use core::fmt::Write;
 use nix::errno::Errno;
@@ -36,6 +35,11 @@ use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
+
+mod words;
+
+use words::{caller_environment, init_environment, text};
+pub use words::{init_command, init_words};
 
 /// Exit code of a failure of ours: bad config, refused start.
 pub const FAILED: i32 = 255;
@@ -177,42 +181,6 @@ fn absolute<'t>(path: &CStr, arena: &Arena<'t>) -> Result<&'t CStr> {
     text(arena.join(&[here.as_os_str().as_bytes(), b"/", bytes]))
 }
 
-/// Words of init's command line.
-pub type Words<'a> = heapless::Vec<&'a CStr, { limits::ARGS }>;
-
-/// The same words, in memory that lives as long as we do.
-#[inline(never)] // its frame would live as long as the container
-pub fn init_command<'t>(config: &Config<'t>, command: &[&CStr], arena: &Arena<'t>) -> Result<Vec<&'t CStr>> {
-    init_words(config, command)?.iter().map(|word| text(arena.copy(word.to_bytes()))).collect()
-}
-
-/// The command line's command, else the config's, else /sbin/init.
-pub fn init_words<'w>(config: &'w Config<'_>, command: &[&'w CStr]) -> Result<Words<'w>> {
-    let mut words = Words::new();
-    let chosen: &[&CStr] = if command.is_empty() { &config.init.cmd } else { command };
-    for word in chosen {
-        if words.push(word).is_err() {
-            return Err(Error::new("start", format_args!("init's command has more than {} words", limits::ARGS)));
-        }
-    }
-    if words.is_empty() {
-        let android = android::init::is_ours(config, command);
-        let _ = words.push(if android { c"/init" } else { c"/sbin/init" });
-    }
-    if config.rootfs.path.is_none() && words.first() == Some(&c"/sbin/init") {
-        return Err(Error::new(
-            "start",
-            format_args!(
-                "{} has no rootfs (no config at {}/{}/config?): running /sbin/init on the host's own files may crash it",
-                shown(config.name),
-                shown(config.lxcpath),
-                shown(config.name)
-            ),
-        ));
-    }
-    Ok(words)
-}
-
 /// All or nothing: what is asked for and cannot be given is refused by name and line.
 pub fn refuse_not_built(config: &Config<'_>) -> Result<()> {
     match config.not_built.first() {
@@ -303,7 +271,7 @@ fn prepare<'t>(
         environment.extend([c"LISTEN_PID=1", text(arena.format(format_args!("LISTEN_FDS={sockets}")))?]);
     }
     let caller_environment = caller_environment(arena)?;
-    let hierarchies: &'t find::Hierarchies<'t> = Box::leak(hierarchies_for(config, arena)?);
+    let hierarchies: &'t find::Hierarchies<'t> = Box::leak(cgroup::host::hierarchies_for(config, arena)?);
     let environment_of_hooks = caller_environment.leak();
     let Some(host) = Host::open(config, lock, hierarchies, environment_of_hooks, source.mountpoint)? else {
         return Ok(None);
@@ -501,81 +469,6 @@ fn open_log(config: &Config<'_>, options: &Options<'_>) -> Result<()> {
 fn already_running(config: &Config<'_>) -> i32 {
     logging::complain(format_args!("{} is already running", shown(config.name)));
     0
-}
-
-fn text<T>(result: core::result::Result<T, Full>) -> Result<T> {
-    result.map_err(|Full| {
-        Error::new("start", format_args!("config, argv and environment need more than {} bytes", limits::TEXT_BYTES))
-    })
-}
-
-/// `container=lxc`, the ttys for systemd's getty generator, and what the config adds.
-#[inline(never)] // its frame would live as long as the container
-pub fn init_environment<'t>(config: &Config<'t>, arena: &Arena<'t>) -> Result<Vec<&'t CStr>> {
-    let mut words = vec![c"container=lxc"];
-    if config.tty_max > 0 {
-        let mut ttys = Line::<1024>::new();
-        let _ = ttys.write_str("container_ttys=");
-        for number in 1..=config.tty_max {
-            let blank = if number > 1 { " " } else { "" };
-            let _ = match config.tty_dir.filter(|directory| !directory.is_empty()) {
-                Some(directory) => write!(ttys, "{blank}{}/tty{number}", shown(directory)),
-                None => write!(ttys, "{blank}tty{number}"),
-            };
-        }
-        words.push(text(arena.copy(ttys.bytes()))?);
-    }
-    words.extend(config.environment.iter().chain(&config.environment_runtime));
-    Ok(words)
-}
-
-/// Our own environment, for hooks, which inherit it as they do from lxc-start.
-#[inline(never)] // its frame would live as long as the container
-fn caller_environment<'t>(arena: &Arena<'t>) -> Result<Vec<&'t CStr>> {
-    let mut words = Vec::new();
-    for (name, value) in std::env::vars_os() {
-        if notify::OURS.contains(&name.as_bytes()) {
-            continue;
-        }
-        words.push(text(arena.join(&[name.as_bytes(), b"=", value.as_bytes()]))?);
-    }
-    let most = limits::CALLER_ENVIRONMENT;
-    if words.len() > most {
-        return Err(Error::new("start", format_args!("our own environment has more than {most} words")));
-    }
-    Ok(words)
-}
-
-/// The cgroup hierarchies of this host that can really be seen.
-#[inline(never)] // its frame would live as long as the container
-pub fn find_hierarchies<'t>(arena: &Arena<'t>) -> Result<Box<find::Hierarchies<'t>>> {
-    let mut found = Box::new(find::Hierarchies::new());
-    let mut taken = Ok(());
-    let read = mountinfo::for_each_line(&mut |line| {
-        if taken.is_ok() {
-            taken = find::take_line(line, &mut found, arena);
-        }
-    });
-    taken.map_err(|problem| match problem {
-        find::Problem::TooMany => Error::new(
-            "cgroup",
-            format_args!("this host has more than {} cgroup hierarchies mounted", limits::HIERARCHIES),
-        ),
-        find::Problem::Full => Error::new("cgroup", format_args!("out of text memory ({})", limits::TEXT_BYTES)),
-    })?;
-    match read.and_then(|()| cgroup::usable(&mut found)) {
-        // Without /proc there are no cgroups to be found; a config that needs them is refused where it asks for them.
-        Ok(()) | Err(Errno::ENOENT) => {}
-        Err(errno) => return Err(Error::os("cgroup", errno, format_args!("look for the hierarchies"))),
-    }
-    Ok(found)
-}
-
-/// Those that a container uses, and where in them its groups are made.
-pub fn hierarchies_for<'t>(config: &Config<'t>, arena: &Arena<'t>) -> Result<Box<find::Hierarchies<'t>>> {
-    let mut found = find_hierarchies(arena)?;
-    cgroup::base::settle(&mut found, config, arena)?;
-    Ok(found)
 }
 
 /// A supervisor that was killed takes its container with it, but not its cgroups.

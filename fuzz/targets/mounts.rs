@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 use monopod::cgroup::find;
 use monopod::config::{DEFAULT, mounts};
 use monopod::guard::masks;
-use monopod::pid1::mountinfo;
+use monopod::mountinfo;
 use monopod::text::Arena;
 
 fn entry(line: &[u8], arena: &Arena<'_>) {

@@ -7,7 +7,7 @@
 
 use crate::config::Config;
 use crate::logging::log;
-use crate::pid1::mountinfo::{self, Target};
+use crate::mountinfo::{self, Target};
 use crate::rootfs::Site;
 use crate::rootfs::beneath::{FdPath, Root};
 use crate::spawn::barrier::{Reading, Report, Step};

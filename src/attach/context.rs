@@ -181,7 +181,7 @@ fn cgroups(init: i32) -> Result<Vec<OwnedFd>, Failed> {
     let mut storage = vec![0; limits::INIT_TEXT_BYTES];
     let arena = Arena::new(&mut storage);
     let hierarchies =
-        crate::start::find_hierarchies(&arena).map_err(|error| Failed { why: error.to_string(), code: 1 })?;
+        crate::cgroup::host::hierarchies(&arena).map_err(|error| Failed { why: error.to_string(), code: 1 })?;
     let read = |path: &str| match std::fs::read(path) {
         // This kernel has none.
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),

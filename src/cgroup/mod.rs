@@ -1,7 +1,7 @@
 //! The container's cgroups: exactly `lxc/NAME` in every usable hierarchy, v1, v2 and hybrid, unless the config places them
 //! elsewhere (`config::groups`).
 //!
-//! * `find` reads which hierarchies there are, `base` which of them are used and below which group, `place` makes the way to
+//! * `host` finds the hierarchies that there are, `find` reads them from mountinfo, `base` says which of them are used and below which group, `place` makes the way to
 //!   a group, `delegate` gives groups to a container with ids of its own, `limits` writes `lxc.cgroup.*`, `devices` compiles
 //!   the v2 device list, `freeze` freezes and thaws, `remove` empties and removes directories.
 //! * The child joins v1 by writing "0" to inherited `tasks` descriptors: a single thread that moves itself needs no
@@ -17,13 +17,12 @@ use crate::limits;
 use crate::logging::log;
 use crate::prepare::lock::{Left, Lock};
 use crate::sys::fds::open;
-use crate::sys::process::first_euid;
 use crate::text::{PathText, shown};
 use core::ffi::CStr;
 use find::{Hierarchies, Hierarchy};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::sys::stat::{Mode, stat};
+use nix::sys::stat::Mode;
 use nix::unistd::write;
 use place::{Whose, path};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -34,32 +33,11 @@ mod delegate;
 pub mod devices;
 pub mod find;
 pub mod freeze;
+pub mod host;
 pub mod limit;
 pub mod monitor;
 pub mod place;
 pub mod remove;
-
-/// Checks that each hierarchy is really visible and drops the ones that another mount hides.
-///
-/// # Errors
-/// What the kernel said of one that is there.
-pub fn usable(found: &mut Hierarchies<'_>) -> nix::Result<()> {
-    let me = first_euid();
-    let mut failed = Ok(());
-    found.retain_mut(|hierarchy| match stat(hierarchy.mountpoint) {
-        Ok(stat) => {
-            hierarchy.foreign = stat.st_uid != me;
-            stat.st_dev == hierarchy.device
-        }
-        Err(Errno::ENOENT | Errno::ENOTDIR) => false,
-        Err(Errno::EACCES) if me != 0 => false,
-        Err(errno) => {
-            failed = Err(errno);
-            false
-        }
-    });
-    failed
-}
 
 /// Opens a group in one hierarchy, for clients (O_PATH).
 ///

@@ -3,7 +3,7 @@
 //! A read-only bind of the thing onto itself needs no source, works on every kernel, and lets a guest read what it may.
 
 use crate::config::own::{Danger, Own};
-use crate::pid1::mountinfo;
+use crate::mountinfo;
 use crate::rootfs::beneath::{FdPath, Root};
 use crate::spawn::barrier::{Report, Step};
 use crate::sys::fds::open;

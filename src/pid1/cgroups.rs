@@ -62,7 +62,7 @@ impl<'a> Kernel<'a> {
 /// Mounts them.
 pub fn mount(layout: Layout, kernel: &Kernel<'_>) -> Result<()> {
     let failed = |errno, what: &[u8]| Error::os("cgroup", errno, format_args!("mount {BASE}{}", Shown(what)));
-    if super::mountinfo::is_mounted(c"/sys/fs/cgroup") {
+    if crate::mountinfo::is_mounted(c"/sys/fs/cgroup") {
         return Ok(());
     }
     match kernel.settle(layout) {

@@ -14,7 +14,6 @@ mod children;
 mod console;
 pub mod early;
 mod machine;
-pub mod mountinfo;
 mod pods;
 mod policy;
 pub mod settings;

@@ -2,9 +2,9 @@
 
 use super::console::{self, say};
 use super::machine::{Event, Machine};
-use super::mountinfo::{self, Target};
 use super::pods::Pod;
 use super::policy::Fall;
+use crate::mountinfo::{self, Target};
 use crate::prepare::host::now_ms;
 use crate::sys::clone::{Fork, fork};
 use crate::sys::{machine as kernel, process};

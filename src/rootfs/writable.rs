@@ -9,7 +9,7 @@ use super::beneath::FdPath;
 use super::image::Place;
 use crate::config::Config;
 use crate::logging::log;
-use crate::pid1::mountinfo::{self, Target};
+use crate::mountinfo::{self, Target};
 use crate::spawn::barrier::{Report, Step};
 use crate::sys::fds::{open, read_link};
 use crate::text::{number, shown};

@@ -2,10 +2,10 @@
 //! hierarchy is.
 
 use crate::cgroup::find::{Hierarchies, Hierarchy};
+use crate::cgroup::host;
 use crate::control::client::Container;
 use crate::control::proto::Command;
 use crate::limits;
-use crate::start;
 use crate::sys::fds;
 use crate::text::{Arena, PathText};
 use nix::errno::Errno;
@@ -17,7 +17,7 @@ use std::os::fd::OwnedFd;
 /// The cgroup hierarchies of this host. They live as long as the process.
 pub fn hierarchies() -> &'static Hierarchies<'static> {
     let storage = Box::leak(Box::new([0; limits::HIERARCHIES * 512]));
-    let found = start::find_hierarchies(&Arena::new(storage));
+    let found = host::hierarchies(&Arena::new(storage));
     Box::leak(found.unwrap_or_default())
 }
 

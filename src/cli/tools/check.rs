@@ -3,6 +3,7 @@
 use super::json::Json;
 use super::prepass::Operands;
 use super::{Call, FAILED, Line, Outcome, Target, Word, parse, print, put, word};
+use crate::cgroup::host;
 use crate::check::{Finding, Findings, Verdict, layout, lint, listing, machine, places, rootfs};
 use crate::config::{Config, Sources, load};
 use crate::rootfs::label;
@@ -66,7 +67,7 @@ pub fn run(call: &Call<'_>) -> Outcome {
         let file = line.args.kernel_config.unwrap_or_default();
         return Err(line.fail(format_args!("check: read {}: {why}", shown(file))));
     }
-    match start::hierarchies_for(known, &arena) {
+    match host::hierarchies_for(known, &arena) {
         Ok(hierarchies) => layout::judge(known, &hierarchies, &mut findings),
         Err(error) => findings.add(Verdict::Fail, "cgroups", format_args!("{error}")),
     }

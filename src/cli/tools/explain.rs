@@ -3,6 +3,7 @@
 
 use super::prepass::Operands;
 use super::{Call, FAILED, Outcome, Target, Word, fail, parse, print, with_config, word};
+use crate::cgroup::host::hierarchies_for;
 use crate::config::own::Danger;
 use crate::config::{AutoProc, AutoSys, Config, ConsolePath, HookKind, RestartWhen, get, values};
 use crate::error::Error;
@@ -10,7 +11,7 @@ use crate::limits;
 use crate::prepare::{lock, reboot_probe};
 use crate::rootfs::{self, Source, dev};
 use crate::spawn::namespaces;
-use crate::start::{hierarchies_for, init_words, refuse_not_built};
+use crate::start::{init_words, refuse_not_built};
 use crate::text::{Arena, shown};
 use argh::{ArgsInfo, FromArgs};
 use core::ffi::CStr;

@@ -59,7 +59,7 @@ fn by_ourselves(container: &Container<'_>, frozen: bool, deadline: Option<Instan
     let path = container.cgroup(c"freezer")?;
     let mut storage = vec![0; limits::INIT_TEXT_BYTES];
     let arena = Arena::new(&mut storage);
-    let hierarchies = crate::start::find_hierarchies(&arena).map_err(|_| Failure::Os(Errno::ENOENT))?;
+    let hierarchies = crate::cgroup::host::hierarchies(&arena).map_err(|_| Failure::Os(Errno::ENOENT))?;
     let freezer = hierarchies.iter().find(|hierarchy: &&find::Hierarchy<'_>| hierarchy.has(b"freezer"));
     let freezer = freezer.ok_or(Failure::Os(Errno::EOPNOTSUPP))?;
     let file = PathText::join(&[freezer.mountpoint.to_bytes(), &path, b"/freezer.state"]);
