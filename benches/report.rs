@@ -210,7 +210,7 @@ pub fn print(rows: &[Row], options: &Options) {
     println!("## Console and many containers\n");
     let megabytes = options.console_bytes / 1_000_000;
     println!(
-        "{megabytes} MB from init to /dev/console, relayed to a file (in lines of 80; the best of three passes); {} containers held at once.\n",
+        "{megabytes} MB from init to /dev/console, relayed to a file (in lines of 80; medians of seven passes); {} containers held at once.\n",
         options.held
     );
     let head = ["console MB/s", "CPU s for 100 MB", "bytes lost", "PSS kB each, held", "last starts to first"];

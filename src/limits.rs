@@ -71,9 +71,11 @@ pub const STATE_WAITERS: usize = 64;
 pub const STOP_WAITERS: usize = 8;
 /// Clients that look at the console at once. One more gets EBUSY.
 pub const VIEWS: usize = 8;
-/// Bytes that a read of the console takes. The kernel's pty hands out at most 4 KiB, and 2 KiB reads are the fastest by
-/// measurement: larger ones drain it fully, so that reader and writer keep waking each other.
+/// Bytes that a read of the console takes, and a write to a reader. The kernel's pty hands out at most 4 KiB, and 2 KiB reads
+/// are the fastest by measurement: larger ones drain it fully, so that reader and writer keep waking each other.
 pub const CONSOLE_CHUNK: usize = 2048;
+/// Bytes of the console that are gathered before they are handed on. Four reads for one write is what costs least.
+pub const CONSOLE_GATHER: usize = 4 * CONSOLE_CHUNK;
 /// Bytes of the console's ring in one reply: what a socket's buffer takes at once. Who wants more asks again.
 pub const CONSOLE_LOG_BYTES: usize = 128 * 1024;
 /// Device rules that may be added to a running container's v2 cgroup.

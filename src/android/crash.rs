@@ -9,8 +9,8 @@ use super::reasons::{self, Text};
 use crate::config::Config;
 use crate::logging::log;
 use crate::prepare::host::Host;
+use crate::prepare::recent::Tail;
 use crate::spawn::Life;
-use crate::supervise::console::Tail;
 use crate::supervise::lifecycle::Asked;
 use crate::supervise::outcome::{Outcome, Told};
 use crate::sys::fds::open;
@@ -66,13 +66,13 @@ struct End<'a> {
     /// Android's reason, where it was looked for; empty: none was found.
     reason: &'a Text,
     /// The console's last output.
-    tail: Option<&'a Tail>,
+    tail: Option<Tail<'a>>,
 }
 
 /// What the end of init means after all that can be known of it, which is also said: `outcome` is what wait(2) says, `tail`
 /// the console's last output. The argument of a reboot is in `host`, the life knows whether it was a crash.
 #[inline(never)] // its buffers are for the end of a life
-pub fn conclude(life: &mut Life<'_, '_>, host: &mut Host<'_>, outcome: Outcome, tail: Option<&Tail>) -> Outcome {
+pub fn conclude(life: &mut Life<'_, '_>, host: &mut Host<'_>, outcome: Outcome, tail: Option<Tail<'_>>) -> Outcome {
     let before = life.before.take();
     let exits = before.as_ref().is_some_and(|before| before.exits);
     let reason = match &before {

@@ -2,6 +2,7 @@
 //!
 //! All of it is opened once and outlives restarts; the pty behind it is new in every life (`supervise::console`).
 
+use super::recent::Recent;
 use crate::config::{Config, ConsolePath};
 use crate::error::{Error, Result};
 use crate::sys::fds::open;
@@ -50,6 +51,8 @@ pub struct ConsoleSide<'t> {
     pub peer: Peer,
     /// The log file.
     pub log: Option<LogFile<'t>>,
+    /// What it said last.
+    pub recent: Recent,
     /// The container gets a console at all.
     pub wanted: bool,
     saved: Option<Termios>,
@@ -74,7 +77,13 @@ impl<'t> ConsoleSide<'t> {
             }
             None => None,
         };
-        let mut side = ConsoleSide { peer, log, wanted: config.console.path != ConsolePath::None, saved: None };
+        let mut side = ConsoleSide {
+            peer,
+            log,
+            recent: Recent::new(),
+            wanted: config.console.path != ConsolePath::None,
+            saved: None,
+        };
         side.go_raw();
         Ok(side)
     }

@@ -18,3 +18,4 @@ pub mod monitord;
 pub mod notify;
 pub mod oom;
 pub mod reboot_probe;
+pub mod recent;

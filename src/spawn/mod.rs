@@ -479,7 +479,7 @@ pub fn ends_us(config: &Config<'_>, signal: i32) -> bool {
     signal == config.signals.ours || matches!(signal, libc::SIGTERM | libc::SIGINT | libc::SIGQUIT | libc::SIGHUP)
 }
 
-fn attach_console(life: &mut Life<'_, '_>, side: &ConsoleSide<'_>, host: &mut Host<'_>) -> Result<()> {
+fn attach_console(life: &mut Life<'_, '_>, side: &mut ConsoleSide<'_>, host: &mut Host<'_>) -> Result<()> {
     let missing = || Error::new("console", format_args!("the container's process did not hand up its console"));
     if life.ttys.len() < 2 {
         return Err(missing());

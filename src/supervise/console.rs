@@ -15,23 +15,16 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// Bytes a read takes.
-const CHUNK: usize = limits::CONSOLE_CHUNK;
-/// Reads at one event, so that a chatty guest does not keep signals and clients waiting.
-const READS: usize = 16;
+/// Turns at one event, so that a chatty guest does not keep signals and clients waiting.
+const TURNS: usize = 8;
 /// How long a reader may hold the guest back.
 const PATIENCE_MS: u64 = 1_000;
-/// What is kept of the output for the report about an init that died early.
-const TAIL: usize = 1_024;
 
 /// The console of one life.
 pub struct Console {
     master: OwnedFd,
     /// Held so that the master never reports a hang-up while the guest has the console closed.
     _slave: OwnedFd,
-    tail: heapless::Deque<u8, TAIL>,
-    /// What was read last; readers that were too slow for it take the rest of it later.
-    chunk: heapless::Vec<u8, CHUNK>,
     mirror: Reader,
     /// A reader holds the guest back: the master is not watched.
     held: bool,
@@ -173,9 +166,10 @@ impl Console {
     pub fn attach(
         master: OwnedFd,
         slave: OwnedFd,
-        side: &ConsoleSide<'_>,
+        side: &mut ConsoleSide<'_>,
         host: &mut Host<'_>,
     ) -> nix::Result<Console> {
+        side.recent.clear();
         host.watch(&master, Source::Console, EpollFlags::EPOLLIN)?;
         let mut mirror = Reader::default();
         if let Some(terminal) = side.peer.input() {
@@ -190,28 +184,21 @@ impl Console {
             view.reader.input = Ends::of_view(&view.slave, index, &host.epoll).watch_input();
             let _ = pty::copy_window_size(view.slave.as_fd(), master.as_fd());
         }
-        Ok(Console {
-            master,
-            _slave: slave,
-            tail: heapless::Deque::new(),
-            chunk: heapless::Vec::new(),
-            mirror,
-            held: false,
-        })
+        Ok(Console { master, _slave: slave, mirror, held: false })
     }
 
     /// Guest to readers, log and ring.
     pub fn read_guest(&mut self, side: &mut ConsoleSide<'_>, host: &mut Host<'_>) {
-        for _ in 0..READS {
-            if !self.read() {
+        for _ in 0..TURNS {
+            if !side.recent.read(&self.master) {
                 return;
             }
-            self.keep(side, &mut host.lent);
+            keep(side, &mut host.lent);
             if let Some(ends) = mirror_ends(side, &host.epoll) {
-                self.mirror.put(&self.chunk, &ends);
+                self.mirror.put(side.recent.newest(), &ends);
             }
             for (index, view) in host.lent.views() {
-                view.reader.put(&self.chunk, &Ends::of_view(&view.slave, index, &host.epoll));
+                view.reader.put(side.recent.newest(), &Ends::of_view(&view.slave, index, &host.epoll));
             }
             self.hold(host);
             if self.held {
@@ -231,50 +218,19 @@ impl Console {
         self.held = hold;
     }
 
-    /// Reads what the guest has written; false: nothing now.
-    fn read(&mut self) -> bool {
-        let mut chunk = [0u8; CHUNK];
-        let length = nix::unistd::read(&self.master, &mut chunk).unwrap_or(0);
-        if length > 0 {
-            self.chunk.clear();
-            let _ = self.chunk.extend_from_slice(chunk.get(..length).unwrap_or_default());
-        }
-        length > 0
-    }
-
-    /// Log file, ring and tail get every byte.
-    fn keep(&mut self, side: &mut ConsoleSide<'_>, lent: &mut Lent) {
-        self.remember();
-        if let Some(log) = side.log.as_mut() {
-            log.append(&self.chunk);
-        }
-        if let Some(ring) = lent.ring.as_mut() {
-            ring.push(&self.chunk);
-        }
-    }
-
-    fn remember(&mut self) {
-        for byte in self.chunk.iter().skip(self.chunk.len().saturating_sub(TAIL)) {
-            if self.tail.is_full() {
-                self.tail.pop_front();
-            }
-            let _ = self.tail.push_back(*byte);
-        }
-    }
-
     /// The mirror has room.
     pub fn mirror_ready(&mut self, side: &ConsoleSide<'_>, host: &mut Host<'_>) {
         if let Some(ends) = mirror_ends(side, &host.epoll) {
-            self.mirror.ready(&self.chunk, &ends);
+            self.mirror.ready(side.recent.newest(), &ends);
         }
         self.hold(host);
     }
 
     /// A view has room, or input, or is gone.
-    pub fn view_ready(&mut self, index: usize, host: &mut Host<'_>) {
+    pub fn view_ready(&mut self, index: usize, side: &ConsoleSide<'_>, host: &mut Host<'_>) {
         let Some(view) = host.lent.view_at(index) else { return };
         if view.reader.full {
-            view.reader.ready(&self.chunk, &Ends::of_view(&view.slave, index, &host.epoll));
+            view.reader.ready(side.recent.newest(), &Ends::of_view(&view.slave, index, &host.epoll));
         } else if !self.read_input(view.slave.as_fd()) {
             // Its client has closed it; the slot is free when the connection ends, too.
             let _ = host.epoll.delete(&view.slave);
@@ -338,21 +294,21 @@ impl Console {
     }
 
     /// Reads what is left after init's end, and lets go of the readers, who have once more `PATIENCE_MS` to take it.
-    pub fn drain(mut self, side: &mut ConsoleSide<'_>, host: &mut Host<'_>) -> Tail {
+    pub fn drain(mut self, side: &mut ConsoleSide<'_>, host: &mut Host<'_>) {
         let deadline = now_ms() + PATIENCE_MS;
         if let Some(output) = side.peer.output() {
-            self.mirror.put_last(self.mirror.rest_of(&self.chunk), output, deadline);
+            self.mirror.put_last(self.mirror.rest_of(side.recent.newest()), output, deadline);
         }
         for (_, view) in host.lent.views() {
-            view.reader.put_last(view.reader.rest_of(&self.chunk), view.slave.as_fd(), deadline);
+            view.reader.put_last(view.reader.rest_of(side.recent.newest()), view.slave.as_fd(), deadline);
         }
-        while self.read() {
-            self.keep(side, &mut host.lent);
+        while side.recent.read(&self.master) {
+            keep(side, &mut host.lent);
             if let Some(output) = side.peer.output() {
-                self.mirror.put_last(&self.chunk, output, deadline);
+                self.mirror.put_last(side.recent.newest(), output, deadline);
             }
             for (_, view) in host.lent.views() {
-                view.reader.put_last(&self.chunk, view.slave.as_fd(), deadline);
+                view.reader.put_last(side.recent.newest(), view.slave.as_fd(), deadline);
             }
         }
         if let Some(ends) = mirror_ends(side, &host.epoll) {
@@ -363,40 +319,33 @@ impl Console {
             view.reader.finish(&Ends::of_view(&view.slave, index, &host.epoll));
         }
         host.forget(&self.master);
-        Tail(self.tail)
     }
 }
 
-/// The last output of a life.
-pub struct Tail(heapless::Deque<u8, TAIL>);
-
-impl Tail {
-    /// Logs the last lines, each as an error line of its own: the reason of an early death usually stands there.
-    pub fn log(&self) {
-        self.for_each(&mut |line| log::error!("console: {}", crate::text::Shown(line)));
+/// Log file and ring get every byte.
+fn keep(side: &mut ConsoleSide<'_>, lent: &mut Lent) {
+    if let Some(log) = side.log.as_mut() {
+        log.append(side.recent.newest());
     }
-
-    /// Calls `each` with the last lines, none of them empty.
-    pub fn for_each(&self, each: &mut dyn FnMut(&[u8])) {
-        const LINES: usize = 8;
-        let mut bytes: heapless::Vec<u8, TAIL> = heapless::Vec::new();
-        bytes.extend(self.0.iter().copied());
-        let lines = || bytes.split(|b| *b == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
-        lines().skip(lines().count().saturating_sub(LINES)).for_each(each);
+    if let Some(ring) = lent.ring.as_mut() {
+        ring.push(side.recent.newest());
     }
 }
 
-/// Writes as much as goes without waiting. Our own stdout may be a blocking pipe: a pipe that reports room takes 4 KiB.
+/// Writes as much as goes without waiting. Our own stdout may be a blocking pipe: one that reports room takes 4 KiB, so the
+/// pieces are smaller.
 fn write_some(output: BorrowedFd<'_>, bytes: &[u8]) -> usize {
-    if !has_room(output) {
-        return 0;
+    let mut rest = bytes;
+    while !rest.is_empty() && has_room(output) {
+        let piece = rest.get(..limits::CONSOLE_CHUNK).unwrap_or(rest);
+        match nix::unistd::write(output, piece) {
+            Ok(written) => rest = rest.get(written..).unwrap_or_default(),
+            Err(Errno::EAGAIN | Errno::EINTR) => break,
+            // A mirror that is gone (EIO, EPIPE) takes everything.
+            Err(_) => return bytes.len(),
+        }
     }
-    match nix::unistd::write(output, bytes) {
-        Ok(written) => written,
-        Err(Errno::EAGAIN | Errno::EINTR) => 0,
-        // A mirror that is gone (EIO, EPIPE) takes everything.
-        Err(_) => bytes.len(),
-    }
+    bytes.len() - rest.len()
 }
 
 fn has_room(output: BorrowedFd<'_>) -> bool {

@@ -126,8 +126,9 @@ fn ended<'t>(
         policy if ready.failed => Outcome::NotReady { again: policy == ReadyFailed::Restart },
         _ => outcome,
     };
-    let tail = life.console.take().map(|console| console.drain(side, host));
-    crash::conclude(life, host, outcome, tail.as_ref())
+    let console = life.console.take();
+    let tail = console.map(|console| console.drain(side, host)).map(|()| side.recent.tail());
+    crash::conclude(life, host, outcome, tail)
 }
 
 /// Does what the console, its mirror or the guard is ready for.
@@ -142,7 +143,7 @@ pub fn relay(life: &mut Life<'_, '_>, side: &mut ConsoleSide<'_>, host: &mut Hos
         Source::Console => console.read_guest(side, host),
         Source::PeerInput => console.read_mirror(side, host),
         Source::PeerOutput => console.mirror_ready(side, host),
-        Source::View(index) => console.view_ready(index, host),
+        Source::View(index) => console.view_ready(index, side, host),
         Source::Signals | Source::Barrier | Source::Hook | Source::Guard | Source::Mounts => {}
         Source::StopReply | Source::StopOutput | Source::Progress => {}
     }
