@@ -33,7 +33,8 @@ pub fn rest(file: &OwnedFd, size: u64, most: u64) -> nix::Result<Vec<u8>> {
         if read > 0 && read as u64 == size {
             return Ok(text);
         }
-        let room = (most - read as u64).min(size.max(ROOM)) as usize;
+        let expected = if size == 0 { ROOM } else { size.saturating_sub(read as u64) };
+        let room = (most - read as u64).min(expected) as usize;
         text.resize(read + room, 0);
         let more = nix::unistd::read(file, text.get_mut(read..).unwrap_or_default());
         text.truncate(read + more.unwrap_or(0));

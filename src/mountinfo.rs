@@ -35,9 +35,13 @@ pub fn for_each_line(each: &mut dyn FnMut(&[u8])) -> nix::Result<()> {
         };
         while let Some(end) = memchr::memchr(b'\n', rest) {
             let (head, tail) = rest.split_at(end);
-            line.push(head);
-            each(line.bytes());
-            line.clear();
+            if line.bytes().is_empty() {
+                each(head);
+            } else {
+                line.push(head);
+                each(line.bytes());
+                line.clear();
+            }
             rest = tail.get(1..).unwrap_or(&[]);
         }
         line.push(rest);

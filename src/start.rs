@@ -16,7 +16,7 @@ use crate::prepare::console::ConsoleSide;
 use crate::prepare::daemon::{self, Caller, Side};
 use crate::prepare::host::Host;
 use crate::prepare::lock::{self, Left, Taken};
-use crate::prepare::{inherited, notify, reboot_probe};
+use crate::prepare::{inherited, monitord, notify, reboot_probe};
 use crate::rootfs;
 use crate::spawn::{self, Blueprint, Inside, Life, namespaces};
 use crate::supervise;
@@ -273,7 +273,9 @@ fn prepare<'t>(
     let caller_environment = caller_environment(arena)?;
     let hierarchies: &'t find::Hierarchies<'t> = Box::leak(cgroup::host::hierarchies_for(config, arena)?);
     let environment_of_hooks = caller_environment.leak();
-    let Some(host) = Host::open(config, lock, hierarchies, environment_of_hooks, source.mountpoint)? else {
+    let monitor_fifo = text(monitord::fifo(config.lxcpath, arena))?;
+    let Some(host) = Host::open(config, lock, hierarchies, environment_of_hooks, source.mountpoint, monitor_fifo)?
+    else {
         return Ok(None);
     };
     clean_up_after_the_dead(&host, dead, left)?;

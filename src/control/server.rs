@@ -178,6 +178,9 @@ impl Server {
 
     /// Tells the waiters what is new. Who waited for just this is closed behind the message, as LXC does.
     pub fn tell(&mut self, news: News, name: &CStr, epoll: &Epoll) {
+        if self.waiters.iter().all(Option::is_none) {
+            return;
+        }
         let message = proto::message(news, name.to_bytes());
         for slot in &mut self.waiters {
             let Some(waiter) = slot else { continue };

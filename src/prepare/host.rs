@@ -174,6 +174,7 @@ pub struct Host<'t> {
     last: Option<Outcome>,
     last_argument: Line<{ limits::REBOOT_ARGUMENT }>,
     watchdog: Option<Watchdog>,
+    monitor_fifo: &'t CStr,
     lock: Lock<'t>,
 }
 
@@ -186,6 +187,7 @@ impl<'t> Host<'t> {
         hierarchies: &'t Hierarchies<'t>,
         environment: &'t [&'t CStr],
         mountpoint: &'t CStr,
+        monitor_fifo: &'t CStr,
     ) -> Result<Option<Box<Self>>> {
         let failed = |what: &'static str| move |errno: Errno| Error::os("prepare", errno, format_args!("{what}"));
         let server = match Server::bind(config.lxcpath, config.name) {
@@ -233,6 +235,7 @@ impl<'t> Host<'t> {
             next_start_ms: None,
             last: None,
             watchdog: Watchdog::from_environment(),
+            monitor_fifo,
             lock,
         });
         host.watch(&host.signals, Source::Signals, EpollFlags::EPOLLIN).map_err(failed("epoll_ctl"))?;
@@ -515,7 +518,7 @@ impl<'t> Host<'t> {
     /// Tells clients, and LXC's monitor if there is one, what is new.
     pub fn tell(&mut self, news: News) {
         self.server.tell(news, self.config.name, &self.epoll);
-        monitord::tell(news, self.config.lxcpath, self.config.name);
+        monitord::tell(news, self.monitor_fifo, self.config.name);
     }
 
     /// A life is over: its ttys are nobody's any more, its device rules are gone with its cgroup.
