@@ -91,8 +91,9 @@ cargo-build = $(if $3,$(rebuild-tools)) mkdir -p .cache/no-unwind; printf '!<arc
 REBUILT       := $(TARGET_DIR)/rebuilt-std
 no-unwind     := --cfg=unwind_stub -Cforce-unwind-tables=no -Lnative=$(CURDIR)/.cache/no-unwind -Clink-arg=--no-eh-frame-hdr \
   -Clink-arg=$(CURDIR)/targets/no-unwind.ld
-# Nothing relocates a static binary, so nothing would make its table of addresses read-only: it shares the data's page.
-layout        := -Crelro-level=off -Clink-arg=$(CURDIR)/targets/large-last.ld
+# Nothing relocates a static binary, so nothing would make its table of addresses read-only: it shares the data's page. What a
+# supervisor at rest runs through lies together, which is two thirds of its resident memory less.
+layout        := -Crelro-level=off -Clink-arg=$(CURDIR)/targets/large-last.ld -Clink-arg=$(CURDIR)/targets/order.ld
 # Code that occurs twice is kept once: whole functions by the linker, sequences within them by the compiler.
 fold          := -Clink-arg=--icf=all -Clink-arg=-O2 -Cllvm-args=-enable-machine-outliner=always
 small-flags   := -Zunstable-options -Cpanic=immediate-abort -Zfmt-debug=none -Zlocation-detail=none
