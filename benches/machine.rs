@@ -5,12 +5,11 @@ use std::process::{Command, Stdio};
 
 fn first_line(program: &str, argument: &str) -> Option<String> {
     let output = Command::new(program).arg(argument).stdin(Stdio::null()).output().ok()?;
-    String::from_utf8_lossy(&output.stdout)
-        .lines()
-        .next()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .map(str::to_owned)
+    // dumb-init says it to stderr.
+    [output.stdout, output.stderr]
+        .iter()
+        .filter_map(|text| String::from_utf8_lossy(text).lines().next().map(|line| line.trim().to_owned()))
+        .find(|line| !line.is_empty())
 }
 
 /// The peers' names, and the programs that say their versions.

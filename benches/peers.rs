@@ -48,15 +48,25 @@ fn sentence(what: &str, own: f64, best: f64, name: &str, more: bool) -> String {
 /// Prints one sentence for each row that monopod's default build shares with a peer.
 pub fn print(rows: &[Row], reapers: &[Reaper]) {
     println!("## Beside the peers\n");
-    println!("monopod's default build and the best of all others but the floor, whatever these leave out.\n");
+    println!(
+        "monopod's default build and the best of all others but the floor, whatever these leave out. Where that is bwrap, which makes \
+         no cgroup and no ptys: monopod without them, too.\n"
+    );
     let is_peer = |row: &&Row| !matches!(row.subject.kind, Kind::Floor | Kind::Monopod);
     if let Some(own) = rows.iter().find(|row| row.subject.kind == Kind::Monopod) {
         for (what, figure, more) in ROWS {
             let better = |one: &f64, other: &f64| if *more { other.total_cmp(one) } else { one.total_cmp(other) };
-            let others = rows.iter().filter(is_peer).filter_map(|row| Some((figure(row)?, row.subject.label)));
+            let others = rows.iter().filter(is_peer).filter_map(|row| Some((figure(row)?, row)));
             let best = others.min_by(|(one, _), (other, _)| better(one, other));
-            if let (Some(own), Some((best, name))) = (figure(own), best) {
-                println!("{}", sentence(what, own, best, name, *more));
+            if let (Some(own), Some((best, row))) = (figure(own), best) {
+                println!("{}", sentence(what, own, best, row.subject.label, *more));
+                let bare = rows.iter().find(|row| row.subject.is_bare()).and_then(figure);
+                if let Some(bare) = bare.filter(|_| row.subject.kind == Kind::Bwrap) {
+                    println!(
+                        "{}",
+                        sentence(&format!("{what}, without cgroup and ptys"), bare, best, row.subject.label, *more)
+                    );
+                }
             }
         }
     }

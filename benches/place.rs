@@ -1,8 +1,8 @@
 //! Where the containers run: a mount namespace of our own, so that the host sees nothing of it and keeps nothing.
 //!
-//! A tmpfs over /run holds the rootfs, the configs and what the tools keep there (lxc's locks). Two namespaces share it
-//! and differ in /sys/fs/cgroup: as found on this host, and with the v1 `cpu` hierarchy alone, which is what the floor
-//! program uses. The driver has one thread, so it may change between them before each start.
+//! A tmpfs over /run holds the rootfs, the configs and what the tools keep there (lxc's locks). Three namespaces share it
+//! and differ in /sys/fs/cgroup: as found on this host, with the v1 `cpu` hierarchy alone, which is what the floor program
+//! uses, and empty. The driver has one thread, so it may change between them before each start.
 
 use crate::report::Row;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -22,12 +22,15 @@ pub enum View {
     CpuOnly,
     /// All that the host has.
     AsFound,
+    /// None.
+    None,
 }
 
 /// The private place.
 pub struct Place {
     cpu_only: File,
     as_found: File,
+    none: File,
     shown: Cell<Option<View>>,
     cgroup_parents: Vec<PathBuf>,
 }
@@ -96,7 +99,11 @@ impl Place {
         mounted(Some(&kept), CPU, None, MsFlags::MS_MOVE)?;
         let cpu_only = namespace()?;
 
-        let mut place = Place { cpu_only, as_found, shown: Cell::new(None), cgroup_parents: Vec::new() };
+        new_namespace()?;
+        umount2(CPU, MntFlags::MNT_DETACH).map_err(|e| format!("umount {CPU}: {}", e.desc()))?;
+        let none = namespace()?;
+
+        let mut place = Place { cpu_only, as_found, none, shown: Cell::new(None), cgroup_parents: Vec::new() };
         place.show(View::AsFound)?;
         place.cgroup_parents = place.hierarchies().map(|h| h.join("lxc")).filter(|lxc| !lxc.exists()).collect();
         Ok(place)
@@ -109,7 +116,11 @@ impl Place {
         if self.shown.replace(Some(view)) == Some(view) {
             return Ok(());
         }
-        let namespace = if view == View::CpuOnly { &self.cpu_only } else { &self.as_found };
+        let namespace = match view {
+            View::CpuOnly => &self.cpu_only,
+            View::AsFound => &self.as_found,
+            View::None => &self.none,
+        };
         setns(namespace, CloneFlags::CLONE_NEWNS).map_err(|e| format!("setns: {}", e.desc()))
     }
 
@@ -170,12 +181,15 @@ impl Place {
     }
 }
 
-/// The same config for lxc-start and monopod: what Android's asks for, less its mounts.
+/// The same config for lxc-start and monopod: what Android's asks for, less its mounts; for the console's part with a log; and
+/// for what does as little as bubblewrap.
 fn write_configs() -> Result<(), String> {
-    let config = format!(
-        "lxc.uts.name = bench\nlxc.rootfs.path = dir:{WORK}/rootfs\nlxc.tty.max = 4\nlxc.pty.max = 64\nlxc.autodev = 1\n\
-         lxc.mount.auto = proc:rw sys:ro\nlxc.apparmor.profile = unconfined\nlxc.net.0.type = none\n"
+    let base = format!(
+        "lxc.uts.name = bench\nlxc.rootfs.path = dir:{WORK}/rootfs\nlxc.autodev = 1\nlxc.mount.auto = proc:rw sys:ro\n\
+         lxc.apparmor.profile = unconfined\nlxc.net.0.type = none\n"
     );
-    written(&format!("{WORK}/config"), &config)?;
-    written(&format!("{WORK}/config.console"), &format!("{config}lxc.console.logfile = {WORK}/console\n"))
+    let usual = format!("{base}lxc.tty.max = 4\nlxc.pty.max = 64\n");
+    written(&format!("{WORK}/config"), &usual)?;
+    written(&format!("{WORK}/config.console"), &format!("{usual}lxc.console.logfile = {WORK}/console\n"))?;
+    written(&format!("{WORK}/config.bare"), &format!("{base}lxc.tty.max = 0\nlxc.console.path = none\n"))
 }

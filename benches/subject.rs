@@ -71,7 +71,12 @@ impl Subject {
 
     /// Whether it relays the container's console, a pty, to a file.
     pub fn relays(&self) -> bool {
-        self.restarts() || self.kind == Kind::Nspawn
+        (self.restarts() || self.kind == Kind::Nspawn) && !self.is_bare()
+    }
+
+    /// Whether it is monopod asked for no more than bubblewrap does.
+    pub fn is_bare(&self) -> bool {
+        self.view == View::None
     }
 
     /// Whether it relays the console to its own output, not to a file that it opens.
@@ -105,7 +110,11 @@ impl Subject {
                 command.arg("--directory").arg(place.rootfs());
             }
             Kind::Monopod | Kind::Lxc => {
-                let config = if matches!(mode, Mode::Spew(_)) { "config.console" } else { "config" };
+                let config = match mode {
+                    _ if self.is_bare() => "config.bare",
+                    Mode::Spew(_) => "config.console",
+                    _ => "config",
+                };
                 if self.kind == Kind::Monopod {
                     command.arg("start");
                 }
@@ -180,7 +189,8 @@ pub fn present() -> Result<Vec<Subject>, String> {
         ("floor", Kind::Floor, Some(floor), View::CpuOnly, None),
         ("monopod", Kind::Monopod, monopod.clone(), View::CpuOnly, Some(Build::Default)),
         ("monopod, small build", Kind::Monopod, small, View::CpuOnly, Some(Build::Small)),
-        ("monopod, all hierarchies", Kind::Monopod, monopod, View::AsFound, None),
+        ("monopod, all hierarchies", Kind::Monopod, monopod.clone(), View::AsFound, None),
+        ("monopod (no cgroup, no ptys)", Kind::Monopod, monopod, View::None, None),
         ("lxc-start", Kind::Lxc, lxc.clone(), View::CpuOnly, None),
         ("lxc-start, all hierarchies", Kind::Lxc, lxc, View::AsFound, None),
         ("bwrap (no cgroup, no ptys)", Kind::Bwrap, installed("bwrap"), View::CpuOnly, None),
