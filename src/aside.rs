@@ -24,7 +24,7 @@ static LATE: AtomicI32 = AtomicI32::new(0);
 /// Has `look` called in another process, which has no descriptor of ours. What it opens comes back.
 ///
 /// # Errors
-/// Its own; ETIMEDOUT: it waits, and has been killed, if that is possible.
+/// Its own; ETIMEDOUT: it waits, and has been killed, if that is possible; EIO: somebody else killed it.
 pub fn ask(look: &dyn Fn() -> nix::Result<Seen>) -> nix::Result<Seen> {
     let late = LATE.load(Relaxed);
     if late != 0 && process::try_wait(late) == Ok(None) {
@@ -59,7 +59,7 @@ pub fn ask(look: &dyn Fn() -> nix::Result<Seen>) -> nix::Result<Seen> {
         if process::try_wait(pid) == Ok(None) {
             LATE.store(pid, Relaxed);
         }
-        return Err(Errno::ETIMEDOUT);
+        return Err(if got == Ok(0) { Errno::EIO } else { Errno::ETIMEDOUT });
     }
     let mut words = bytes.chunks_exact(8).map(|word| word.first_chunk().map_or(0, |word| u64::from_ne_bytes(*word)));
     match words.next() {
@@ -92,6 +92,11 @@ mod tests {
         let null = || fds::open(c"/dev/null", nix::fcntl::OFlag::O_RDONLY, nix::sys::stat::Mode::empty());
         let file = ask(&|| Ok(([0; 3], Some(null()?)))).unwrap().1.unwrap();
         assert!(nix::sys::stat::fstat(&file).is_ok());
+        let dies = || {
+            let _ = process::kill(getpid().as_raw(), libc::SIGKILL);
+            Ok(([0; 3], None))
+        };
+        assert_eq!(ask(&dies).unwrap_err(), Errno::EIO);
         let sleeps = || {
             std::thread::sleep(core::time::Duration::from_secs(60));
             Ok(([0; 3], None))

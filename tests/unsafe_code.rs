@@ -6,7 +6,7 @@ use std::path::Path;
 
 /// Places where the word stands: blocks, functions and impls. Who takes one away writes the new number here; who needs another
 /// one has a reason to be asked for.
-const PLACES: usize = 178;
+const PLACES: usize = 164;
 
 /// The files below a directory.
 fn files(dir: &Path, found: &mut Vec<(String, String)>) {

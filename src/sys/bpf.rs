@@ -48,10 +48,9 @@ pub fn load_device_program(instructions: &[u64]) -> nix::Result<OwnedFd> {
         kernel_version: 0,
         flags: 0,
     };
-    // SAFETY: the kernel reads `count` instructions and the licence; both outlive the call, and the size is `attributes`'.
-    let fd = check(unsafe { libc::syscall(libc::SYS_bpf, PROG_LOAD, &attributes as *const Load, size_of::<Load>()) })?;
-    // SAFETY: the kernel has just made this descriptor for us.
-    Ok(unsafe { fds::adopt(fd as i32) })
+    // SAFETY: the kernel reads `count` instructions and the licence; both outlive the call, and the size is `attributes`'. What
+    // is returned is new.
+    unsafe { fds::made(libc::syscall(libc::SYS_bpf, PROG_LOAD, &attributes as *const Load, size_of::<Load>())) }
 }
 
 /// Attaches a loaded program to the v2 cgroup of directory `cgroup`. It goes with the cgroup.

@@ -15,14 +15,17 @@ pub fn open(path: &CStr, flags: OFlag, mode: Mode) -> nix::Result<OwnedFd> {
 ///
 /// nix's own type for it panics where unlocking fails.
 pub fn lock(fd: BorrowedFd<'_>) -> nix::Result<()> {
-    // SAFETY: no memory is passed.
-    check(unsafe { libc::flock(fd.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) }.into()).map(drop)
+    lock_as(fd, libc::LOCK_EX)
 }
 
 /// The same shared with others who do not want it for themselves.
 pub fn lock_shared(fd: BorrowedFd<'_>) -> nix::Result<()> {
+    lock_as(fd, libc::LOCK_SH)
+}
+
+fn lock_as(fd: BorrowedFd<'_>, kind: libc::c_int) -> nix::Result<()> {
     // SAFETY: no memory is passed.
-    check(unsafe { libc::flock(fd.as_raw_fd(), libc::LOCK_SH | libc::LOCK_NB) }.into()).map(drop)
+    check(unsafe { libc::flock(fd.as_raw_fd(), kind | libc::LOCK_NB) }.into()).map(drop)
 }
 
 /// Marks every descriptor from `first` on close-on-exec (Linux 5.11); ENOSYS or EINVAL before.
@@ -62,14 +65,17 @@ pub fn close_all_but(first: i32, keep: &mut [i32]) -> nix::Result<()> {
 
 /// Sets close-on-exec on a descriptor number that nobody in this program owns (one that we inherited).
 pub fn cloexec(fd: RawFd) -> nix::Result<()> {
-    // SAFETY: no memory is passed.
-    check(unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) }.into()).map(drop)
+    set_flags(fd, libc::FD_CLOEXEC)
 }
 
 /// Takes close-on-exec away from an inherited descriptor that nobody in this program owns.
 pub fn pass_on(fd: RawFd) -> nix::Result<()> {
+    set_flags(fd, 0)
+}
+
+fn set_flags(fd: RawFd, flags: libc::c_int) -> nix::Result<()> {
     // SAFETY: no memory is passed.
-    check(unsafe { libc::fcntl(fd, libc::F_SETFD, 0) }.into()).map(drop)
+    check(unsafe { libc::fcntl(fd, libc::F_SETFD, flags) }.into()).map(drop)
 }
 
 /// Closes an inherited descriptor that nobody in this program owns.
@@ -80,19 +86,16 @@ pub fn close_inherited(fd: RawFd) {
 
 /// Takes over an inherited descriptor, named by our caller on the command line. EBADF when it is not open.
 pub fn take_over(fd: RawFd) -> nix::Result<OwnedFd> {
-    // SAFETY: no memory is passed.
-    let copy = check(unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 3) }.into())?;
+    // SAFETY: no memory is passed, and what is returned is new.
+    let copy = unsafe { made(libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 3).into()) }?;
     close_inherited(fd);
-    // SAFETY: the kernel has just made this descriptor for us.
-    Ok(unsafe { adopt(copy as RawFd) })
+    Ok(copy)
 }
 
 /// A copy of a descriptor, close-on-exec. As with `open`, the C library would say so twice.
 pub fn copy(fd: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
-    // SAFETY: no memory is passed.
-    let copy = check(unsafe { libc::syscall(libc::SYS_fcntl, fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 3) })?;
-    // SAFETY: the kernel has just made this descriptor for us.
-    Ok(unsafe { adopt(copy as RawFd) })
+    // SAFETY: no memory is passed, and what is returned is new.
+    unsafe { made(libc::syscall(libc::SYS_fcntl, fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 3)) }
 }
 
 /// Whether descriptors 0, 1 and 2 are open, by one system call. False also where that call fails.
@@ -115,8 +118,7 @@ pub fn dup_onto(from: BorrowedFd<'_>, to: RawFd) -> nix::Result<()> {
         // dup2 onto itself would leave close-on-exec set.
         return pass_on(to);
     }
-    // SAFETY: no memory is passed; 0-2 are owned by no OwnedFd of this program.
-    check(unsafe { libc::dup2(from.as_raw_fd(), to) }.into()).map(drop)
+    dup_number(from.as_raw_fd(), to)
 }
 
 /// `dup_onto` for a number that is about to be left to an exec.
@@ -125,13 +127,13 @@ pub fn dup_number(from: RawFd, to: RawFd) -> nix::Result<()> {
     check(unsafe { libc::dup2(from, to) }.into()).map(drop)
 }
 
-/// Takes ownership of a descriptor that the kernel has just handed to us in a message.
+/// Takes over the descriptor that a system call has made, or its error.
 ///
 /// # Safety
-/// `fd` must be open and owned by nobody else.
-pub unsafe fn adopt(fd: RawFd) -> OwnedFd {
-    // SAFETY: passed on to the caller.
-    unsafe { OwnedFd::from_raw_fd(fd) }
+/// `result` must be what a system call has just returned that makes a descriptor for its caller.
+pub unsafe fn made(result: libc::c_long) -> nix::Result<OwnedFd> {
+    // SAFETY: so it is open, and nobody else knows of it.
+    check(result).map(|fd| unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
 }
 
 /// Borrows standard input, output or error.

@@ -28,12 +28,9 @@ pub fn follow_in_root(root: BorrowedFd<'_>, path: &CStr, flags: i32) -> nix::Res
 
 fn open_how(root: BorrowedFd<'_>, path: &CStr, flags: i32, resolve: u64) -> nix::Result<OwnedFd> {
     let how = How { flags: (flags | libc::O_CLOEXEC) as u32 as u64, mode: 0, resolve };
-    // SAFETY: `path` is a C string and `how` an open_how of the size passed; both outlive the call.
-    let fd = check(unsafe {
-        libc::syscall(libc::SYS_openat2, root.as_raw_fd(), path.as_ptr(), &how as *const How, size_of::<How>())
-    })?;
-    // SAFETY: the kernel has just made this descriptor for us.
-    Ok(unsafe { fds::adopt(fd as i32) })
+    let size = size_of::<How>();
+    // SAFETY: `path` is a C string and `how` an open_how of the size passed; both outlive the call. What is returned is new.
+    unsafe { fds::made(libc::syscall(libc::SYS_openat2, root.as_raw_fd(), path.as_ptr(), &how as *const How, size)) }
 }
 
 /// pivot_root(".", "."): the current directory becomes the root, and the old root is stacked on top of it.
@@ -53,10 +50,8 @@ const SYS_MOVE_MOUNT: libc::c_long = 429;
 pub fn copy_tree(path: &CStr, deep: bool) -> nix::Result<OwnedFd> {
     const CLONE: i32 = 1;
     let flags = CLONE | libc::O_CLOEXEC | if deep { RECURSIVE } else { 0 };
-    // SAFETY: the kernel reads the C string.
-    let fd = check(unsafe { libc::syscall(SYS_OPEN_TREE, libc::AT_FDCWD, path.as_ptr(), flags) })?;
-    // SAFETY: the kernel has just made this descriptor for us.
-    Ok(unsafe { fds::adopt(fd as i32) })
+    // SAFETY: the kernel reads the C string. What is returned is new.
+    unsafe { fds::made(libc::syscall(SYS_OPEN_TREE, libc::AT_FDCWD, path.as_ptr(), flags)) }
 }
 
 /// Mounts what `copy_tree` made at `target`, whose links are followed as mount(2) does (Linux 5.2).
@@ -78,10 +73,8 @@ pub fn bind(directory: BorrowedFd<'_>, name: &CStr, onto: BorrowedFd<'_>) -> nix
     const CLONE: i32 = 1;
     const BOTH_EMPTY_PATHS: u32 = 0x04 | 0x40;
     let flags = CLONE | libc::O_CLOEXEC | libc::AT_EMPTY_PATH;
-    // SAFETY: the kernel reads the C string.
-    let tree = check(unsafe { libc::syscall(SYS_OPEN_TREE, directory.as_raw_fd(), name.as_ptr(), flags) })?;
-    // SAFETY: the kernel has just made this descriptor for us.
-    let tree = unsafe { fds::adopt(tree as i32) };
+    // SAFETY: the kernel reads the C string. What is returned is new.
+    let tree = unsafe { fds::made(libc::syscall(SYS_OPEN_TREE, directory.as_raw_fd(), name.as_ptr(), flags)) }?;
     let (from, onto, here) = (tree.as_raw_fd(), onto.as_raw_fd(), c"".as_ptr());
     // SAFETY: the kernel reads two empty C strings.
     check(unsafe { libc::syscall(SYS_MOVE_MOUNT, from, here, onto, here, BOTH_EMPTY_PATHS) }).map(drop)

@@ -84,21 +84,24 @@ pub fn kill(pid: i32, signal: i32) -> nix::Result<()> {
 
 /// Whether this program was made setuid, setgid or capable in the filesystem (getauxval(3), AT_SECURE).
 pub fn runs_with_more_rights_than_its_caller() -> bool {
-    // SAFETY: the kernel's auxiliary vector is only read.
-    unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
+    auxiliary(libc::AT_SECURE) != 0
 }
 
 /// The effective user that we were executed as (getauxval(3), AT_EUID). For code that runs before anything changes it.
 pub fn first_euid() -> u32 {
+    auxiliary(libc::AT_EUID) as u32
+}
+
+fn auxiliary(kind: libc::c_ulong) -> libc::c_ulong {
     // SAFETY: the kernel's auxiliary vector is only read.
-    unsafe { libc::getauxval(libc::AT_EUID) as u32 }
+    unsafe { libc::getauxval(kind) }
 }
 
 /// A number that is another one at each start of the program; nobody's secret (getauxval(3), AT_RANDOM).
 #[cfg(feature = "net")]
 pub fn seed() -> u64 {
     // SAFETY: the entry is null, or the address of 16 bytes that the kernel has put on this process's stack for good.
-    let bytes = unsafe { (libc::getauxval(libc::AT_RANDOM) as *const [u8; 16]).as_ref() };
+    let bytes = unsafe { (auxiliary(libc::AT_RANDOM) as *const [u8; 16]).as_ref() };
     // The first half guards the stack, where a compiler asks for that.
     let half = bytes.and_then(|bytes| bytes.last_chunk::<8>());
     half.map_or(0, |half| u64::from_ne_bytes(*half)) ^ u64::from(nix::unistd::getpid().as_raw().unsigned_abs())
@@ -201,22 +204,21 @@ pub fn set_limit(resource: u32, soft: u64, hard: u64) -> nix::Result<()> {
 
 /// The same of process `pid`; 0 is this one.
 pub fn set_limit_of(pid: i32, resource: u32, soft: u64, hard: u64) -> nix::Result<()> {
-    let limit = Limit { soft, hard };
-    // SAFETY: the kernel reads one rlimit64 from `limit` and writes nothing, as the old-limit pointer is null.
-    check(unsafe {
-        libc::syscall(libc::SYS_prlimit64, pid, resource, &limit as *const Limit, ptr::null_mut::<Limit>())
-    })
-    .map(drop)
+    prlimit(pid, resource, Some(&Limit { soft, hard }), None)
 }
 
 /// The soft and hard limit of process `pid`; u64::MAX is "unlimited".
 pub fn limit_of(pid: i32, resource: u32) -> nix::Result<(u64, u64)> {
     let mut limit = Limit { soft: 0, hard: 0 };
-    // SAFETY: the kernel writes one rlimit64 into `limit` and reads nothing, as the new-limit pointer is null.
-    check(unsafe {
-        libc::syscall(libc::SYS_prlimit64, pid, resource, ptr::null::<Limit>(), &mut limit as *mut Limit)
-    })?;
+    prlimit(pid, resource, None, Some(&mut limit))?;
     Ok((limit.soft, limit.hard))
+}
+
+fn prlimit(pid: i32, resource: u32, new: Option<&Limit>, old: Option<&mut Limit>) -> nix::Result<()> {
+    let new = new.map_or(ptr::null(), ptr::from_ref);
+    let old = old.map_or(ptr::null_mut(), ptr::from_mut);
+    // SAFETY: the kernel reads one rlimit64 and writes one, each where the pointer is not null.
+    check(unsafe { libc::syscall(libc::SYS_prlimit64, pid, resource, new, old) }).map(drop)
 }
 
 /// setgroups(2) for this thread, the process's only one (the C library's would signal other threads). Where a user namespace
@@ -259,8 +261,7 @@ fn set_id(call: libc::c_long, id: u32) -> nix::Result<()> {
 
 /// personality(2): sets the execution domain, e.g. PER_LINUX32 (8).
 pub fn set_personality(persona: u64) -> nix::Result<()> {
-    // SAFETY: no memory is passed.
-    check(unsafe { libc::personality(persona as libc::c_ulong) }.into()).map(drop)
+    nix::sys::personality::set(nix::sys::personality::Persona::from_bits_retain(persona as _)).map(drop)
 }
 
 /// prctl(PR_SET_PDEATHSIG): this signal when the thread that created us ends; 0 = none.

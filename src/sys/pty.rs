@@ -26,10 +26,8 @@ pub fn unlock(master: BorrowedFd<'_>) -> nix::Result<u32> {
 /// Opens the slave of `master`; ENOTTY or EINVAL before Linux 4.13.
 pub fn open_peer(master: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
     let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
-    // SAFETY: the argument is a number, not a pointer.
-    let fd = check(unsafe { libc::ioctl(master.as_raw_fd(), TIOCGPTPEER as _, flags as libc::c_ulong) }.into())?;
-    // SAFETY: the kernel has just made this descriptor for us.
-    Ok(unsafe { fds::adopt(fd as i32) })
+    // SAFETY: the argument is a number, not a pointer, and what is returned is new.
+    unsafe { fds::made(libc::ioctl(master.as_raw_fd(), TIOCGPTPEER as _, flags as libc::c_ulong).into()) }
 }
 
 /// A pty of the devpts instance whose directory is `devpts`: master and slave, close-on-exec.

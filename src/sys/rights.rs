@@ -1,8 +1,8 @@
 //! Passing many descriptors in one message (SCM_RIGHTS, unix(7)) without a heap: the container's ptys on their way up.
 
-use super::{check, fds};
+use super::check;
 use crate::limits;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 /// The console and every tty.
 pub const MOST: usize = limits::TTYS + 1;
@@ -80,7 +80,7 @@ pub fn receive(
                 let bytes = (*header).cmsg_len as usize - libc::CMSG_LEN(0) as usize;
                 for index in 0..bytes / size_of::<RawFd>() {
                     // A descriptor too many is dropped here, which closes it.
-                    let _ = descriptors.push(fds::adopt(data.add(index).read_unaligned()));
+                    let _ = descriptors.push(OwnedFd::from_raw_fd(data.add(index).read_unaligned()));
                 }
             }
             header = libc::CMSG_NXTHDR(&message, header);

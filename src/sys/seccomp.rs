@@ -72,7 +72,7 @@ pub fn listen(program: &[Instruction]) -> nix::Result<OwnedFd> {
     let program = Program::of(program);
     let fd = call(SET_MODE_FILTER, NEW_LISTENER | killable, (&raw const program).cast())?;
     // SAFETY: the kernel has just made this descriptor for us.
-    Ok(unsafe { fds::adopt(fd as i32) })
+    unsafe { fds::made(fd) }
 }
 
 /// Installs a filter without a listener (Linux 3.5).

@@ -117,11 +117,8 @@ pub fn receive_from(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> nix::Result<(u
 /// # Errors
 /// pidfd_open(2); ENOSYS before Linux 5.3.
 pub fn pidfd_open(pid: i32) -> nix::Result<OwnedFd> {
-    // SAFETY: the call takes two integers and touches no memory of ours.
-    let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
-    let fd = RawFd::try_from(fd).map_err(|_| Errno::EBADF)?;
-    // SAFETY: the kernel has just made this descriptor for us.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    // SAFETY: the call takes two integers and touches no memory of ours. What is returned is new.
+    unsafe { super::fds::made(libc::syscall(libc::SYS_pidfd_open, pid, 0)) }
 }
 
 /// Sends `signal` to the process behind `pidfd`.
