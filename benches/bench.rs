@@ -4,7 +4,8 @@
 //! 1. `place`: a private mount namespace, a container rootfs on a tmpfs, two views of the cgroup hierarchies
 //! 2. `subject`: which tools are here, and the command lines that make each do the same work
 //! 3. `latency`: interleaved rounds, each start after a pause (`parts` are what is timed, `life` runs one container, `stamps` are the clocks)
-//! 4. `footprint`: idle memory, descriptors, wake-ups, sizes; `trace`: system calls and files opened
+//! 4. `footprint`: idle memory, descriptors, wake-ups, sizes; `trace`: system calls and files opened; `profile`: where a
+//!    cycle's time goes
 //! 5. `console`: what init writes to /dev/console, relayed to a file; `held`: many containers at once;
 //!    `crowd`: many clients at the command socket; `reap`: orphans left to process 1
 //! 6. `machine` and `report`: what it ran on and the tables in Markdown; `goals`: one sentence for each goal; `peers`: one for
@@ -25,6 +26,7 @@ mod options;
 mod parts;
 mod peers;
 mod place;
+mod profile;
 mod reap;
 mod report;
 mod stamps;
@@ -73,6 +75,7 @@ fn run(options: &options::Options) -> Result<(), String> {
 
     println!("{machine}\n");
     report::print(&results, options);
+    profile::print(&place, &results);
     report::reapers(&reapers, options.orphans);
     peers::print(&results, &reapers);
     goals::print(&results, &reapers, place.further_hierarchies());
