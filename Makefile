@@ -203,8 +203,8 @@ asan: guest ## the tests of this machine under AddressSanitizer
 	  $(if $(AS_ROOT),CARGO_TARGET_$(call upper,$(HOST))_RUNNER="$(AS_ROOT)") cargo test --locked --target $(HOST) --test tests
 
 # What needs no system call that Miri lacks, and all unsafe code that is none: the heap and the notes. MIRI_TARGET for another word
-# size or byte order (i686-unknown-linux-gnu, s390x-unknown-linux-gnu), MIRI=text:: for some.
-MIRI ?= sys::heap sys::notes sys::netlink text:: state:: control::proto control::ring supervise::lifecycle supervise::outcome \
+# size or byte order (i686-unknown-linux-gnu, s390x-unknown-linux-gnu), MIRI_TESTS=text:: for some.
+MIRI_TESTS ?= sys::heap sys::notes sys::netlink text:: state:: control::proto control::ring supervise::lifecycle supervise::outcome \
   net::message net::address check::program rootfs::format rootfs::overlay terminal:: guard::filter cgroup::find cgroup::devices \
   android::properties android::reasons::tests android::kmsg android::boot_arguments \
   pid1::settings pid1::policy config::lex config::values config::mounts config::list config::readiness config::own \
@@ -213,7 +213,7 @@ miri: | toolchain ## the pure modules' unit tests under Miri: undefined behaviou
 	@cargo +nightly miri --version > /dev/null 2>&1 || rustup -q toolchain install nightly --profile minimal -c miri -c rust-src > .cache/rustup.log 2>&1 || \
 	  { echo "skipped: miri, rustup could not add a nightly toolchain with it (.cache/rustup.log)"; exit $(if $(CI),1,0); }; \
 	MIRIFLAGS=-Zmiri-disable-isolation cargo +nightly miri test --locked --lib --target-dir $(TARGET_DIR)/miri \
-	  $(if $(MIRI_TARGET),--target $(MIRI_TARGET)) -- $(MIRI)
+	  $(if $(MIRI_TARGET),--target $(MIRI_TARGET)) -- $(MIRI_TESTS)
 
 # A thousand restarts, a hundred starts and stops with a dozen clients each. What valgrind does not know of the kernel (clone3,
 # openat2) it refuses, as an older kernel would.

@@ -492,8 +492,8 @@ mod tests {
             seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
             (seed >> 33) as usize % most
         };
-        let mut good = 0;
-        for _ in 0..if cfg!(miri) { 50 } else { 20_000 } {
+        let (mut good, rounds) = (0, if cfg!(miri) { 20 } else { 20_000 });
+        for _ in 0..rounds {
             let mut text = if any(4) > 0 { b"2\ndenylist\n".to_vec() } else { Vec::new() };
             for _ in 0..any(12) {
                 text.extend_from_slice(PIECES[any(PIECES.len())]);
@@ -503,6 +503,6 @@ mod tests {
                 super::super::compile::compile(&policy, &[&X86_64, &I386, &X32]).unwrap();
             }
         }
-        assert!(good > 1000, "{good}");
+        assert!(good > rounds / 20, "{good}");
     }
 }
