@@ -24,6 +24,7 @@ pub fn available(test: &str) -> bool {
         return false;
     }
     !super::emulated(test, "the injector would see the calls of the emulator")
+        && !super::dynamic(test, "its loader, and the sanitizer that it may have, bear no fault")
 }
 
 /// One call of a run.
