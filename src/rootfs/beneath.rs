@@ -4,7 +4,7 @@
 //! followed at all: openat2 with RESOLVE_IN_ROOT and RESOLVE_NO_SYMLINKS, or on kernels before 5.6 a walk that opens one
 //! component after the other with O_NOFOLLOW. `..` is refused. Mounts and nodes are made by descriptor.
 
-use crate::sys::mounts::{bind, open_in_root};
+use crate::sys::mounts::{At, bind, open_in_root};
 use crate::text::{Line, PathText};
 use core::ffi::CStr;
 use core::fmt::Write;
@@ -139,15 +139,16 @@ impl Root {
         } else {
             self.make_directories(directory)?
         };
-        touch(directory.as_fd(), name)
+        touch(directory.as_fd(), &Name::new(name)?).map(drop)
     }
 }
 
-/// Makes an empty regular file without permissions in a directory; EEXIST is no error, the caller looks at it later.
-pub fn touch(directory: BorrowedFd<'_>, name: &[u8]) -> nix::Result<()> {
-    let name = Name::new(name)?;
+/// Makes an empty regular file without permissions in a directory. False: something is there by that name, at which the caller
+/// looks later.
+fn touch(directory: BorrowedFd<'_>, name: &Name) -> nix::Result<bool> {
     match mknodat(directory, name.c(), SFlag::S_IFREG, Mode::empty(), 0) {
-        Ok(()) | Err(Errno::EEXIST) => Ok(()),
+        Ok(()) => Ok(true),
+        Err(Errno::EEXIST) => Ok(false),
         Err(errno) => Err(errno),
     }
 }
@@ -163,11 +164,32 @@ pub enum Source<'a> {
     In(BorrowedFd<'a>, &'a CStr),
 }
 
+impl<'a> Source<'a> {
+    fn at(self) -> At<'a> {
+        match self {
+            Source::Path(path) => (AT_FDCWD, path),
+            Source::Opened(file) => (file, c""),
+            Source::In(directory, name) => (directory, name),
+        }
+    }
+}
+
 /// Binds `source` on `name` in a directory. The file is made if it is missing.
 pub fn bind_in(directory: BorrowedFd<'_>, name: &[u8], source: Source<'_>) -> nix::Result<()> {
-    match touch(directory, name) {
+    match touch(directory, &Name::new(name)?) {
+        Ok(true) => bind_on_new(directory, name, source),
         // What is there serves, if anything is.
-        Ok(()) | Err(Errno::EROFS) => bind_over(directory, name, source),
+        Ok(false) | Err(Errno::EROFS) => bind_over(directory, name, source),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// The same on a file that we have just made, which need not be looked at: whatever somebody else may put in its place is covered
+/// there, and a link leads nowhere.
+pub fn bind_on_new(directory: BorrowedFd<'_>, name: &[u8], source: Source<'_>) -> nix::Result<()> {
+    match bind(source.at(), (directory, Name::new(name)?.c())) {
+        // Before Linux 5.2, or under a policy that does not know these calls.
+        Err(Errno::ENOSYS | Errno::EPERM) => bind_over(directory, name, source),
         other => other,
     }
 }
@@ -175,12 +197,7 @@ pub fn bind_in(directory: BorrowedFd<'_>, name: &[u8], source: Source<'_>) -> ni
 /// The same on what is there.
 pub fn bind_over(directory: BorrowedFd<'_>, name: &[u8], source: Source<'_>) -> nix::Result<()> {
     let target = open_in(directory, name, OFlag::empty())?;
-    let (from, what) = match source {
-        Source::Path(path) => (AT_FDCWD, path),
-        Source::Opened(file) => (file, c""),
-        Source::In(directory, name) => (directory, name),
-    };
-    match bind(from, what, target.as_fd()) {
+    match bind(source.at(), (target.as_fd(), c"")) {
         // Before Linux 5.2, or under a policy that does not know these calls.
         Err(Errno::ENOSYS | Errno::EPERM) => {}
         other => return other,

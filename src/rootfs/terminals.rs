@@ -5,7 +5,7 @@
 //! (TIOCGPTPEER), never opened by a name that the rootfs could have planted. The masters go up to the supervisor.
 
 use super::Site;
-use super::beneath::{Name, Root, Source, bind_in, bind_over, mount_on, open_in};
+use super::beneath::{Name, Root, Source, bind_in, bind_on_new, bind_over, mount_on, open_in};
 use crate::limits;
 use crate::spawn::barrier::{Report, Step};
 use crate::sys::{fds, pty};
@@ -138,7 +138,8 @@ fn link_ptmx(dev: BorrowedFd<'_>, pts: &OwnedFd) -> nix::Result<()> {
         made => made,
     };
     match made {
-        Ok(()) | Err(Errno::EROFS) => bind_over(dev, b"ptmx", Source::In(pts.as_fd(), c"ptmx")),
+        Ok(()) => bind_on_new(dev, b"ptmx", Source::In(pts.as_fd(), c"ptmx")),
+        Err(Errno::EROFS) => bind_over(dev, b"ptmx", Source::In(pts.as_fd(), c"ptmx")),
         other => other,
     }
 }

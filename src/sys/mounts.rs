@@ -67,17 +67,22 @@ pub fn attach_tree(tree: BorrowedFd<'_>, target: &CStr) -> nix::Result<()> {
     .map(drop)
 }
 
-/// Binds what is called `name` in `directory`, or what was opened as `directory` if that is empty, on what was opened as `onto`:
-/// without a path through procfs, of which each costs more than the bind itself (Linux 5.2).
-pub fn bind(directory: BorrowedFd<'_>, name: &CStr, onto: BorrowedFd<'_>) -> nix::Result<()> {
+/// What is called `name` in `directory`, or what was opened as `directory` if that is empty.
+pub type At<'a> = (BorrowedFd<'a>, &'a CStr);
+
+/// Binds one on another: without a path through procfs, of which each costs more than the bind itself (Linux 5.2). If the other
+/// one is a link by that name, the link itself is covered.
+pub fn bind((directory, name): At<'_>, (onto, place): At<'_>) -> nix::Result<()> {
     const CLONE: i32 = 1;
-    const BOTH_EMPTY_PATHS: u32 = 0x04 | 0x40;
+    const FROM_EMPTY_PATH: u32 = 0x04;
+    const TO_EMPTY_PATH: u32 = 0x40;
+    let empty_paths = if place.is_empty() { FROM_EMPTY_PATH | TO_EMPTY_PATH } else { FROM_EMPTY_PATH };
     let flags = CLONE | libc::O_CLOEXEC | libc::AT_EMPTY_PATH;
     // SAFETY: the kernel reads the C string. What is returned is new.
     let tree = unsafe { fds::made(libc::syscall(SYS_OPEN_TREE, directory.as_raw_fd(), name.as_ptr(), flags)) }?;
-    let (from, onto, here) = (tree.as_raw_fd(), onto.as_raw_fd(), c"".as_ptr());
-    // SAFETY: the kernel reads two empty C strings.
-    check(unsafe { libc::syscall(SYS_MOVE_MOUNT, from, here, onto, here, BOTH_EMPTY_PATHS) }).map(drop)
+    let (from, onto) = (tree.as_raw_fd(), onto.as_raw_fd());
+    // SAFETY: the kernel reads two C strings.
+    check(unsafe { libc::syscall(SYS_MOVE_MOUNT, from, c"".as_ptr(), onto, place.as_ptr(), empty_paths) }).map(drop)
 }
 
 /// mount_setattr(2), the same number on every architecture.
