@@ -325,6 +325,7 @@ fn prepare_and_run<'t>(
         return Ok(already_running(config));
     };
     prepared.host.reserve();
+    prepared.side.recent.reserve();
     crate::arm();
     let Prepared { blueprint, side, host, .. } = &mut *prepared;
     let result = run_container(blueprint, side, host, caller);

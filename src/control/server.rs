@@ -140,7 +140,7 @@ impl Server {
         })
     }
 
-    /// Makes room for the clients: the last thing that is allocated, so that the untouched slots part nothing else.
+    /// Makes room for the clients, one of the last things to be allocated, so that the untouched slots part nothing else.
     pub fn reserve(&mut self) {
         self.clients.reserve_exact(limits::CLIENTS);
     }

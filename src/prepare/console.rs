@@ -80,7 +80,7 @@ impl<'t> ConsoleSide<'t> {
         let mut side = ConsoleSide {
             peer,
             log,
-            recent: Recent::new(),
+            recent: Recent::default(),
             wanted: config.console.path != ConsolePath::None,
             saved: None,
         };

@@ -243,7 +243,7 @@ impl<'t> Host<'t> {
         Ok(Some(host))
     }
 
-    /// The last allocation.
+    /// One of the last allocations.
     pub fn reserve(&mut self) {
         self.server.reserve();
     }

@@ -10,7 +10,8 @@ const TAIL: usize = 1_024;
 /// Lines of it that are shown.
 const LINES: usize = 8;
 
-/// A window over the output. Its memory begins as zeroes, which are no memory until the guest writes.
+/// A window over the output.
+#[derive(Default)]
 pub struct Recent {
     /// What is kept, then the newest.
     bytes: Vec<u8>,
@@ -19,9 +20,10 @@ pub struct Recent {
 }
 
 impl Recent {
-    /// For a console that nobody has written to.
-    pub fn new() -> Self {
-        Recent { bytes: vec![0; TAIL + CONSOLE_GATHER], kept: 0, end: 0 }
+    /// Takes its memory, without which it reads nothing. It begins as zeroes, which are no memory until the guest writes; so it
+    /// comes behind what is used at once.
+    pub fn reserve(&mut self) {
+        self.bytes = vec![0; TAIL + CONSOLE_GATHER];
     }
 
     /// Another life begins.
@@ -57,12 +59,6 @@ impl Recent {
     }
 }
 
-impl Default for Recent {
-    fn default() -> Self {
-        Recent::new()
-    }
-}
-
 /// The last output of a life.
 #[derive(Clone, Copy)]
 pub struct Tail<'a>(&'a [u8]);
@@ -90,6 +86,12 @@ mod tests {
         nix::unistd::pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).unwrap()
     }
 
+    fn ready() -> Recent {
+        let mut recent = Recent::default();
+        recent.reserve();
+        recent
+    }
+
     fn lines(recent: &Recent) -> Vec<Vec<u8>> {
         let mut lines = Vec::new();
         recent.tail().for_each(&mut |line| lines.push(line.to_vec()));
@@ -99,7 +101,7 @@ mod tests {
     #[test]
     fn recent_gathers_pieces_and_keeps_what_came_before() {
         let (master, guest) = pipe();
-        let mut recent = Recent::new();
+        let mut recent = ready();
         assert!(!recent.read(&master));
         nix::unistd::write(&guest, b"one\r\n").unwrap();
         nix::unistd::write(&guest, b"two\r\n").unwrap();
@@ -116,7 +118,7 @@ mod tests {
         let (master, guest) = pipe();
         let flood: Vec<u8> = (0..2_000u32).flat_map(|n| format!("line {n:05}\n").into_bytes()).collect();
         nix::unistd::write(&guest, &flood).unwrap();
-        let (mut recent, mut seen) = (Recent::new(), Vec::new());
+        let (mut recent, mut seen) = (ready(), Vec::new());
         while recent.read(&master) {
             assert!(recent.newest().len() <= TAIL + CONSOLE_GATHER);
             seen.extend_from_slice(recent.newest());
