@@ -339,8 +339,8 @@ fn write_some(output: BorrowedFd<'_>, bytes: &[u8]) -> usize {
     while !rest.is_empty() && has_room(output) {
         let piece = rest.get(..limits::CONSOLE_CHUNK).unwrap_or(rest);
         match nix::unistd::write(output, piece) {
-            Ok(written) => rest = rest.get(written..).unwrap_or_default(),
-            Err(Errno::EAGAIN | Errno::EINTR) => break,
+            Ok(written @ 1..) => rest = rest.get(written..).unwrap_or_default(),
+            Ok(_) | Err(Errno::EAGAIN | Errno::EINTR) => break,
             // A mirror that is gone (EIO, EPIPE) takes everything.
             Err(_) => return bytes.len(),
         }
