@@ -5,6 +5,7 @@
 use super::recent::Recent;
 use crate::config::{Config, ConsolePath};
 use crate::error::{Error, Result};
+use crate::limits;
 use crate::sys::fds::open;
 use crate::sys::{fds, pty};
 use crate::text::{PathText, shown};
@@ -143,8 +144,14 @@ impl<'t> LogFile<'t> {
         Ok(LogFile { path, file, size: stat.st_size as u64, limit: if regular { limit } else { 0 }, rotate })
     }
 
-    /// Appends; what cannot be written (full disk, FIFO without reader) is lost, never waited for.
+    /// Appends; what cannot be written (full disk, FIFO without reader) is lost, never waited for. Where the size is limited, in
+    /// pieces of which several fit into the smallest file that makes sense, so that none is cut before it is rotated away.
     pub fn append(&mut self, bytes: &[u8]) {
+        let piece = if self.limit > 0 { limits::CONSOLE_CHUNK } else { usize::MAX };
+        bytes.chunks(piece).for_each(|piece| self.append_piece(piece));
+    }
+
+    fn append_piece(&mut self, bytes: &[u8]) {
         if self.limit > 0 && self.size + bytes.len() as u64 > self.limit {
             self.begin_anew();
         }
@@ -194,6 +201,20 @@ mod tests {
         let mut cut = LogFile::open(&text, 4, false).unwrap();
         cut.append(b"abcdef");
         assert_eq!(std::fs::read(&path).unwrap(), b"cdef");
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn log_file_smaller_than_what_was_gathered_loses_nothing_but_its_oldest_file() {
+        let folder = std::env::temp_dir().join(format!("monopod-log-gathered-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("console");
+        let text = std::ffi::CString::new(path.to_str().unwrap()).unwrap();
+        let gathered: Vec<u8> = (0..limits::CONSOLE_GATHER).map(|n| (n / 7) as u8).collect();
+        let limit = 2 * limits::CONSOLE_CHUNK;
+        LogFile::open(&text, limit as u64, true).unwrap().append(&gathered);
+        let kept = [std::fs::read(folder.join("console.1")).unwrap(), std::fs::read(&path).unwrap()].concat();
+        assert_eq!(kept, gathered[gathered.len() - 2 * limit..]);
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }
