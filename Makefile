@@ -224,7 +224,7 @@ valgrind: guest out/$(HOST)/monopod ## the shipped binary under valgrind: starts
 	  $(if $(AS_ROOT),CARGO_TARGET_$(call upper,$(HOST))_RUNNER="$(AS_ROOT)") cargo test --locked --target $(HOST) --test tests -- \
 	  valgrind_ --ignored --nocapture
 
-faults: guest out/$(HOST)/monopod ## every system call from a start to its end fails in every way, or its process dies (half an hour)
+faults: guest out/$(HOST)/monopod ## every system call from a start to its end fails in every way, or its process dies (ten minutes)
 	MONOPOD_BIN=$(CURDIR)/out/$(HOST)/monopod \
 	  $(if $(AS_ROOT),CARGO_TARGET_$(call upper,$(HOST))_RUNNER="$(AS_ROOT)") cargo test --locked --target $(HOST) --test tests -- \
 	  sweep_of_ --ignored --nocapture
@@ -239,7 +239,7 @@ soak: guest out/$(HOST)/monopod ## 10,000 restarts, 100,000 client calls, 1,000,
 	  soak_ orphans_are_reaped --nocapture --test-threads 3 | tee out/soak.log
 	@printf '\n| load | descriptors gained | kB gained | cgroups gained |\n|---|---|---|---|\n'; grep '^| ' out/soak.log
 
-# The long run of `make fuzz FUZZ=3600` is in docs/measurements.md.
+# What a longer run, `make fuzz FUZZ=120`, has found is in docs/measurements.md.
 FUZZ ?= 60
 fuzz: | toolchain ## feed every parser with what nobody would write (FUZZ=SECONDS each)
 	@targets/need.sh g++:g++

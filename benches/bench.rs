@@ -3,7 +3,8 @@
 //! The order of a run, each step in the file of its name:
 //! 1. `place`: a private mount namespace, a container rootfs on a tmpfs, two views of the cgroup hierarchies
 //! 2. `subject`: which tools are here, and the command lines that make each do the same work
-//! 3. `latency`: interleaved rounds, each start after a pause (`parts` are what is timed, `life` runs one container, `stamps` are the clocks)
+//! 3. `latency`: interleaved rounds, each start after a pause (`parts` are what is timed, `life` runs one container, `stamps`
+//!    are the clocks)
 //! 4. `footprint`: idle memory, descriptors, wake-ups, sizes; `trace`: system calls and files opened; `profile`: where a
 //!    cycle's time goes
 //! 5. `console`: what init writes to /dev/console, relayed to a file; `held`: many containers at once;

@@ -1,9 +1,10 @@
 //! The container's cgroups: exactly `lxc/NAME` in every usable hierarchy, v1, v2 and hybrid, unless the config places them
 //! elsewhere (`config::groups`).
 //!
-//! * `host` finds the hierarchies that there are, `find` reads them from mountinfo, `base` says which of them are used and below which group, `place` makes the way to
-//!   a group, `delegate` gives groups to a container with ids of its own, `limits` writes `lxc.cgroup.*`, `devices` compiles
-//!   the v2 device list, `freeze` freezes and thaws, `remove` empties and removes directories.
+//! * `host` finds the hierarchies that there are, `find` reads them from mountinfo, `base` says which of them are used and
+//!   below which group, `place` makes the way to a group, `delegate` gives groups to a container with ids of its own, `limit`
+//!   writes `lxc.cgroup.*`, `devices` compiles the v2 device list, `freeze` freezes and thaws, `remove` empties and removes
+//!   directories.
 //! * The child joins v1 by writing "0" to inherited `tasks` descriptors: a single thread that moves itself needs no
 //!   kernel-wide lock, while moving a pid through `cgroup.procs` waits 7-12 ms for a grace period. v2 is joined by being
 //!   born there (CLONE_INTO_CGROUP), or by writing "0" to `cgroup.procs` on older kernels.

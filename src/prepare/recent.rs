@@ -31,7 +31,8 @@ impl Recent {
         (self.kept, self.end) = (0, 0);
     }
 
-    /// Reads what the guest has written now, as far as there is room; false: nothing. What was the newest is kept.
+    /// Reads what the guest has written now, as far as there is room; false: nothing. What was the newest is kept for the tail
+    /// alone: the caller has no reader left that wants the rest of it.
     ///
     /// The readers get it in one piece: a write costs the relay more than a read.
     pub fn read(&mut self, master: &OwnedFd) -> bool {
